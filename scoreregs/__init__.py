@@ -1,0 +1,25 @@
+"""Score regularisation with any diffusion prior."""
+
+from scoreregs.analytic import GaussianMixturePrior
+from scoreregs.checking import PriorReport, check_prior
+from scoreregs.errors import ScoreRegsError
+from scoreregs.fitting import fit_prior
+from scoreregs.objective import Diagnostics, ObjectiveResult, ScoreRegularizedObjective
+from scoreregs.prior import NetworkPrior, ScorePrior
+from scoreregs.schedules import NoiseLevel, NoiseSchedule, VPSchedule
+
+__all__ = [
+    "Diagnostics",
+    "GaussianMixturePrior",
+    "NetworkPrior",
+    "NoiseLevel",
+    "NoiseSchedule",
+    "ObjectiveResult",
+    "PriorReport",
+    "ScorePrior",
+    "ScoreRegsError",
+    "ScoreRegularizedObjective",
+    "VPSchedule",
+    "check_prior",
+    "fit_prior",
+]

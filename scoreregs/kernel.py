@@ -1,0 +1,187 @@
+r"""The pure functions under everything: tensors in, tensors out, no state.
+
+$$ \nabla_\theta = \Big[ \nabla_x Q(x, c) - \tfrac1\beta\, \mathbb E_{t, \epsilon}\,
+   w(t)\, (\hat\epsilon(x_t \mid c, t) - b) \Big] \frac{\partial x}{\partial \theta},
+   \qquad x_t = \alpha(t) x + \sigma(t) \epsilon $$
+
+is Eq. 15 of SRPO. `weighted_residual` is one draw of its second term, `regularized_gradient` its
+bracket, and `denoising_loss` (Eq. 13) is what a prior is trained with. They draw nothing, check
+only what is free, and leave module modes alone, so golden values, quadrature, graph capture and
+vmap all use these same lines.
+
+References:
+    Chen et al., Score Regularized Policy Optimization through Diffusion Behavior, ICLR 2024.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from scoreregs.baselines import Baseline
+from scoreregs.errors import ArgumentError
+from scoreregs.predictions import expand
+from scoreregs.prior import ScorePrior
+from scoreregs.schedules import NoiseLevel
+from scoreregs.trees import Condition
+from scoreregs.weightings import Weighting
+
+__all__ = [
+    "BetaPlacement",
+    "Normalization",
+    "denoising_loss",
+    "diffuse",
+    "regularized_gradient",
+    "weighted_factor",
+    "weighted_residual",
+]
+
+Normalization = Literal["l2", "rms"]
+BetaPlacement = Literal["prior", "value"]
+
+
+def diffuse(x: Tensor, noise: Tensor, level: NoiseLevel) -> Tensor:
+    """Returns x_t = alpha x + sigma noise, all of shape (batch, *event)."""
+    return expand(level.alpha, x) * x + expand(level.sigma, x) * noise
+
+
+def weighted_factor(prior: ScorePrior, level: NoiseLevel, weighting: Weighting) -> Tensor:
+    """Returns w(t) c(t), (batch,), the factor of the network's difference (`predictions`)."""
+    log_factor = prior.prediction.log_factor(level, prior.schedule)
+    return torch.exp(weighting.log_weight(level) + log_factor)
+
+
+@torch.no_grad()
+def weighted_residual(
+    prior: ScorePrior,
+    x: Tensor,
+    condition: Condition,
+    t: Tensor,
+    noise: Tensor,
+    weighting: Weighting,
+    baseline: Baseline,
+) -> Tensor:
+    r"""Returns one draw of the regulariser's gradient, w(t) (epsilon_hat - b), without gradient.
+
+    Args:
+        prior: the diffusion prior.
+        x: samples, (batch, *event); half precision is computed in float32.
+        condition: passed to the prior, batch first.
+        t: times, (batch,), in [0, 1].
+        noise: epsilon, (batch, *event).
+        weighting: w(t).
+        baseline: b.
+
+    Returns:
+        A tensor of x's shape and dtype.
+
+    Example:
+        >>> from scoreregs import GaussianMixturePrior, VPSchedule
+        >>> from scoreregs.baselines import NoiseBaseline
+        >>> from scoreregs.weightings import Uniform
+        >>> prior = GaussianMixturePrior([1.0], [[0.0]], [[[1.0]]], VPSchedule())
+        >>> x, noise = torch.zeros(1, 1), torch.ones(1, 1)
+        >>> t = torch.ones(1)
+        >>> weighted_residual(prior, x, None, t, noise, Uniform(), NoiseBaseline()).abs() < 1e-4
+        tensor([[True]])
+    """
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    clean, epsilon = x.to(dtype), noise.to(dtype)
+    level = prior.schedule.at(t)
+    output = prior.checked_predict(diffuse(clean, epsilon, level), level, condition)
+    difference = prior.prediction.difference(output, clean, epsilon, level, prior.schedule)
+    residual = expand(weighted_factor(prior, level, weighting), clean) * difference
+    remainder = baseline.remainder(epsilon)
+    if remainder is not None:
+        residual = residual + expand(weighting(level), clean) * remainder
+    return residual.to(x.dtype)
+
+
+def denoising_loss(
+    prior: ScorePrior, x: Tensor, condition: Condition, t: Tensor, noise: Tensor
+) -> Tensor:
+    r"""Returns the denoising score matching loss of each sample, (batch,), with gradient.
+
+    $$ \| \hat y(x_t \mid c, t) - y \|^2 $$
+
+    summed over the event, y the target of the prior's prediction type; Eq. 13 is the epsilon case.
+    For `score` the difference is multiplied with sigma, without which it diverges at t = 0.
+
+    Args:
+        prior: the prior whose network is trained, in the mode that it is in.
+        x: data, (batch, *event).
+        condition: passed to the prior, batch first.
+        t: times, (batch,), in [0, 1].
+        noise: epsilon, (batch, *event).
+
+    Example:
+        >>> from scoreregs import NetworkPrior, VPSchedule
+        >>> perfect = NetworkPrior(lambda x_t, t, condition: torch.ones_like(x_t), VPSchedule())
+        >>> denoising_loss(perfect, torch.zeros(2, 3), None, torch.rand(2), torch.ones(2, 3))
+        tensor([0., 0.])
+    """
+    level = prior.schedule.at(t)
+    output = prior.checked_predict(diffuse(x, noise, level), level, condition)
+    difference = prior.prediction.difference(output, x, noise, level, prior.schedule)
+    return difference.square().flatten(1).sum(1)
+
+
+def regularized_gradient(
+    value_gradient: Tensor | None,
+    residual: Tensor | None,
+    beta: float | Tensor = 1.0,
+    normalize: Normalization | None = None,
+    beta_on: BetaPlacement = "prior",
+) -> Tensor:
+    r"""Returns minus the bracket of Eq. 15, the direction that a minimiser descends.
+
+    With g the value's gradient and r the expected weighted residual of a sample:
+
+    | `normalize` | `beta_on="prior"` (Eq. 15) | `beta_on="value"` (the published code) |
+    |---|---|---|
+    | None | $-g + r / \beta$ | $-\beta g + r$ |
+    | "l2" | $-g + \lVert g \rVert_2\, r / \beta$ | $-\beta g / \lVert g \rVert_2 + r$ |
+    | "rms" | $-g + \mathrm{rms}(g)\, r / \beta$ | $-\beta g / \mathrm{rms}(g) + r$ |
+
+    A row's two forms point the same way; without normalisation they differ by the constant beta,
+    with it by a factor of each sample. A zero g has no direction: it stays zero.
+
+    Args:
+        value_gradient: g, (batch, *event), or None for pure distillation.
+        residual: r, (batch, *event), or None where beta is infinite.
+        beta: the temperature, > 0.
+        normalize: None, or the norm by which beta is divided for each sample (Appendix C, AntMaze).
+        beta_on: what beta scales.
+
+    Example:
+        >>> g, r = torch.tensor([[3.0, 4.0]]), torch.tensor([[1.0, 1.0]])
+        >>> regularized_gradient(g, r, beta=2.0)
+        tensor([[-2.5000, -3.5000]])
+        >>> regularized_gradient(g, r, beta=2.0, normalize="l2", beta_on="value")
+        tensor([[-0.2000, -0.6000]])
+    """
+    if value_gradient is None:
+        if residual is None:
+            raise ArgumentError(
+                "got neither a value nor a finite beta, expected one of them: nothing is optimised"
+            )
+        return residual / beta if beta_on == "prior" else residual
+    if residual is None:
+        return -value_gradient
+    norm = _norm(value_gradient, normalize)
+    if beta_on == "prior":
+        return residual * (norm / beta) - value_gradient
+    direction = torch.where(norm > 0, value_gradient / norm, value_gradient)
+    return residual - beta * direction
+
+
+def _norm(gradient: Tensor, normalize: Normalization | None) -> Tensor:
+    """Returns the norm of each sample, shaped to multiply it; ones without normalisation."""
+    shape = (-1, *[1] * (gradient.ndim - 1))
+    flat = gradient.flatten(1)
+    if normalize is None:
+        return torch.ones_like(flat[:, 0]).reshape(shape)
+    norm = torch.linalg.vector_norm(flat, dim=1)
+    if normalize == "rms":
+        norm = norm / flat.shape[1] ** 0.5
+    return norm.reshape(shape)

@@ -1,0 +1,250 @@
+r"""What a diffusion network predicts, and the score residual in the form native to each.
+
+For a sample $x_t = \alpha x + \sigma \epsilon$ a network is trained to return one of
+
+| name | target |
+|---|---|
+| `epsilon` | $\epsilon$ |
+| `sample` | $x$ |
+| `v_prediction` | $(\alpha \epsilon - \sigma x) / \sqrt{\alpha^2 + \sigma^2}$ |
+| `score` | $-\epsilon / \sigma$, the score of the kernel |
+| `flow_prediction` | $\alpha' x + \sigma' \epsilon$, the velocity of the path |
+
+Each is linear in $(x, \epsilon)$, so the residual of Eq. 15 is a positive factor of the noise level
+times a difference in the network's own terms, $\hat\epsilon - \epsilon = c(t)\, \Delta$. Factor and
+difference are kept apart: the factor is multiplied with the weight before either is rounded, and
+the difference never cancels two large numbers.
+
+References:
+    Kingma et al., Variational Diffusion Models, 2021; Salimans and Ho, Progressive Distillation for
+    Fast Sampling of Diffusion Models, 2022 (v); Lipman et al., Flow Matching for Generative
+    Modeling, 2023. On VP the square root in v is 1; on VE it is what k-diffusion divides by.
+"""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+from typing_extensions import override
+
+from scoreregs.errors import ArgumentError
+from scoreregs.schedules import NoiseLevel, NoiseSchedule
+
+__all__ = [
+    "Epsilon",
+    "Flow",
+    "Prediction",
+    "PredictionLike",
+    "Sample",
+    "Score",
+    "Velocity",
+    "as_prediction",
+    "expand",
+]
+
+PredictionName = Literal["epsilon", "sample", "v_prediction", "score", "flow_prediction"]
+
+
+def expand(coefficient: Tensor, like: Tensor) -> Tensor:
+    """Returns a (batch,) coefficient in `like`'s dtype, shaped to multiply a (batch, *event)."""
+    return coefficient.to(like.dtype).reshape(-1, *[1] * (like.ndim - 1))
+
+
+class Prediction(ABC):
+    """A prediction type: what the network's output means.
+
+    Every method takes the schedule and the noise level, with (batch,) tensors, and tensors of
+    shape (batch, *event).
+    """
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def difference(
+        self, output: Tensor, x: Tensor, noise: Tensor, level: NoiseLevel, schedule: NoiseSchedule
+    ) -> Tensor:
+        """Returns the output minus its target, up to a sign and a bounded scale.
+
+        Its square, summed over the event, is the denoising score matching loss.
+        """
+
+    @abstractmethod
+    def log_factor(self, level: NoiseLevel, schedule: NoiseSchedule) -> Tensor:
+        """Returns log c(t), (batch,), with epsilon_hat - epsilon = c(t) * difference."""
+
+    @abstractmethod
+    def epsilon(
+        self, output: Tensor, x_t: Tensor, level: NoiseLevel, schedule: NoiseSchedule
+    ) -> Tensor:
+        """Returns the predicted noise."""
+
+    @abstractmethod
+    def sample(
+        self, output: Tensor, x_t: Tensor, level: NoiseLevel, schedule: NoiseSchedule
+    ) -> Tensor:
+        """Returns the predicted data, the posterior mean of x given x_t."""
+
+    def score(
+        self, output: Tensor, x_t: Tensor, level: NoiseLevel, schedule: NoiseSchedule
+    ) -> Tensor:
+        """Returns the predicted score of the diffused density, -epsilon_hat / sigma."""
+        return -self.epsilon(output, x_t, level, schedule) / expand(level.sigma, x_t)
+
+
+class Epsilon(Prediction):
+    """The network returns the noise."""
+
+    name = "epsilon"
+
+    @override
+    def difference(self, output, x, noise, level, schedule):
+        return output - noise
+
+    @override
+    def log_factor(self, level, schedule):
+        return torch.zeros_like(level.log_snr)
+
+    @override
+    def epsilon(self, output, x_t, level, schedule):
+        return output
+
+    @override
+    def sample(self, output, x_t, level, schedule):
+        return (x_t - expand(level.sigma, x_t) * output) / expand(level.alpha, x_t)
+
+
+class Sample(Prediction):
+    """The network returns the data."""
+
+    name = "sample"
+
+    @override
+    def difference(self, output, x, noise, level, schedule):
+        return x - output
+
+    @override
+    def log_factor(self, level, schedule):
+        return level.bounded_log_snr / 2
+
+    @override
+    def epsilon(self, output, x_t, level, schedule):
+        return (x_t - expand(level.alpha, x_t) * output) / expand(level.sigma, x_t)
+
+    @override
+    def sample(self, output, x_t, level, schedule):
+        return output
+
+
+class Velocity(Prediction):
+    """The network returns v, the derivative of x_t along the angle arctan(sigma / alpha)."""
+
+    name = "v_prediction"
+
+    def _cosine_sine(self, level: NoiseLevel, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        norm = torch.hypot(level.alpha, level.sigma)
+        return (
+            expand(level.alpha / norm, like),
+            expand(level.sigma / norm, like),
+            expand(norm, like),
+        )
+
+    @override
+    def difference(self, output, x, noise, level, schedule):
+        cosine, sine, _ = self._cosine_sine(level, output)
+        return output - (cosine * noise - sine * x)
+
+    @override
+    def log_factor(self, level, schedule):
+        return torch.log(level.alpha) - torch.log(torch.hypot(level.alpha, level.sigma))
+
+    @override
+    def epsilon(self, output, x_t, level, schedule):
+        cosine, sine, norm = self._cosine_sine(level, x_t)
+        return cosine * output + sine * (x_t / norm)
+
+    @override
+    def sample(self, output, x_t, level, schedule):
+        cosine, sine, norm = self._cosine_sine(level, x_t)
+        return cosine * (x_t / norm) - sine * output
+
+
+class Score(Prediction):
+    """The network returns the score of the diffused density; its loss is weighted by sigma^2."""
+
+    name = "score"
+
+    @override
+    def difference(self, output, x, noise, level, schedule):
+        return -expand(level.sigma, output) * output - noise
+
+    @override
+    def log_factor(self, level, schedule):
+        return torch.zeros_like(level.log_snr)
+
+    @override
+    def epsilon(self, output, x_t, level, schedule):
+        return -expand(level.sigma, output) * output
+
+    @override
+    def sample(self, output, x_t, level, schedule):
+        return (x_t + expand(level.sigma.square(), x_t) * output) / expand(level.alpha, x_t)
+
+    @override
+    def score(self, output, x_t, level, schedule):
+        return output
+
+
+class Flow(Prediction):
+    """The network returns the velocity of x_t in t: epsilon - x for alpha = 1 - t, sigma = t."""
+
+    name = "flow_prediction"
+
+    @override
+    def difference(self, output, x, noise, level, schedule):
+        d_alpha, d_sigma = schedule.derivative(level.t)
+        return output - (expand(d_alpha, x) * x + expand(d_sigma, x) * noise)
+
+    @override
+    def log_factor(self, level, schedule):
+        d_alpha, d_sigma = schedule.derivative(level.t)
+        rotation = level.alpha * d_sigma - d_alpha * level.sigma
+        return torch.log(level.alpha) - torch.log(rotation)
+
+    @override
+    def epsilon(self, output, x_t, level, schedule):
+        d_alpha, d_sigma = schedule.derivative(level.t)
+        rotation = level.alpha * d_sigma - d_alpha * level.sigma
+        return expand(level.alpha / rotation, x_t) * output - expand(d_alpha / rotation, x_t) * x_t
+
+    @override
+    def sample(self, output, x_t, level, schedule):
+        d_alpha, d_sigma = schedule.derivative(level.t)
+        rotation = level.alpha * d_sigma - d_alpha * level.sigma
+        return expand(d_sigma / rotation, x_t) * x_t - expand(level.sigma / rotation, x_t) * output
+
+
+PREDICTIONS: dict[str, Prediction] = {
+    prediction.name: prediction for prediction in (Epsilon(), Sample(), Velocity(), Score(), Flow())
+}
+
+PredictionLike = PredictionName | Prediction
+
+
+def as_prediction(prediction: PredictionLike) -> Prediction:
+    """Returns the prediction type of a name, or a `Prediction` itself.
+
+    Raises:
+        ArgumentError: for an unknown name.
+
+    Example:
+        >>> as_prediction("v_prediction").name
+        'v_prediction'
+    """
+    if isinstance(prediction, Prediction):
+        return prediction
+    if prediction in PREDICTIONS:
+        return PREDICTIONS[prediction]
+    raise ArgumentError(
+        f"got prediction={prediction!r}, expected one of {', '.join(map(repr, PREDICTIONS))}"
+    )

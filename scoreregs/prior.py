@@ -1,0 +1,217 @@
+r"""Priors: diffusion models seen through one method.
+
+A prior knows its noise schedule and what its network predicts. Noise, score, denoised sample and
+the residual of Eq. 15 are derived from the prediction. Mind the sign: `score` is
+$\nabla \log p_t$, which points towards the data.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from typing_extensions import override
+
+from scoreregs.errors import ArgumentError, PriorError, SingularTimeError
+from scoreregs.predictions import PredictionLike, as_prediction
+from scoreregs.schedules import NoiseLevel, NoiseSchedule
+from scoreregs.trees import Condition, map_tensors
+
+__all__ = ["NetworkPrior", "ScorePrior"]
+
+
+class ScorePrior(ABC):
+    r"""A diffusion prior, abstract in `predict`.
+
+    A prior is not a module and owns nothing: an objective that holds one has none of its network's
+    parameters. `epsilon`, `score` and `denoise` evaluate it without gradient and in eval mode; the
+    mode of every module found in the prior's attributes is put back afterwards.
+
+    Args:
+        schedule: the noise schedule under which the network was trained.
+        prediction: what `predict` returns: "epsilon", "sample", "v_prediction", "score" or
+            "flow_prediction" (see `scoreregs.predictions`).
+
+    Raises:
+        ArgumentError: for an unknown prediction, or a schedule that is not a `NoiseSchedule`.
+
+    Example:
+        >>> from scoreregs import VPSchedule
+        >>> class StandardNormal(ScorePrior):
+        ...     def predict(self, x_t, t, condition=None):
+        ...         return -x_t
+        >>> prior = StandardNormal(VPSchedule(), prediction="score")
+        >>> prior.score(torch.ones(1, 2), 0.5)
+        tensor([[-1., -1.]])
+    """
+
+    def __init__(self, schedule: NoiseSchedule, prediction: PredictionLike = "epsilon") -> None:
+        if not isinstance(schedule, NoiseSchedule):
+            raise ArgumentError(
+                f"got a schedule of type {type(schedule).__name__}, expected a NoiseSchedule, for "
+                "instance scoreregs.VPSchedule() (an instance, not the class)"
+            )
+        self.schedule = schedule
+        self.prediction = as_prediction(prediction)
+
+    @abstractmethod
+    def predict(self, x_t: Tensor, t: Tensor, condition: Condition = None) -> Tensor:
+        """Returns the network's prediction.
+
+        Args:
+            x_t: noisy samples, (batch, *event), floating point.
+            t: times, (batch,), float64, in [0, 1] with 0 the data and 1 the noise.
+            condition: what an objective was called with, batch first; a prior without a condition
+                ignores it.
+
+        Returns:
+            A tensor of x_t's shape, of the prior's prediction type.
+        """
+
+    def epsilon(self, x_t: Tensor, t: float | Tensor, condition: Condition = None) -> Tensor:
+        """Returns the predicted noise at x_t, (batch, *event), in x_t's dtype.
+
+        Args:
+            x_t: noisy samples, (batch, *event).
+            t: a time in [0, 1], or one for each sample, (batch,).
+            condition: passed to `predict`.
+
+        Raises:
+            SingularTimeError: where it has no finite value, as a sample prediction's at sigma = 0.
+            PriorError: where `predict` does not return a tensor of x_t's shape.
+        """
+        return self._evaluate(self.prediction.epsilon, x_t, t, condition)
+
+    def denoise(self, x_t: Tensor, t: float | Tensor, condition: Condition = None) -> Tensor:
+        """Returns the posterior mean of the data given x_t; arguments as for `epsilon`."""
+        return self._evaluate(self.prediction.sample, x_t, t, condition)
+
+    def score(self, x_t: Tensor, t: float | Tensor, condition: Condition = None) -> Tensor:
+        """Returns the score of the diffused density at x_t; arguments as for `epsilon`."""
+        return self._evaluate(self.prediction.score, x_t, t, condition)
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """A context without gradient and in eval mode; each module's own mode is put back."""
+        modules = [m for network in self.networks() for m in network.modules() if m.training]
+        for module in modules:
+            module.training = False
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            for module in modules:
+                module.training = True
+
+    def networks(self) -> Iterator[nn.Module]:
+        """Yields the modules among this prior's attributes and those of the priors it wraps."""
+        for attribute in vars(self).values():
+            if isinstance(attribute, nn.Module):
+                yield attribute
+            elif isinstance(attribute, ScorePrior):
+                yield from attribute.networks()
+
+    def checked_predict(self, x_t: Tensor, level: NoiseLevel, condition: Condition) -> Tensor:
+        """Returns `predict` in x_t's dtype, with the current gradient and module modes.
+
+        Raises:
+            PriorError: where it returns anything but a floating tensor of x_t's shape and device.
+        """
+        output = self.predict(x_t, level.t, condition)
+        name = type(self).__name__
+        if not isinstance(output, Tensor):
+            raise PriorError(
+                f"got a {type(output).__name__} from {name}.predict, expected a tensor of shape "
+                f"{tuple(x_t.shape)}: return the prediction alone, for instance `output.sample` "
+                "or `output[0]`"
+            )
+        if output.shape != x_t.shape:
+            raise PriorError(
+                f"got shape {tuple(output.shape)} from {name}.predict, expected x_t's shape "
+                f"{tuple(x_t.shape)}: a network that also returns a variance has to be cut to its "
+                "first half"
+            )
+        if output.device != x_t.device or not output.is_floating_point():
+            raise PriorError(
+                f"got a {output.dtype} tensor on {output.device} from {name}.predict, expected a "
+                f"floating one on {x_t.device}: move the network to x's device"
+            )
+        return output.to(x_t.dtype)
+
+    def _evaluate(
+        self,
+        convert: Callable[[Tensor, Tensor, NoiseLevel, NoiseSchedule], Tensor],
+        x_t: Tensor,
+        t: float | Tensor,
+        condition: Condition,
+    ) -> Tensor:
+        with self.evaluating():
+            times = torch.as_tensor(t, device=x_t.device).expand(x_t.shape[0])
+            level = self.schedule.at(times)
+            output = self.checked_predict(x_t, level, condition)
+            converted = convert(output, x_t, level, self.schedule)
+        if bool(output.isfinite().all()) and not bool(converted.isfinite().all()):
+            raise SingularTimeError(
+                f"got t from {times.min().item():.6g} to {times.max().item():.6g}, expected times "
+                f"at which a {self.prediction.name} prediction has a finite "
+                f"{convert.__name__}: keep away from the end where alpha or sigma is zero"
+            )
+        return converted
+
+
+class NetworkPrior(ScorePrior):
+    """A prior from any module or callable of (x_t, t, condition).
+
+    The network is called with x_t and every floating tensor of the condition in the dtype of its
+    parameters, and with t in float32 (float64 for a float64 network).
+
+    Args:
+        network: a module or function that returns its prediction, of x_t's shape. A function that
+            closes over a module hides it: put that module in eval mode yourself.
+        schedule: the noise schedule under which the network was trained.
+        prediction: what the network returns, see `ScorePrior`.
+        time_map: maps t in [0, 1], float64 (batch,), to the time that the network wants. For a
+            model of N discrete steps: `lambda t: (t * N).ceil().long() - 1`.
+
+    Raises:
+        ArgumentError: where the network or the time map is not callable, and as for `ScorePrior`.
+
+    Example:
+        >>> from scoreregs import VPSchedule
+        >>> prior = NetworkPrior(lambda x_t, t, condition: x_t, VPSchedule(), "epsilon")
+        >>> prior.epsilon(torch.ones(2, 3), 0.5).shape
+        torch.Size([2, 3])
+    """
+
+    def __init__(
+        self,
+        network: Callable[..., Tensor],
+        schedule: NoiseSchedule,
+        prediction: PredictionLike = "epsilon",
+        time_map: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
+        super().__init__(schedule, prediction)
+        for name, function in (("network", network), ("time_map", time_map or (lambda t: t))):
+            if not callable(function):
+                raise ArgumentError(
+                    f"got a {name} of type {type(function).__name__}, expected a callable"
+                )
+        self.network = network
+        self.time_map = time_map
+
+    @override
+    def predict(self, x_t: Tensor, t: Tensor, condition: Condition = None) -> Tensor:
+        dtype = self._network_dtype(x_t)
+        time = t if self.time_map is None else self.time_map(t)
+        if time.is_floating_point():
+            time = time.to(torch.promote_types(dtype, torch.float32))
+        condition = map_tensors(lambda c: c.to(dtype) if c.is_floating_point() else c, condition)
+        return self.network(x_t.to(dtype), time, condition)
+
+    def _network_dtype(self, x_t: Tensor) -> torch.dtype:
+        if isinstance(self.network, nn.Module):
+            for parameter in self.network.parameters():
+                if parameter.is_floating_point():
+                    return parameter.dtype
+        return x_t.dtype

@@ -1,0 +1,196 @@
+r"""Noise schedules: how much of the data and how much noise there is at a time.
+
+A schedule maps a time $t \in [0, 1]$ (0 is data, 1 is noise) to the two scales of the forward
+process
+
+$$ x_t = \alpha(t)\, x + \sigma(t)\, \epsilon, \qquad \epsilon \sim \mathcal N(0, I). $$
+
+Only the log signal-to-noise ratio $\lambda(t) = 2 \log(\alpha(t) / \sigma(t))$ means the same for
+every schedule; it falls strictly with t.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from scoreregs.errors import ArgumentError
+
+__all__ = ["NoiseLevel", "NoiseSchedule", "VPSchedule", "as_time"]
+
+_BISECTIONS = 64
+# exp(bound / 2) overflows float64, exp(-bound / 2) is 0, and sums of a few bounds stay finite.
+_LOG_SNR_BOUND = 4000.0
+
+
+def as_time(
+    t: float | Sequence[float] | Tensor, device: torch.device | str | None = None
+) -> Tensor:
+    """Returns t as a tensor of the dtype in which times and tables live.
+
+    That dtype is float64 (float32 on devices without it): a half-precision time rounds the small
+    noise levels to zero.
+    """
+    t = torch.as_tensor(t, device=device)
+    return t.to(torch.float32 if t.device.type == "mps" else torch.float64)
+
+
+@dataclass(frozen=True)
+class NoiseLevel:
+    """A schedule evaluated at a batch of times.
+
+    Attributes:
+        t: the times, (batch,), in [0, 1].
+        alpha: the scale of the data, (batch,), >= 0.
+        sigma: the scale of the noise, (batch,), >= 0.
+        log_snr: 2 log(alpha / sigma), (batch,); infinite where alpha or sigma is zero.
+    """
+
+    t: Tensor
+    alpha: Tensor
+    sigma: Tensor
+    log_snr: Tensor
+
+    @property
+    def bounded_log_snr(self) -> Tensor:
+        """The log-SNR with its infinities made large, so that sums of logarithms have no NaN."""
+        return self.log_snr.clamp(-_LOG_SNR_BOUND, _LOG_SNR_BOUND)
+
+
+class NoiseSchedule(ABC):
+    r"""A noise schedule, abstract in `__call__`.
+
+    Derivatives, the log signal-to-noise ratio and its inverse are derived from it; override one
+    where a closed form is more exact (`scoreregs.testing.ScheduleContract` compares them).
+
+    Example:
+        >>> class Linear(NoiseSchedule):
+        ...     def __call__(self, t):
+        ...         return 1 - t, t
+        >>> Linear().t_from_log_snr(torch.tensor([0.0], dtype=torch.float64))
+        tensor([0.5000], dtype=torch.float64)
+    """
+
+    @abstractmethod
+    def __call__(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns (alpha, sigma), both of t's shape and dtype, for t in [0, 1] of any shape."""
+
+    def at(self, t: Tensor) -> NoiseLevel:
+        """Returns the noise level at times t of any shape, in float64."""
+        t = as_time(t)
+        alpha, sigma = self(t)
+        return NoiseLevel(t, alpha, sigma, self.log_snr(t))
+
+    def log_snr(self, t: Tensor) -> Tensor:
+        """Returns 2 log(alpha / sigma) at t, which falls strictly with t."""
+        alpha, sigma = self(t)
+        return 2 * (torch.log(alpha) - torch.log(sigma))
+
+    def derivative(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns (d alpha / dt, d sigma / dt) at t, by forward-mode differentiation."""
+        return torch.func.jvp(self, (t,), (torch.ones_like(t),))[1]
+
+    def log_snr_derivative(self, t: Tensor) -> Tensor:
+        """Returns d log_snr / dt at t, which is negative."""
+        return torch.func.jvp(self.log_snr, (t,), (torch.ones_like(t),))[1]
+
+    def t_from_log_snr(self, log_snr: Tensor) -> Tensor:
+        """Returns the t at which the log signal-to-noise ratio is `log_snr`, by bisection.
+
+        Args:
+            log_snr: any shape, between log_snr(1) and log_snr(0).
+
+        Raises:
+            ArgumentError: where the schedule never has that ratio.
+        """
+        log_snr = as_time(log_snr)
+        ends = self.log_snr(torch.tensor([0.0, 1.0], dtype=log_snr.dtype, device=log_snr.device))
+        if bool(((log_snr > ends[0]) | (log_snr < ends[1])).any()):
+            raise ArgumentError(
+                f"got a log-SNR between {log_snr.min().item():.6g} and {log_snr.max().item():.6g}, "
+                f"expected one between {ends[1].item():.6g} (t = 1) and {ends[0].item():.6g} "
+                f"(t = 0) of {type(self).__name__}: clamp it or widen the schedule"
+            )
+        low, high = torch.zeros_like(log_snr), torch.ones_like(log_snr)
+        for _ in range(_BISECTIONS):
+            middle = (low + high) / 2
+            noisier = self.log_snr(middle) < log_snr
+            low, high = torch.where(noisier, low, middle), torch.where(noisier, middle, high)
+        return (low + high) / 2
+
+
+class VPSchedule(NoiseSchedule):
+    r"""The variance-preserving schedule with a linear beta(t).
+
+    $$ \log \alpha = -\tfrac14 (\beta_1 - \beta_0) t^2 - \tfrac12 \beta_0 t, \qquad
+       \sigma = \sqrt{1 - \alpha^2} $$
+
+    Exact at both ends: alpha(0) = 1 and sigma(0) = 0, and sigma keeps its relative precision
+    near t = 0.
+
+    Args:
+        beta_min: beta_0, the noise rate at t = 0, > 0.
+        beta_max: beta_1, the noise rate at t = 1, >= beta_min.
+
+    Raises:
+        ArgumentError: unless 0 < beta_min <= beta_max.
+
+    References:
+        Song et al., Score-Based Generative Modeling through Stochastic Differential Equations,
+        2021, Appendix C; the rates are those of SRPO (Chen et al., 2024).
+
+    Example:
+        >>> alpha, sigma = VPSchedule()(torch.tensor([0.0, 1.0]))
+        >>> alpha, sigma
+        (tensor([1.0000, 0.0066]), tensor([0.0000, 1.0000]))
+    """
+
+    def __init__(self, beta_min: float = 0.1, beta_max: float = 20.0) -> None:
+        if not 0 < beta_min <= beta_max < float("inf"):
+            raise ArgumentError(
+                f"got beta_min={beta_min} and beta_max={beta_max}, "
+                "expected 0 < beta_min <= beta_max: the field's values are 0.1 and 20"
+            )
+        self.beta_min = float(beta_min)
+        self.beta_max = float(beta_max)
+
+    def _log_alpha(self, t: Tensor) -> Tensor:
+        return -t * ((self.beta_max - self.beta_min) * t / 4 + self.beta_min / 2)
+
+    def _rate(self, t: Tensor) -> Tensor:
+        """Returns d log alpha / dt, which is -beta(t) / 2."""
+        return -(self.beta_min + (self.beta_max - self.beta_min) * t) / 2
+
+    def __call__(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns (alpha, sigma) at t in [0, 1] of any shape."""
+        log_alpha = self._log_alpha(t)
+        return torch.exp(log_alpha), torch.sqrt(-torch.expm1(2 * log_alpha))
+
+    def log_snr(self, t: Tensor) -> Tensor:
+        """Returns 2 log(alpha / sigma) at t; infinite at t = 0."""
+        log_alpha = self._log_alpha(t)
+        return 2 * log_alpha - torch.log(-torch.expm1(2 * log_alpha))
+
+    def derivative(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns (d alpha / dt, d sigma / dt) at t; the second is infinite at t = 0."""
+        alpha, sigma = self(t)
+        rate = self._rate(t)
+        return rate * alpha, -rate * alpha.square() / sigma
+
+    def log_snr_derivative(self, t: Tensor) -> Tensor:
+        """Returns d log_snr / dt = -beta(t) / sigma^2 at t; infinite at t = 0."""
+        _, sigma = self(t)
+        return 2 * self._rate(t) / sigma.square()
+
+    def t_from_log_snr(self, log_snr: Tensor) -> Tensor:
+        """Returns the t at which the log signal-to-noise ratio is `log_snr`, in closed form.
+
+        Ratios below that of t = 1 give t > 1, where the formulas go on.
+        """
+        log_snr = as_time(log_snr)
+        depth = F.softplus(-log_snr) / 2
+        curvature = (self.beta_max - self.beta_min) * depth
+        return 2 * depth / (self.beta_min / 2 + torch.sqrt(self.beta_min**2 / 4 + curvature))

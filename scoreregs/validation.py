@@ -1,0 +1,186 @@
+"""Checks of what the objective is given; each raises one error that names got, expected, remedy."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from scoreregs.errors import ArgumentError, PriorError, SingularTimeError, ValueFunctionError
+from scoreregs.kernel import BetaPlacement, weighted_factor
+from scoreregs.predictions import expand
+from scoreregs.prior import ScorePrior
+from scoreregs.trees import Condition, leaves
+from scoreregs.weightings import Weighting
+
+INDEPENDENT_VALUE = (
+    "got a value that does not depend on x, expected one differentiable in x: compute it from the "
+    "x that `value` is called with, without .detach(), .item() or torch.no_grad()"
+)
+
+
+def check_choice(name: str, got: object, expected: Sequence[object]) -> None:
+    """Raises `ArgumentError` unless an option is one of its choices."""
+    if got not in expected:
+        raise ArgumentError(f"got {name}={got!r}, expected one of {', '.join(map(repr, expected))}")
+
+
+def check_beta(beta: float, beta_on: BetaPlacement) -> None:
+    """Raises `ArgumentError` unless beta is a positive number that its placement allows."""
+    if isinstance(beta, bool) or not isinstance(beta, int | float) or not beta > 0:
+        raise ArgumentError(
+            f"got beta={beta!r}, expected a number > 0: small values trust the prior, large ones "
+            'the value; use float("inf") to leave the prior out'
+        )
+    if math.isinf(beta) and beta_on == "value":
+        raise ArgumentError(
+            'got an infinite beta with beta_on="value", expected a finite one: use beta_on="prior"'
+        )
+
+
+def check_inputs(
+    x: Tensor, condition: Condition, generator: torch.Generator | None, check_values: bool
+) -> None:
+    """Raises `ArgumentError` unless x and condition are a batch on one device."""
+    if not isinstance(x, Tensor) or not x.is_floating_point():
+        got = x.dtype if isinstance(x, Tensor) else type(x).__name__
+        raise ArgumentError(f"got x of type {got}, expected a floating point tensor: use x.float()")
+    if x.ndim < 2 or x.numel() == 0:
+        raise ArgumentError(
+            f"got x of shape {tuple(x.shape)}, expected a non-empty (batch, *event): add the batch "
+            "dimension with x[None], or an event dimension with x[:, None]"
+        )
+    if generator is not None and generator.device.type != x.device.type:
+        raise ArgumentError(
+            f"got a generator on {generator.device} for x on {x.device}, expected one device: use "
+            f"torch.Generator(device={str(x.device)!r})"
+        )
+    for leaf in leaves(condition):
+        if leaf.shape[:1] != x.shape[:1]:
+            raise ArgumentError(
+                f"got a condition of shape {tuple(leaf.shape)} for x of shape {tuple(x.shape)}, "
+                f"expected the batch of {len(x)} first: use condition.expand({len(x)}, ...)"
+            )
+        if leaf.device != x.device:
+            raise ArgumentError(
+                f"got a condition on {leaf.device} for x on {x.device}, expected one device: use "
+                f"condition.to({str(x.device)!r})"
+            )
+    if check_values:
+        _check_finite("x", x)
+        for leaf in leaves(condition):
+            _check_finite("the condition", leaf)
+
+
+def given_draws(x: Tensor, t: float | Tensor | None, noise: Tensor | None) -> int | None:
+    """Returns the number of draws that given t and noise imply, or None where they leave it open.
+
+    Raises:
+        ArgumentError: where their shape, dtype or device does not fit x or each other.
+    """
+    counts: set[int] = set()
+    if isinstance(t, Tensor):
+        if t.shape not in ((), x.shape[:1]) and (t.ndim != 2 or t.shape[1] != len(x)):
+            raise ArgumentError(
+                f"got t of shape {tuple(t.shape)}, expected (), ({len(x)},) or (draws, {len(x)})"
+            )
+        if t.ndim == 2:
+            counts.add(len(t))
+    if noise is not None:
+        if x.shape not in (noise.shape, noise.shape[1:]) or noise.ndim > x.ndim + 1:
+            raise ArgumentError(
+                f"got noise of shape {tuple(noise.shape)}, expected {tuple(x.shape)} or "
+                f"(draws, {', '.join(map(str, x.shape))})"
+            )
+        if noise.ndim == x.ndim + 1:
+            counts.add(len(noise))
+        elif t is not None:
+            counts.add(1 if not isinstance(t, Tensor) or t.ndim < 2 else len(t))
+    for name, tensor in (("t", t), ("noise", noise)):
+        if isinstance(tensor, Tensor) and tensor.device != x.device:
+            raise ArgumentError(
+                f"got {name} on {tensor.device} for x on {x.device}, expected one device: use "
+                f"{name}.to({str(x.device)!r})"
+            )
+        if isinstance(tensor, Tensor) and not tensor.is_floating_point():
+            raise ArgumentError(
+                f"got {name} of dtype {tensor.dtype}, expected floating point: times are in "
+                "[0, 1]; a step k of N is (k + 1) / N"
+            )
+    if len(counts) > 1:
+        raise ArgumentError(
+            f"got t and noise for {' and '.join(map(str, sorted(counts)))} draws, expected as many "
+            "of both"
+        )
+    return counts.pop() if counts else None
+
+
+def check_times(times: Tensor) -> None:
+    """Raises `ArgumentError` unless times are in [0, 1] (waits for the device)."""
+    if not bool(((times >= 0) & (times <= 1)).all()):
+        raise ArgumentError(
+            f"got times from {times.min().item():.6g} to {times.max().item():.6g}, expected them "
+            "in [0, 1]: 0 is data, 1 is noise; a step k of N is (k + 1) / N"
+        )
+
+
+@torch.no_grad()
+def check_singular(prior: ScorePrior, weighting: Weighting, t: Tensor) -> None:
+    """Raises `SingularTimeError` where the weighted residual has no finite value at a time."""
+    level = prior.schedule.at(t)
+    ones = torch.ones_like(level.t)[:, None]
+    target = prior.prediction.difference(0 * ones, ones, ones, level, prior.schedule)
+    residual = expand(weighted_factor(prior, level, weighting), ones) * target
+    weight = weighting(level)
+    bad = ~(residual[:, 0].isfinite() & weight.isfinite())
+    if bool(bad.any()):
+        raise SingularTimeError(
+            f"got t = {level.t[bad][0].item():.6g}, where {type(weighting).__name__} times the "
+            f"residual of a {prior.prediction.name} prediction is not finite under "
+            f"{type(prior.schedule).__name__}; expected a finite product: narrow the time range or "
+            'choose a weighting that vanishes there, such as "sigma2" (weights are >= 0)'
+        )
+
+
+def check_value(value: Tensor, x: Tensor) -> None:
+    """Raises `ValueFunctionError` unless a value is (batch,) and depends on x."""
+    if not isinstance(value, Tensor):
+        raise ValueFunctionError(
+            f"got a {type(value).__name__} from the value, expected a tensor of shape ({len(x)},)"
+        )
+    if value.shape != x.shape[:1]:
+        raise ValueFunctionError(
+            f"got shape {tuple(value.shape)} from the value, expected ({len(x)},), one value for "
+            "each sample: sum over the event, or use .squeeze(-1)"
+        )
+    if not value.requires_grad:
+        raise ValueFunctionError(INDEPENDENT_VALUE)
+
+
+def check_gradients(
+    value: Tensor | None, value_gradient: Tensor | None, residual: Tensor | None
+) -> None:
+    """Raises the error of whoever returned NaN or an infinity (waits for the device)."""
+    if value is not None and value_gradient is not None:
+        if not bool(value.isfinite().all()):
+            raise ValueFunctionError("got NaN or infinity from the value, expected finite values")
+        if not bool(value_gradient.isfinite().all()):
+            raise ValueFunctionError(
+                "got NaN or infinity in the value's gradient, expected a finite gradient: look for "
+                "sqrt, norm or division at zero in the value"
+            )
+    if residual is not None and not bool(residual.isfinite().all()):
+        raise PriorError(
+            "got NaN or infinity from the prior, expected a finite prediction: check its weights "
+            "and, in half precision, the range of its activations"
+        )
+
+
+def _check_finite(name: str, tensor: Tensor) -> None:
+    finite = tensor.isfinite()
+    if not bool(finite.all()):
+        row = int((~finite).flatten(1).any(1).nonzero()[0]) if tensor.ndim > 1 else 0
+        raise ArgumentError(
+            f"got NaN or infinity in {name}, first in row {row}, expected finite numbers: look at "
+            "what produced it"
+        )
