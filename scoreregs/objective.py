@@ -358,9 +358,7 @@ class _FunctionObjective(ScoreRegularizedObjective):
     def value(self, x: Tensor, condition: Condition) -> Tensor:
         (function,) = self._function
         if function is None:
-            raise ArgumentError(
-                "got no value function, expected one: this objective has value=None"
-            )
+            raise ArgumentError("got value=None, expected a function: this objective has none")
         return function(x, condition)
 
 

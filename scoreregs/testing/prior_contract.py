@@ -34,8 +34,9 @@ class PriorContract(ABC):
 
     @abstractmethod
     def make_data(self) -> tuple[Tensor, Condition]:
-        """Returns data that the prior knows, (count, *event) with a count of at least 8, and what
-        it is conditioned on, batch first, or None.
+        """Returns data that the prior knows and its condition, or None.
+
+        The data is (count, *event) with a count of at least 8, the condition batch first.
         """
 
     def _batch(self) -> tuple[Tensor, Condition, Tensor]:
@@ -103,7 +104,7 @@ class PriorContract(ABC):
             self._close(-expand(level.sigma, x) * prior.score(x_t, t, condition), epsilon)
 
     def test_residual_is_predicted_minus_true_noise(self) -> None:
-        """The kernel's native residual equals epsilon_hat - epsilon, weighted, less the baseline."""
+        """The kernel's residual is epsilon_hat - epsilon; without a baseline, epsilon_hat."""
         prior, (x, condition, noise) = self.make_prior(), self._batch()
         for t in self.times:
             times = torch.full((len(x),), t)
