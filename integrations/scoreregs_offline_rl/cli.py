@@ -1,0 +1,109 @@
+"""The command line, `scoreregs-offline-rl`."""
+
+import logging
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from accelerate import PartialState
+from tqdm import tqdm
+
+from scoreregs.errors import ScoreRegsError
+from scoreregs_offline_rl.configuration import TrainConfig
+from scoreregs_offline_rl.evaluation import EvaluationResult
+from scoreregs_offline_rl.run import evaluate_run, train
+
+__all__ = ["main"]
+
+_INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code: 0, or 2 after an error of the user's.
+
+    Args:
+        arguments: In place of those of the process.
+    """
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    logging.getLogger("scoreregs_offline_rl").setLevel(logging.INFO)
+    commands = {"train": _train, "evaluate": _evaluate}
+    try:
+        tyro.extras.subcommand_cli_from_dict(
+            commands, prog="scoreregs-offline-rl", args=arguments, use_underscores=False
+        )
+    except ScoreRegsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted: the same command goes on from the newest checkpoint", file=sys.stderr)
+        return _INTERRUPTED
+    return 0
+
+
+def _train(config: Annotated[TrainConfig, tyro.conf.arg(name="")], run_dir: Path) -> None:
+    """Train a policy on a data set, beside an advantage-weighted actor, and evaluate both.
+
+    Args:
+        config: What to do.
+        run_dir: Where to keep it; the same command again goes on where it was.
+    """
+    with _Bars() as bars:
+        result = train(config, run_dir, progress=bars, command=shlex.join(sys.argv))
+    if not PartialState().is_main_process:
+        return
+    for name, label in (("policy", "policy"), ("baseline", "advantage-weighted actor")):
+        print(_line(label, EvaluationResult(**result[name])))
+    print(f"data: return {result['data_return']:.1f}{_score(result['data_score'])}")
+    print(f"{result['seconds']:.0f} seconds, everything in {run_dir}")
+
+
+def _evaluate(run_dir: tyro.conf.Positional[Path], episodes: int = 20, seed: int = 0) -> None:
+    """Evaluate the policies of a finished run.
+
+    Args:
+        run_dir: The run's directory.
+        episodes: Episodes of each policy.
+        seed: Seed of the first episode; the others follow.
+    """
+    for name, result in evaluate_run(run_dir, episodes, seed).items():
+        print(_line(name, result))
+
+
+def _line(label: str, result: EvaluationResult) -> str:
+    error = "" if result.standard_error is None else f" +- {result.standard_error:.1f}"
+    episodes = f"{len(result.returns)} episodes of {result.environment}"
+    score = _score(result.normalized_score)
+    return f"{label}: return {result.mean:.1f}{error}{score}, {episodes}"
+
+
+def _score(score: float | None) -> str:
+    return "" if score is None else f", normalised score {score:.1f}"
+
+
+class _Bars:
+    """A progress bar for each stage."""
+
+    def __init__(self) -> None:
+        self._bar: tqdm | None = None
+        self._stage = ""
+        self._metrics: dict[str, float] = {}
+
+    def __enter__(self) -> "_Bars":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def __call__(self, stage: str, step: int, steps: int, metrics: dict[str, float]) -> None:
+        if self._bar is None or stage != self._stage:
+            self.__exit__()
+            self._bar = tqdm(total=steps, initial=step - 1, desc=f"{stage:>8}", unit="step")
+            self._stage = stage
+        self._bar.update(step - self._bar.n)
+        if metrics is not self._metrics:
+            self._metrics = metrics
+            self._bar.set_postfix({name: f"{value:.3g}" for name, value in metrics.items()})

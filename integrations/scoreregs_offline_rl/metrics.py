@@ -1,0 +1,84 @@
+"""Metrics of a stage: means over the logging interval, a line of JSON each."""
+
+import json
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from scoreregs_offline_rl.files import replacing
+
+__all__ = ["MetricsFile", "RunningMean"]
+
+
+class RunningMean:
+    """Means of named scalars over steps and processes.
+
+    The sums stay on their device: only `mean` and `state` wait for it.
+
+    Args:
+        accelerator: Knows the processes.
+    """
+
+    def __init__(self, accelerator: Accelerator) -> None:
+        self._accelerator = accelerator
+        self._names: list[str] = []
+        self._sums = torch.zeros(0, device=accelerator.device)
+        self._count = 0
+
+    def add(self, metrics: dict[str, Tensor]) -> None:
+        """Take in a step's scalars; the names of the first step are those of every step."""
+        values = torch.stack([metric.float() for metric in metrics.values()])
+        self._sums = self._sums + values if self._count else values
+        self._names = list(metrics)
+        self._count += 1
+
+    def mean(self) -> dict[str, float]:
+        """The means since the last reset."""
+        sums = self.state()["sums"]
+        return {name: value / self._count for name, value in sums.items()}
+
+    def reset(self) -> None:
+        """Forget every step."""
+        self._count = 0
+
+    def state(self) -> dict[str, Any]:
+        """What `load` needs, for JSON; a float32 survives it exactly."""
+        if not self._count:
+            return {"sums": {}, "count": 0}
+        sums = cast(Tensor, self._accelerator.reduce(self._sums, reduction="mean")).tolist()
+        return {"sums": dict(zip(self._names, sums, strict=True)), "count": self._count}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from a `state`."""
+        self._names = list(state["sums"])
+        self._sums = torch.tensor(list(state["sums"].values()), device=self._accelerator.device)
+        self._count = state["count"]
+
+
+class MetricsFile:
+    """A file of one JSON object a line, each with its step.
+
+    Args:
+        path: The file; it need not exist.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def truncate(self, step: int) -> None:
+        """Drop the lines after a step, and a last line that was cut while it was written."""
+        if not self._path.exists():
+            return
+        lines = self._path.read_text().splitlines(keepends=True)
+        whole = (line for line in lines if line.endswith("\n"))
+        with replacing(self._path) as partial:
+            partial.write_text("".join(line for line in whole if json.loads(line)["step"] <= step))
+
+    def append(self, record: dict[str, Any]) -> None:
+        """Add a line."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._path.open("a") as file:
+            file.write(json.dumps(record) + "\n")
