@@ -344,8 +344,8 @@ class _FunctionObjective(ScoreRegularizedObjective):
         super().__init__(prior, **options)
         if value is None and (self.normalize is not None or self.beta == float("inf")):
             raise ArgumentError(
-                f"got value=None with beta={self.beta} and normalize={self.normalize!r}, expected a "
-                "finite beta without normalisation: without a value nothing else moves x"
+                f"got value=None with beta={self.beta} and normalize={self.normalize!r}, expected "
+                "a finite beta without normalisation: without a value nothing else moves x"
             )
         self._function = (value,)
 
