@@ -1,0 +1,43 @@
+"""The errors of the offline-RL integration."""
+
+from __future__ import annotations
+
+from scoreregs.errors import ScoreRegsError
+
+__all__ = ["DataError", "RunError"]
+
+
+class DataError(ScoreRegsError):
+    """A data set cannot be used as it is.
+
+    Args:
+        problem: What was got and what was expected.
+        source: The file, or the name of the data, where it was found.
+        key: The array at fault.
+        row: The first row at fault, counted from 0 in the file or in what was kept of it.
+        remedy: What the user can do about it.
+
+    Example:
+        >>> raise DataError("got nan", source="a.hdf5", key="rewards", row=3, remedy="drop it")
+        Traceback (most recent call last):
+        scoreregs_offline_rl.errors.DataError: a.hdf5, key 'rewards', row 3: got nan: drop it
+    """
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        source: str | None = None,
+        key: str | None = None,
+        row: int | None = None,
+        remedy: str | None = None,
+    ) -> None:
+        self.source, self.key, self.row = source, key, row
+        place = [] if source is None else [source]
+        place += [] if key is None else [f"key {key!r}"]
+        place += [] if row is None else [f"row {row}"]
+        super().__init__(": ".join(filter(None, [", ".join(place), problem, remedy])))
+
+
+class RunError(ScoreRegsError):
+    """A run directory or a stage is not in the state that was asked for."""
