@@ -1,0 +1,173 @@
+"""Evaluation against plain loops over single environments."""
+
+import gymnasium
+import numpy as np
+import pytest
+from scoreregs_offline_rl.evaluation import action_bounds, data_score, evaluate
+from scoreregs_offline_rl.hdf5 import load_hdf5
+from scoreregs_offline_rl.transitions import Transitions
+
+from scoreregs.errors import ArgumentError
+from tests.shared import shared_file
+
+
+class Countdown(gymnasium.Env):
+    """Rewards 1 per step for a number of steps that the seed decides, then ends for good.
+
+    An action outside the box costs 100.
+    """
+
+    observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (1,), np.float64)
+    action_space = gymnasium.spaces.Box(-1.0, 1.0, (2,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.left = int(self.np_random.integers(1, 30))
+        return np.array([self.left], float), {}
+
+    def step(self, action):
+        self.left -= 1
+        reward = 1.0 if self.action_space.contains(action) else -100.0
+        return np.array([self.left], float), reward, self.left == 0, False, {}
+
+
+class Wide(Countdown):
+    action_space = gymnasium.spaces.Box(-np.inf, np.inf, (2,), np.float32)
+
+
+gymnasium.register("ScoreregsCountdown-v0", lambda **_: Countdown(), max_episode_steps=20)
+gymnasium.register("ScoreregsEndless-v0", lambda **_: Countdown())
+gymnasium.register("ScoreregsWide-v0", lambda **_: Wide(), max_episode_steps=20)
+
+
+def idle(observations):
+    return np.zeros((len(observations), 2))
+
+
+def lengths_by_seed(seeds):
+    """What Countdown draws from each seed, cut at 20 steps."""
+    drawn = [int(np.random.Generator(np.random.PCG64(s)).integers(1, 30)) for s in seeds]
+    return tuple(min(length, 20) for length in drawn)
+
+
+@pytest.mark.parametrize("parallel", [1, 7, 64])
+def test_one_whole_episode_per_seed_whatever_runs_together(parallel):
+    result = evaluate(idle, "ScoreregsCountdown-v0", episodes=25, seed=3, parallel=parallel)
+    expected = lengths_by_seed(range(3, 28))
+    assert len(set(expected)) > 5
+    assert result.lengths == expected
+    assert result.returns == tuple(map(float, expected))
+    assert result.mean == pytest.approx(np.mean(expected))
+    assert result.standard_error == pytest.approx(np.std(expected, ddof=1) / 5)
+    assert result.normalized_score is None
+
+
+def test_one_call_of_the_policy_per_step():
+    calls = []
+
+    def policy(observations):
+        calls.append(observations.shape)
+        return idle(observations)
+
+    evaluate(policy, "ScoreregsCountdown-v0", episodes=10, seed=3, parallel=5)
+    first, second = lengths_by_seed(range(3, 8)), lengths_by_seed(range(8, 13))
+    assert calls == [(5, 1)] * (max(first) + max(second))
+
+
+def test_a_single_episode_has_no_standard_error():
+    assert evaluate(idle, "ScoreregsCountdown-v0", episodes=1).standard_error is None
+
+
+def test_rounding_beyond_the_bounds_is_clipped():
+    result = evaluate(lambda s: idle(s) - 1.00001, "ScoreregsCountdown-v0", episodes=3)
+    assert result.mean > 0
+
+
+def test_actions_reach_the_environment():
+    def policy(observations):
+        return np.clip(-5 * observations[:, 1:2], -2, 2)
+
+    single = gymnasium.make("Pendulum-v1")
+    expected = []
+    for seed in range(4):
+        observation, _ = single.reset(seed=seed)
+        total, done = 0.0, False
+        while not done:
+            action = policy(observation[None])[0]
+            observation, reward, terminated, truncated, _ = single.step(action)
+            total, done = total + float(reward), terminated or truncated
+        expected.append(total)
+    result = evaluate(policy, "pendulum-swingup", episodes=4)
+    assert result.environment == "Pendulum-v1"
+    np.testing.assert_allclose(result.returns, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("environment", ["Hopper-v5", "Walker2d-v5", "HalfCheetah-v5", "Ant-v5"])
+def test_mujoco(environment):
+    low, high = action_bounds(environment)
+    generator = np.random.default_rng(0)
+
+    def policy(observations):
+        return generator.uniform(low, high, (len(observations), len(low)))
+
+    result = evaluate(policy, environment, episodes=2)
+    assert all(np.isfinite(result.returns))
+    assert all(1 <= length <= 1000 for length in result.lengths)
+    if environment == "Hopper-v5":
+        assert result.normalized_score == pytest.approx(2, abs=4)
+
+
+@pytest.mark.parametrize(
+    ("actions", "words"),
+    [
+        (lambda rows: np.zeros((rows, 1)), r"shape \(3, 1\).*expected \(3, 2\)"),
+        (lambda rows: np.full((rows, 2), np.nan), "nan"),
+        (lambda rows: np.full((rows, 2), 1.01), "environment's units"),
+    ],
+)
+def test_bad_actions_are_refused(actions, words):
+    with pytest.raises(ArgumentError, match=words):
+        evaluate(lambda s: actions(len(s)), "ScoreregsCountdown-v0", episodes=3)
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        ("Hoper-v5", "'Hoper-v5'.*Gymnasium id"),
+        ("CartPole-v1", "flat boxes"),
+        ("ScoreregsWide-v0", "bounded"),
+        ("ScoreregsEndless-v0", "time limit"),
+    ],
+)
+def test_unsuited_environments_are_refused(environment, words):
+    with pytest.raises(ArgumentError, match=words):
+        evaluate(idle, environment)
+
+
+@pytest.mark.parametrize("changes", [{"episodes": 0}, {"parallel": 0}, {"seed": -1}])
+def test_counts_below_their_range_are_refused(changes):
+    with pytest.raises(ArgumentError, match=f"got {next(iter(changes))}="):
+        evaluate(idle, "ScoreregsCountdown-v0", **changes)
+
+
+# The scores that the data's own description states.
+@pytest.mark.parametrize(
+    ("name", "score"),
+    [
+        ("hopper-medium-expert", 62.8),
+        ("hopper-mixed", 46.9),
+        ("halfcheetah-medium", 46.4),
+        ("halfcheetah-medium-expert", 70.4),
+    ],
+)
+def test_data_score_of_real_files(name, score):
+    data = load_hdf5(shared_file(f"data/{name}.hdf5"))
+    assert data_score(data) == pytest.approx(score, abs=0.1)
+
+
+def test_data_score_needs_a_task():
+    rows = np.zeros((2, 1))
+    data = Transitions.from_arrays(rows, rows, rows[:, 0], [0, 1], [0, 0])
+    with pytest.raises(ArgumentError, match="names none"):
+        data_score(data)
+    assert data_score(data, "antmaze-umaze-v2") == 0.0
