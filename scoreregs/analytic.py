@@ -95,7 +95,7 @@ class GaussianMixturePrior(ScorePrior):
             t: a time in [0, 1], or one for each sample.
             condition: as given to `predict`.
         """
-        times = torch.as_tensor(t, device=x_t.device).expand(x_t.shape[0])
+        times = as_time(t, x_t.device).expand(x_t.shape[0])
         log_density, *_ = self._mixture(condition).components(x_t, self.schedule.at(times))
         return torch.logsumexp(log_density, dim=1)
 
@@ -140,7 +140,7 @@ class _Mixture:
         Raises:
             ArgumentError: where shapes do not fit.
         """
-        w, m, c = (as_time(torch.as_tensor(a)) for a in (weights, means, covariances))
+        w, m, c = (as_time(a) for a in (weights, means, covariances))
         got = f"weights {tuple(w.shape)}, means {tuple(m.shape)}, covariances {tuple(c.shape)}"
         if w.ndim == 1:
             w, m, c = w[None], m[None], c[None]

@@ -11,7 +11,7 @@ from scoreregs.errors import ArgumentError
 from scoreregs.kernel import diffuse
 from scoreregs.predictions import PREDICTIONS
 from scoreregs.prior import ScorePrior
-from scoreregs.schedules import NoiseLevel
+from scoreregs.schedules import NoiseLevel, as_time
 from scoreregs.trees import Condition, map_tensors
 
 __all__ = ["PriorReport", "check_prior"]
@@ -174,7 +174,7 @@ class _Probe:
     def times(self) -> Tensor:
         """Returns the times of the probed log-SNRs that the schedule reaches."""
         schedule = self.prior.schedule
-        ends = schedule.at(torch.tensor([0.0, 1.0], device=self.x.device)).bounded_log_snr
+        ends = schedule.at(as_time([0.0, 1.0], self.x.device)).bounded_log_snr
         log_snr = torch.tensor(_LOG_SNRS, dtype=ends.dtype, device=ends.device)
         inside = log_snr[(log_snr <= ends[0]) & (log_snr >= ends[1])]
         if not len(inside):

@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from scoreregs.errors import ArgumentError, PriorError, SingularTimeError
 from scoreregs.predictions import PredictionLike, as_prediction
-from scoreregs.schedules import NoiseLevel, NoiseSchedule
+from scoreregs.schedules import NoiseLevel, NoiseSchedule, as_time
 from scoreregs.trees import Condition, map_tensors
 
 __all__ = ["NetworkPrior", "ScorePrior"]
@@ -147,7 +147,7 @@ class ScorePrior(ABC):
         condition: Condition,
     ) -> Tensor:
         with self.evaluating():
-            times = torch.as_tensor(t, device=x_t.device).expand(x_t.shape[0])
+            times = as_time(t, x_t.device).expand(x_t.shape[0])
             level = self.schedule.at(times)
             output = self.checked_predict(x_t, level, condition)
             converted = convert(output, x_t, level, self.schedule)

@@ -33,8 +33,12 @@ def as_time(
     That dtype is float64 (float32 on devices without it): a half-precision time rounds the small
     noise levels to zero.
     """
-    t = torch.as_tensor(t, device=device)
-    return t.to(torch.float32 if t.device.type == "mps" else torch.float64)
+    if not isinstance(t, Tensor):
+        # Straight from Python's double: by way of float32 0.3 would become 0.30000001.
+        t = torch.as_tensor(t, dtype=torch.float64, device="cpu")
+        device = torch.get_default_device() if device is None else device
+    device = t.device if device is None else torch.device(device)
+    return t.to(device, torch.float32 if device.type == "mps" else torch.float64)
 
 
 @dataclass(frozen=True)
