@@ -114,6 +114,10 @@ class GaussianMixturePrior(ScorePrior):
         """
         mixture = self._mixture(condition)
         device, dtype = mixture.means.device, mixture.means.dtype
+        if count < 1 or len(mixture.weights) not in (1, count):
+            raise ArgumentError(
+                f"got count={count} for a condition of {len(mixture.weights)}, expected as many"
+            )
         weights = mixture.weights.expand(count, -1)
         chosen = torch.multinomial(weights, 1, generator=generator)[:, 0]
         rows = torch.arange(count, device=device) if len(mixture.means) > 1 else 0
@@ -150,6 +154,8 @@ class _Mixture:
                 f"got {got}, expected (k,), (k, *event) and (k, d, d), d the number of elements of "
                 "an event, all with a leading batch when conditional; a 1-D event has means (k, 1)"
             )
+        if not bool(m.isfinite().all()):
+            raise ArgumentError("got NaN or infinity in means, expected finite numbers")
         _check_distribution(w, c)
         eigenvalues, basis = torch.linalg.eigh(c)
         return cls(w, m.flatten(2), eigenvalues, basis, m.shape[2:])
@@ -182,9 +188,10 @@ def _check_distribution(weights: Tensor, covariances: Tensor) -> None:
             f"got weights {weights[0].tolist()}, expected positive ones that sum to one: divide "
             "them by their sum"
         )
+    # The looser bound is for covariances that were computed in float32.
     asymmetry = (covariances - covariances.mT).abs().max().item()
     smallest = torch.linalg.eigvalsh(covariances).min().item()
-    if not (asymmetry <= 1e-9 * covariances.abs().max().item() and smallest > 0):
+    if not (asymmetry <= 1e-5 * covariances.abs().max().item() and smallest > 0):
         raise ArgumentError(
             f"got covariances with asymmetry {asymmetry:.3g} and smallest eigenvalue "
             f"{smallest:.3g}, expected symmetric positive definite ones: add a small multiple of "

@@ -62,7 +62,7 @@ def as_baseline(baseline: BaselineLike) -> Baseline:
     """
     if isinstance(baseline, Baseline):
         return baseline
-    if baseline in _NAMED:
+    if isinstance(baseline, str) and baseline in _NAMED:
         return _NAMED[baseline]
     raise ArgumentError(
         f"got baseline={baseline!r}, expected one of {', '.join(map(repr, _NAMED))} or a Baseline"

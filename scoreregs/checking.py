@@ -10,9 +10,10 @@ from typing_extensions import override
 from scoreregs.errors import ArgumentError
 from scoreregs.kernel import diffuse
 from scoreregs.predictions import PREDICTIONS
-from scoreregs.prior import ScorePrior
+from scoreregs.prior import NetworkPrior, ScorePrior
 from scoreregs.schedules import NoiseLevel, as_time
 from scoreregs.trees import Condition, map_tensors
+from scoreregs.validation import check_data
 
 __all__ = ["PriorReport", "check_prior"]
 
@@ -77,7 +78,8 @@ def check_prior(
         generator: the source of noise, on the data's device; a fixed one by default.
 
     Raises:
-        ArgumentError: for less than two samples, or samples without variance.
+        ArgumentError: for less than two samples, samples without variance or not finite, or a
+            condition of another length.
         PriorError: where the prior does not return a tensor of its input's shape.
 
     Example:
@@ -86,11 +88,7 @@ def check_prior(
         >>> check_prior(prior, torch.randn(500, 1, generator=torch.Generator().manual_seed(0))).ok
         True
     """
-    if data.ndim < 2 or len(data) < 2 or not data.is_floating_point():
-        raise ArgumentError(
-            f"got data of shape {tuple(data.shape)} and dtype {data.dtype}, expected floating "
-            "point (count, *event) with a count of at least 2"
-        )
+    check_data(data, condition, least=2)
     x = data[:_ROWS]
     condition = map_tensors(lambda c: c[:_ROWS], condition)
     generator = generator or torch.Generator(data.device).manual_seed(0)
@@ -101,7 +99,7 @@ def check_prior(
     plain = probe.measure(_Reading(""))
     beats = all(e <= _SLACK * c for e, c in zip(plain.error, plain.constant, strict=True))
     beats = beats and sum(plain.error) < sum(plain.constant)
-    best = min((probe.measure(r) for r in _other_readings(x)), key=lambda m: m.relative)
+    best = min((probe.measure(r) for r in _other_readings(prior, x)), key=lambda m: m.relative)
     cause = None
     if best.relative < _BETTER * plain.relative:
         cause = best.reading.cause
@@ -124,18 +122,18 @@ class _Reading:
     log_snr_shift: float = 0.0
 
 
-def _other_readings(x: Tensor) -> Iterator[_Reading]:
+def _other_readings(prior: ScorePrior, x: Tensor) -> Iterator[_Reading]:
     yield _Reading("sign: the error falls when the output is negated; negate it", sign=-1.0)
     for name in PREDICTIONS:
         yield _Reading(
             f'prediction: the error falls when the output is read as prediction="{name}"',
             prediction=name,
         )
-    for text, time in (
-        ("reversed, 1 - t", lambda t: 1 - t),
-        ("scaled by 1000", lambda t: 1000 * t),
-        ("scaled by 1/1000", lambda t: t / 1000),
-    ):
+    times = [("reversed, 1 - t", lambda t: 1 - t), ("scaled by 1/1000", lambda t: t / 1000)]
+    # A time map or a prior of the user's may look t up in a table, which ends at t = 1.
+    if isinstance(prior, NetworkPrior) and prior.time_map is None:
+        times.append(("scaled by 1000", lambda t: 1000 * t))
+    for text, time in times:
         yield _Reading(
             f"time map: the error falls when the time is {text}; set time_map", time=time
         )

@@ -11,7 +11,8 @@ from scoreregs.predictions import PredictionLike
 from scoreregs.prior import NetworkPrior
 from scoreregs.schedules import NoiseSchedule, as_time
 from scoreregs.times import UniformTimes
-from scoreregs.trees import Condition, leaves, map_tensors
+from scoreregs.trees import Condition, map_tensors
+from scoreregs.validation import check_data
 
 __all__ = ["fit_prior"]
 
@@ -90,6 +91,7 @@ def fit_prior(
             if on_step is not None:
                 on_step(step, loss.detach())
     finally:
+        optimizer.zero_grad(set_to_none=True)
         for module, training in modes:
             module.training = training
     return prior
@@ -119,22 +121,10 @@ def _check(
             f"got a network of type {type(network).__name__} with nothing to train, expected a "
             "torch.nn.Module with parameters that require a gradient"
         )
-    if data.ndim < 2 or not len(data) or not data.is_floating_point():
-        raise ArgumentError(
-            f"got data of shape {tuple(data.shape)} and dtype {data.dtype}, expected a non-empty "
-            "floating point (count, *event): a 1-D event has shape (count, 1)"
-        )
-    if not bool(data.isfinite().all()):
-        raise ArgumentError("got NaN or infinity in the data, expected finite numbers: remove them")
-    for leaf in leaves(condition):
-        if len(leaf) != len(data):
-            raise ArgumentError(
-                f"got a condition of length {len(leaf)} for {len(data)} samples, expected one for "
-                "each sample"
-            )
+    check_data(data, condition, least=1)
     for name, count in (("steps", steps), ("batch_size", batch_size)):
-        if count < 1:
-            raise ArgumentError(f"got {name}={count}, expected at least 1")
+        if not isinstance(count, int) or count < 1:
+            raise ArgumentError(f"got {name}={count!r}, expected an integer of at least 1")
 
 
 @torch.no_grad()

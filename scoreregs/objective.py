@@ -21,7 +21,7 @@ from scoreregs.kernel import (
 )
 from scoreregs.prior import ScorePrior
 from scoreregs.schedules import as_time
-from scoreregs.times import TimesLike, as_times
+from scoreregs.times import TimesLike, as_times, check_times
 from scoreregs.trees import Condition, map_tensors
 from scoreregs.weightings import WeightingLike, as_weighting
 
@@ -274,6 +274,11 @@ class ScoreRegularizedObjective(nn.Module, ABC):
     ) -> tuple[Tensor | None, Tensor | None]:
         if not self.has_value:
             return None, None
+        if torch.is_inference_mode_enabled():
+            raise ArgumentError(
+                "got a call in torch.inference_mode(), where a value cannot be differentiated; "
+                "expected torch.no_grad() or none"
+            )
         with torch.enable_grad():
             leaf = x.detach().requires_grad_()
             value = self.value(leaf, condition)
@@ -293,8 +298,10 @@ class ScoreRegularizedObjective(nn.Module, ABC):
     ) -> tuple[Tensor, Tensor]:
         """Returns times, (draws, batch), and weighted residuals, (draws, batch, *event)."""
         times, noises = self._draw(x, t, noise)
-        if t is not None and (check_values or times.device.type == "cpu"):
-            validation.check_times(times)
+        if check_values:
+            validation.check_finite("noise", noises)
+        if check_values or (t is not None and times.device.type == "cpu"):
+            check_times(times)
             validation.check_singular(self.prior, self.weighting, times.flatten())
         draws = times.shape[0]
         with self.prior.evaluating():
@@ -318,7 +325,7 @@ class ScoreRegularizedObjective(nn.Module, ABC):
         if t is None:
             times = self.times.sample(draws, len(x), x.device, self.generator)
         else:
-            times = as_time(t, x.device).expand(draws, len(x))
+            times = as_time(t, x.device).detach().expand(draws, len(x))
         if noise is None:
             shape = (draws, *x.shape)
             noise = torch.randn(shape, generator=self.generator, dtype=x.dtype, device=x.device)

@@ -243,7 +243,7 @@ def as_prediction(prediction: PredictionLike) -> Prediction:
     """
     if isinstance(prediction, Prediction):
         return prediction
-    if prediction in PREDICTIONS:
+    if isinstance(prediction, str) and prediction in PREDICTIONS:
         return PREDICTIONS[prediction]
     raise ArgumentError(
         f"got prediction={prediction!r}, expected one of {', '.join(map(repr, PREDICTIONS))}"

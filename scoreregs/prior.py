@@ -16,6 +16,7 @@ from typing_extensions import override
 from scoreregs.errors import ArgumentError, PriorError, SingularTimeError
 from scoreregs.predictions import PredictionLike, as_prediction
 from scoreregs.schedules import NoiseLevel, NoiseSchedule, as_time
+from scoreregs.times import check_times
 from scoreregs.trees import Condition, map_tensors
 
 __all__ = ["NetworkPrior", "ScorePrior"]
@@ -78,6 +79,7 @@ class ScorePrior(ABC):
             condition: passed to `predict`.
 
         Raises:
+            ArgumentError: for times outside [0, 1].
             SingularTimeError: where it has no finite value, as a sample prediction's at sigma = 0.
             PriorError: where `predict` does not return a tensor of x_t's shape.
         """
@@ -105,12 +107,14 @@ class ScorePrior(ABC):
                 module.training = True
 
     def networks(self) -> Iterator[nn.Module]:
-        """Yields the modules among this prior's attributes and those of the priors it wraps."""
-        for attribute in vars(self).values():
-            if isinstance(attribute, nn.Module):
-                yield attribute
-            elif isinstance(attribute, ScorePrior):
-                yield from attribute.networks()
+        """Yields the modules of this prior and of the priors it wraps.
+
+        They are found among its attributes and in lists, tuples and dicts of them; a prior may be
+        a module itself.
+        """
+        if isinstance(self, nn.Module):
+            yield self
+        yield from _modules_of(vars(self))
 
     def checked_predict(self, x_t: Tensor, level: NoiseLevel, condition: Condition) -> Tensor:
         """Returns `predict` in x_t's dtype, with the current gradient and module modes.
@@ -148,6 +152,7 @@ class ScorePrior(ABC):
     ) -> Tensor:
         with self.evaluating():
             times = as_time(t, x_t.device).expand(x_t.shape[0])
+            check_times(times)
             level = self.schedule.at(times)
             output = self.checked_predict(x_t, level, condition)
             converted = convert(output, x_t, level, self.schedule)
@@ -172,7 +177,7 @@ class NetworkPrior(ScorePrior):
         schedule: the noise schedule under which the network was trained.
         prediction: what the network returns, see `ScorePrior`.
         time_map: maps t in [0, 1], float64 (batch,), to the time that the network wants. For a
-            model of N discrete steps: `lambda t: (t * N).ceil().long() - 1`.
+            model of N discrete steps: `lambda t: (t * N).round().long().clamp(min=1) - 1`.
 
     Raises:
         ArgumentError: where the network or the time map is not callable, and as for `ScorePrior`.
@@ -204,6 +209,10 @@ class NetworkPrior(ScorePrior):
     def predict(self, x_t: Tensor, t: Tensor, condition: Condition = None) -> Tensor:
         dtype = self._network_dtype(x_t)
         time = t if self.time_map is None else self.time_map(t)
+        if not isinstance(time, Tensor):
+            raise ArgumentError(
+                f"got a {type(time).__name__} from time_map, expected a tensor: compute it from t"
+            )
         if time.is_floating_point():
             time = time.to(torch.promote_types(dtype, torch.float32))
         condition = map_tensors(lambda c: c.to(dtype) if c.is_floating_point() else c, condition)
@@ -215,3 +224,15 @@ class NetworkPrior(ScorePrior):
                 if parameter.is_floating_point():
                     return parameter.dtype
         return x_t.dtype
+
+
+def _modules_of(found: object) -> Iterator[nn.Module]:
+    if isinstance(found, ScorePrior):
+        yield from found.networks()
+    elif isinstance(found, nn.Module):
+        yield found
+    elif isinstance(found, dict):
+        yield from _modules_of(list(found.values()))
+    elif isinstance(found, list | tuple):
+        for element in found:
+            yield from _modules_of(element)

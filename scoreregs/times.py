@@ -1,6 +1,7 @@
 """Samplers of the diffusion time t in Eq. 15."""
 
 from abc import ABC, abstractmethod
+from typing import TypeGuard
 
 import torch
 from torch import Tensor
@@ -9,7 +10,23 @@ from typing_extensions import override
 from scoreregs.errors import ArgumentError
 from scoreregs.schedules import as_time
 
-__all__ = ["FixedTime", "TimeSampler", "TimesLike", "UniformTimes", "as_times"]
+__all__ = [
+    "FixedTime",
+    "TimeSampler",
+    "TimesLike",
+    "UniformTimes",
+    "as_times",
+    "check_times",
+]
+
+
+def check_times(times: Tensor) -> None:
+    """Raises `ArgumentError` unless times are in [0, 1] (waits for the device)."""
+    if not bool(((times >= 0) & (times <= 1)).all()):
+        raise ArgumentError(
+            f"got times from {times.min().item():.6g} to {times.max().item():.6g}, expected them "
+            "in [0, 1]: 0 is data, 1 is noise; a step k of N is (k + 1) / N"
+        )
 
 
 class TimeSampler(ABC):
@@ -106,10 +123,14 @@ def as_times(times: TimesLike) -> TimeSampler:
     """
     if isinstance(times, TimeSampler):
         return times
-    if isinstance(times, tuple | list) and len(times) == 2:
+    if isinstance(times, tuple | list) and len(times) == 2 and all(map(_is_number, times)):
         return UniformTimes(*times)
-    if isinstance(times, int | float):
+    if _is_number(times):
         return FixedTime(times)
     raise ArgumentError(
         f"got times={times!r}, expected a range (low, high), a fixed time or a TimeSampler"
     )
+
+
+def _is_number(time: object) -> TypeGuard[float]:
+    return isinstance(time, int | float) and not isinstance(time, bool)

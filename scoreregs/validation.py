@@ -67,9 +67,32 @@ def check_inputs(
                 f"condition.to({str(x.device)!r})"
             )
     if check_values:
-        _check_finite("x", x)
+        check_finite("x", x)
         for leaf in leaves(condition):
-            _check_finite("the condition", leaf)
+            check_finite("the condition", leaf)
+
+
+def check_data(data: Tensor, condition: Condition, least: int) -> None:
+    """Raises `ArgumentError` unless data and condition are finite, of `least` samples or more."""
+    if not isinstance(data, Tensor) or not data.is_floating_point():
+        got = data.dtype if isinstance(data, Tensor) else type(data).__name__
+        raise ArgumentError(
+            f"got data of type {got}, expected a floating point tensor: use "
+            "torch.as_tensor(data, dtype=torch.float32)"
+        )
+    if data.ndim < 2 or len(data) < least or not data.numel():
+        raise ArgumentError(
+            f"got data of shape {tuple(data.shape)}, expected (count, *event) with a count of at "
+            f"least {least}: a 1-D event has shape (count, 1)"
+        )
+    check_finite("the data", data)
+    for leaf in leaves(condition):
+        if leaf.shape[:1] != data.shape[:1]:
+            raise ArgumentError(
+                f"got a condition of shape {tuple(leaf.shape)} for {len(data)} samples, expected "
+                "one row for each sample"
+            )
+        check_finite("the condition", leaf)
 
 
 def given_draws(x: Tensor, t: float | Tensor | None, noise: Tensor | None) -> int | None:
@@ -79,6 +102,10 @@ def given_draws(x: Tensor, t: float | Tensor | None, noise: Tensor | None) -> in
         ArgumentError: where their shape, dtype or device does not fit x or each other.
     """
     counts: set[int] = set()
+    if t is not None and not isinstance(t, Tensor | int | float):
+        raise ArgumentError(
+            f"got t of type {type(t).__name__}, expected a number or a tensor: use torch.as_tensor"
+        )
     if isinstance(t, Tensor):
         if t.shape not in ((), x.shape[:1]) and (t.ndim != 2 or t.shape[1] != len(x)):
             raise ArgumentError(
@@ -87,7 +114,9 @@ def given_draws(x: Tensor, t: float | Tensor | None, noise: Tensor | None) -> in
         if t.ndim == 2:
             counts.add(len(t))
     if noise is not None:
-        if x.shape not in (noise.shape, noise.shape[1:]) or noise.ndim > x.ndim + 1:
+        if not isinstance(noise, Tensor):
+            raise ArgumentError(f"got noise of type {type(noise).__name__}, expected a tensor")
+        if x.shape not in (noise.shape, noise.shape[1:]):
             raise ArgumentError(
                 f"got noise of shape {tuple(noise.shape)}, expected {tuple(x.shape)} or "
                 f"(draws, {', '.join(map(str, x.shape))})"
@@ -112,16 +141,9 @@ def given_draws(x: Tensor, t: float | Tensor | None, noise: Tensor | None) -> in
             f"got t and noise for {' and '.join(map(str, sorted(counts)))} draws, expected as many "
             "of both"
         )
+    if 0 in counts:
+        raise ArgumentError("got t or noise for 0 draws, expected at least one")
     return counts.pop() if counts else None
-
-
-def check_times(times: Tensor) -> None:
-    """Raises `ArgumentError` unless times are in [0, 1] (waits for the device)."""
-    if not bool(((times >= 0) & (times <= 1)).all()):
-        raise ArgumentError(
-            f"got times from {times.min().item():.6g} to {times.max().item():.6g}, expected them "
-            "in [0, 1]: 0 is data, 1 is noise; a step k of N is (k + 1) / N"
-        )
 
 
 @torch.no_grad()
@@ -176,7 +198,8 @@ def check_gradients(
         )
 
 
-def _check_finite(name: str, tensor: Tensor) -> None:
+def check_finite(name: str, tensor: Tensor) -> None:
+    """Raises `ArgumentError` where a tensor is not finite (waits for the device)."""
     finite = tensor.isfinite()
     if not bool(finite.all()):
         row = int((~finite).flatten(1).any(1).nonzero()[0]) if tensor.ndim > 1 else 0
