@@ -126,21 +126,25 @@ class PriorContract(ABC):
         modules = [m for network in prior.networks() for m in network.modules()]
         for index, module in enumerate(modules):
             module.training = index % 2 == 0
+        before = [p.requires_grad for module in modules for p in module.parameters()]
         output = prior.epsilon(x.clone().requires_grad_(), 0.5, condition)
         assert not output.requires_grad
         assert [m.training for m in modules] == [i % 2 == 0 for i in range(len(modules))]
-        assert all(p.grad is None for network in prior.networks() for p in network.parameters())
+        assert [p.requires_grad for m in modules for p in m.parameters()] == before
 
     def test_is_not_owned_by_an_objective(self) -> None:
         """An objective has none of the prior's parameters and gives them no gradient."""
         prior, (x, condition, _) = self.make_prior(), self._batch()
         objective = ScoreRegularizedObjective.from_value(None, prior)
+        parameters = [p for network in prior.networks() for p in network.parameters()]
+        before = [None if p.grad is None else p.grad.clone() for p in parameters]
         x = x.clone().requires_grad_()
         objective(x, condition).loss.backward()
         assert not list(objective.parameters())
         assert not objective.state_dict()
         assert x.grad is not None
-        assert all(p.grad is None for network in prior.networks() for p in network.parameters())
+        for parameter, old in zip(parameters, before, strict=True):
+            torch.testing.assert_close(parameter.grad, old, rtol=0, atol=0)
 
     def test_knows_its_data(self) -> None:
         """`check_prior` finds the prior plugged in right."""
