@@ -1,0 +1,36 @@
+"""Offline reinforcement learning with score-regularized policies (SRPO)."""
+
+from scoreregs_offline_rl.agent import TrainedPolicy
+from scoreregs_offline_rl.configuration import (
+    BaselineConfig,
+    BehaviorConfig,
+    CriticConfig,
+    EvaluationConfig,
+    PolicyConfig,
+    TrainConfig,
+    TrainerConfig,
+)
+from scoreregs_offline_rl.errors import DataError, RunError
+from scoreregs_offline_rl.evaluation import EvaluationResult, evaluate
+from scoreregs_offline_rl.hdf5 import load_hdf5
+from scoreregs_offline_rl.run import evaluate_run, train
+from scoreregs_offline_rl.transitions import Transitions
+
+__all__ = [
+    "BaselineConfig",
+    "BehaviorConfig",
+    "CriticConfig",
+    "DataError",
+    "EvaluationConfig",
+    "EvaluationResult",
+    "PolicyConfig",
+    "RunError",
+    "TrainConfig",
+    "TrainedPolicy",
+    "TrainerConfig",
+    "Transitions",
+    "evaluate",
+    "evaluate_run",
+    "load_hdf5",
+    "train",
+]

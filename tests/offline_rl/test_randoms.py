@@ -1,0 +1,63 @@
+"""Stateless randomness."""
+
+import pytest
+import torch
+from scoreregs_offline_rl.errors import RunError
+from scoreregs_offline_rl.randoms import EpochSampler, generator_for, process_slice, seeded
+
+
+def draw(*arguments):
+    return torch.rand(4, generator=generator_for(*arguments))
+
+
+def test_each_of_seed_purpose_and_step_matters():
+    reference = draw(0, "critic", 5)
+    assert reference.equal(draw(0, "critic", 5))
+    for other in [(1, "critic", 5), (0, "policy", 5), (0, "critic", 6)]:
+        assert not reference.equal(draw(*other))
+
+
+def test_the_stream_is_the_same_on_every_machine():
+    assert generator_for(0, "critic", 0).initial_seed() == 3705663745783517764
+
+
+def test_seeded_restores_the_global_generator():
+    before = torch.get_rng_state()
+    with seeded(0, "critic"):
+        first = torch.rand(3)
+    assert torch.get_rng_state().equal(before)
+    with seeded(0, "critic"):
+        assert torch.rand(3).equal(first)
+    with seeded(0, "policy"):
+        assert not torch.rand(3).equal(first)
+
+
+def test_an_epoch_has_every_row_at_most_once():
+    sampler = EpochSampler(10, 3, seed=0, purpose="critic")
+    epochs = [torch.cat([sampler(3 * epoch + k) for k in range(3)]) for epoch in range(4)]
+    for rows in epochs:
+        assert len(set(rows.tolist())) == 9
+    assert not epochs[0].equal(epochs[1])
+    assert set(torch.cat(epochs).tolist()) == set(range(10))
+
+
+def test_a_step_needs_no_history():
+    sampler = EpochSampler(10, 3, seed=0, purpose="critic")
+    run_through = [sampler(step) for step in range(12)]
+    fresh = EpochSampler(10, 3, seed=0, purpose="critic")
+    for step in (11, 4, 0, 7):
+        assert fresh(step).equal(run_through[step])
+
+
+@pytest.mark.parametrize("batch_size", [0, 11])
+def test_a_batch_that_does_not_fit(batch_size):
+    with pytest.raises(RunError, match=r"batch size of .* for 10 rows"):
+        EpochSampler(10, batch_size, seed=0, purpose="critic")
+
+
+def test_slices_cover_the_batch():
+    rows = torch.arange(12)
+    parts = [rows[process_slice(12, index, 3)] for index in range(3)]
+    assert torch.cat(parts).equal(rows)
+    with pytest.raises(RunError, match="12 for 5 processes"):
+        process_slice(12, 0, 5)

@@ -1,0 +1,223 @@
+"""A run from data to evaluated policies, small, on the recorded pendulum."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scoreregs_offline_rl.agent import TrainedPolicy
+from scoreregs_offline_rl.configuration import (
+    BehaviorConfig,
+    CriticConfig,
+    EvaluationConfig,
+    PolicyConfig,
+    TrainConfig,
+    TrainerConfig,
+    to_dict,
+)
+from scoreregs_offline_rl.errors import RunError
+from scoreregs_offline_rl.evaluation import data_score, evaluate
+from scoreregs_offline_rl.hdf5 import load_hdf5, save_hdf5
+from scoreregs_offline_rl.pendulum import record_pendulum_swingup
+from scoreregs_offline_rl.pipeline import scale
+from scoreregs_offline_rl.run import evaluate_run, resolve, train
+
+from tests.offline_rl.rl_data import make_transitions
+
+STAGES = ("critic", "behavior", "baseline", "policy")
+
+
+@pytest.fixture(scope="module")
+def data_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "swing.hdf5"
+    save_hdf5(path, record_pendulum_swingup(episodes=6), "Pendulum-v1")
+    return path
+
+
+def small(data_file, **changes):
+    config = TrainConfig(
+        data=str(data_file),
+        beta=0.1,
+        critic=CriticConfig(steps=30, batch_size=32, width=16),
+        behavior=BehaviorConfig(steps=25, batch_size=32, width=16),
+        policy=PolicyConfig(steps=20, batch_size=32, width=16),
+        evaluation=EvaluationConfig(episodes=3, seed=5),
+        trainer=TrainerConfig(log_every=10, checkpoint_every=10, cpu=True),
+    )
+    return dataclasses.replace(config, **changes)
+
+
+@pytest.fixture(scope="module")
+def finished(data_file, tmp_path_factory):
+    run_dir = tmp_path_factory.mktemp("runs") / "small"
+    return run_dir, train(small(data_file), run_dir, command="train it")
+
+
+def test_what_a_run_leaves(finished):
+    run_dir, _ = finished
+    files = {str(path.relative_to(run_dir)) for path in run_dir.rglob("*") if path.is_file()}
+    kept = {name for name in files if "checkpoints" not in name}
+    expected = {"config.json", "data.json", "result.json"}
+    for stage in STAGES:
+        expected |= {
+            f"{stage}/{n}" for n in ("weights.safetensors", "metrics.jsonl", "report.json")
+        }
+    for agent in ("agent", "baseline_agent"):
+        expected |= {f"{agent}/policy.json", f"{agent}/policy.safetensors"}
+    assert kept == expected
+
+
+def test_result(finished, data_file):
+    run_dir, result = finished
+    assert json.loads((run_dir / "result.json").read_text()) == result
+    steps = {"critic": 30, "behavior": 25, "baseline": 20, "policy": 20}
+    assert {name: stage["steps"] for name, stage in result["stages"].items()} == steps
+    for stage in result["stages"].values():
+        assert stage["steps_per_second"] == pytest.approx(stage["steps"] / stage["seconds"])
+    total = sum(stage["seconds"] for stage in result["stages"].values())
+    assert total < result["seconds"] < total + 60
+    assert result["data_score"] == pytest.approx(data_score(load_hdf5(data_file)))
+    assert result["normalized_score"] == result["policy"]["normalized_score"]
+    assert result["baseline_score"] == result["baseline"]["normalized_score"]
+    assert len(result["policy"]["returns"]) == 3
+    assert result["policy"]["mean"] == pytest.approx(np.mean(result["policy"]["returns"]))
+    assert result["policy"]["standard_error"] > 0
+    assert (result["beta"], result["seed"], result["evaluation_seed"]) == (0.1, 0, 5)
+    assert result["command"] == "train it"
+    assert result["versions"]["torch"] == torch.__version__
+
+
+def test_the_saved_policies_are_those_that_were_evaluated(finished):
+    run_dir, result = finished
+    policy = TrainedPolicy.load(run_dir / "agent")
+    again = evaluate(policy, "Pendulum-v1", 3, 5)
+    assert list(again.returns) == result["policy"]["returns"]
+    both = evaluate_run(run_dir, 3, 5)
+    assert list(both["baseline"].returns) == result["baseline"]["returns"]
+    assert both["baseline"].returns != both["policy"].returns
+
+
+def test_statistics_and_bounds_are_part_of_the_policy(finished, data_file):
+    policy = TrainedPolicy.load(finished[0] / "agent")
+    observations = load_hdf5(data_file).observations
+    torch.testing.assert_close(policy.observation_scaling.mean, observations.mean(0))
+    assert policy.action_scaling.low.tolist() == [-2.0]
+    assert policy.action_scaling.high.tolist() == [2.0]
+
+
+def test_a_second_run_trains_nothing(finished, data_file):
+    run_dir, result = finished
+
+    def progress(stage, step, steps, metrics):
+        raise RuntimeError(f"{stage} was trained again")
+
+    assert train(small(data_file), run_dir, progress=progress) == result
+    before = result | {"seconds": 0, "stages": 0, "command": 0}
+    (run_dir / "result.json").unlink()
+    again = train(small(data_file), run_dir, progress=progress, command="train it")
+    assert again | {"seconds": 0, "stages": 0, "command": 0} == before
+    assert again["stages"] == result["stages"]
+
+
+def test_another_configuration_is_refused(finished, data_file):
+    with pytest.raises(RunError, match=r"\(seed: 0 before, 1 now\): choose another") as caught:
+        train(small(data_file, seed=1), finished[0])
+    assert "\n" not in str(caught.value)
+
+
+def test_other_data_under_the_same_name_is_refused(data_file, tmp_path):
+    path = tmp_path / "swing.hdf5"
+    arrays = record_pendulum_swingup(episodes=6)
+    save_hdf5(path, arrays, "Pendulum-v1")
+    config = small(path)
+    train(config, tmp_path / "run")
+    save_hdf5(path, arrays | {"rewards": arrays["rewards"] - 1}, "Pendulum-v1")
+    with pytest.raises(RunError, match="sha256"):
+        train(config, tmp_path / "run")
+
+
+def test_a_seed_gives_the_same_bits(finished, data_file, tmp_path):
+    train(small(data_file), tmp_path)
+    for stage in STAGES:
+        name = f"{stage}/weights.safetensors"
+        assert (tmp_path / name).read_bytes() == (finished[0] / name).read_bytes()
+
+
+def test_what_a_run_cannot_do_without(data_file):
+    data = load_hdf5(data_file)
+    with pytest.raises(RunError, match="give --beta"):
+        resolve(small(data_file, beta=None), data)
+    with pytest.raises(RunError, match=r"--evaluation\.environment"):
+        resolve(small(data_file), make_transitions())
+
+
+def test_what_depends_on_the_data_is_resolved(data_file, finished):
+    resolved = resolve(small(data_file), load_hdf5(data_file))
+    assert resolved.evaluation.environment == "Pendulum-v1"
+    assert resolved.baseline.steps == 20
+    assert json.loads((finished[0] / "config.json").read_text()) == to_dict(resolved)
+    named = dataclasses.replace(resolved, data="x/hopper-medium-v2.hdf5", beta=None)
+    assert resolve(named, load_hdf5(data_file)).beta == 0.05
+
+
+def test_scaled_data(data_file):
+    data = load_hdf5(data_file)
+    config = resolve(small(data_file), data)
+    scaled = scale(data, config).transitions
+    torch.testing.assert_close(scaled.observations.mean(0), torch.zeros(3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(scaled.observations.std(0), torch.ones(3), atol=1e-3, rtol=0)
+    torch.testing.assert_close(scaled.actions, data.actions / 2)
+    moved = (data.next_observations - data.observations.mean(0)) / data.observations.std(0)
+    torch.testing.assert_close(scaled.next_observations, moved, atol=1e-3, rtol=1e-3)
+    extent = data.returns().max() - data.returns().min()
+    torch.testing.assert_close(scaled.rewards, data.rewards * 1000 / extent)
+    plain = scale(data, dataclasses.replace(config, normalize_observations=False)).transitions
+    assert plain.observations.equal(data.observations)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
+def test_a_killed_run_ends_as_one_that_was_not(data_file, tmp_path, finished):
+    """The command is killed in the critic and in the policy stage, and run once more."""
+    config = small(data_file)
+    script = tmp_path / "child.py"
+    script.write_text(
+        "import json, sys, time\n"
+        "from pathlib import Path\n"
+        "from scoreregs_offline_rl.configuration import TrainConfig, from_dict\n"
+        "from scoreregs_offline_rl.run import train\n"
+        "import torch\n"
+        f"torch.set_num_threads({torch.get_num_threads()})\n"
+        "def progress(stage, step, steps, metrics):\n"
+        "    if stage == sys.argv[1] and step == 17:\n"
+        "        Path(sys.argv[2]).touch()\n"
+        "        time.sleep(60)\n"
+        f"config = from_dict(TrainConfig, json.loads({json.dumps(to_dict(config))!r}))\n"
+        f"train(config, Path({str(tmp_path / 'run')!r}), progress=progress)\n"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    for stage in ("critic", "policy"):
+        there = tmp_path / f"{stage}-reached"
+        command = [sys.executable, str(script), stage, str(there)]
+        with subprocess.Popen(command, env=environment) as child:
+            deadline = time.monotonic() + 120
+            while not there.exists():
+                assert child.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            child.send_signal(signal.SIGKILL)
+    train(config, tmp_path / "run")
+    for stage in STAGES:
+        name = f"{stage}/weights.safetensors"
+        digests = [
+            hashlib.sha256((Path(folder) / name).read_bytes()).hexdigest()
+            for folder in (tmp_path / "run", finished[0])
+        ]
+        assert digests[0] == digests[1], stage
