@@ -2,6 +2,7 @@ r"""Priors in closed form: the ground truth that networks and objectives are tes
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from scoreregs.trees import Condition
 __all__ = ["GaussianMixturePrior"]
 
 ArrayLike = Tensor | Sequence
-MixtureFunction = Callable[[Condition], tuple[Tensor, Tensor, Tensor]]
+MixtureFunction = Callable[[Any], tuple[Tensor, Tensor, Tensor]]
 
 
 class GaussianMixturePrior(ScorePrior):

@@ -3,7 +3,7 @@ r"""The objective: a value kept plausible by a diffusion prior (Eq. 15 of SRPO).
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
 import torch
 from einops import rearrange, reduce, repeat
@@ -27,7 +27,8 @@ from scoreregs.weightings import WeightingLike, as_weighting
 
 __all__ = ["Diagnostics", "ObjectiveOptions", "ObjectiveResult", "ScoreRegularizedObjective"]
 
-ValueFunction = Callable[[Tensor, Condition], Tensor]
+# Any, so that a critic which is annotated with the condition that it takes is accepted.
+ValueFunction = Callable[[Tensor, Any], Tensor]
 Reduction = Literal["mean", "sum", "none"]
 
 
