@@ -6,19 +6,35 @@ from scoreregs.errors import ScoreRegsError
 from scoreregs.fitting import fit_prior
 from scoreregs.objective import Diagnostics, ObjectiveResult, ScoreRegularizedObjective
 from scoreregs.prior import NetworkPrior, ScorePrior
-from scoreregs.schedules import NoiseLevel, NoiseSchedule, VPSchedule
+from scoreregs.schedules import (
+    CosineSchedule,
+    EDMSchedule,
+    NoiseLevel,
+    NoiseSchedule,
+    RectifiedFlowSchedule,
+    SubVPSchedule,
+    TabulatedSchedule,
+    VESchedule,
+    VPSchedule,
+)
 
 __all__ = [
+    "CosineSchedule",
     "Diagnostics",
+    "EDMSchedule",
     "GaussianMixturePrior",
     "NetworkPrior",
     "NoiseLevel",
     "NoiseSchedule",
     "ObjectiveResult",
     "PriorReport",
+    "RectifiedFlowSchedule",
     "ScorePrior",
     "ScoreRegsError",
     "ScoreRegularizedObjective",
+    "SubVPSchedule",
+    "TabulatedSchedule",
+    "VESchedule",
     "VPSchedule",
     "check_prior",
     "fit_prior",

@@ -8,7 +8,7 @@ For a sample $x_t = \alpha x + \sigma \epsilon$ a network is trained to return o
 | `sample` | $x$ |
 | `v_prediction` | $(\alpha \epsilon - \sigma x) / \sqrt{\alpha^2 + \sigma^2}$ |
 | `score` | $-\epsilon / \sigma$, the score of the kernel |
-| `flow_prediction` | $\alpha' x + \sigma' \epsilon$, the velocity of the path |
+| `flow_prediction` | $\alpha' x + \sigma' \epsilon$, the schedule's `velocity` |
 
 Each is linear in $(x, \epsilon)$, so the residual of Eq. 15 is a positive factor of the noise level
 times a difference in the network's own terms, $\hat\epsilon - \epsilon = c(t)\, \Delta$. Factor and
@@ -202,24 +202,24 @@ class Flow(Prediction):
 
     @override
     def difference(self, output, x, noise, level, schedule):
-        d_alpha, d_sigma = schedule.derivative(level.t)
+        d_alpha, d_sigma = schedule.velocity(level.t)
         return output - (expand(d_alpha, x) * x + expand(d_sigma, x) * noise)
 
     @override
     def log_factor(self, level, schedule):
-        d_alpha, d_sigma = schedule.derivative(level.t)
+        d_alpha, d_sigma = schedule.velocity(level.t)
         rotation = level.alpha * d_sigma - d_alpha * level.sigma
         return torch.log(level.alpha) - torch.log(rotation)
 
     @override
     def epsilon(self, output, x_t, level, schedule):
-        d_alpha, d_sigma = schedule.derivative(level.t)
+        d_alpha, d_sigma = schedule.velocity(level.t)
         rotation = level.alpha * d_sigma - d_alpha * level.sigma
         return expand(level.alpha / rotation, x_t) * output - expand(d_alpha / rotation, x_t) * x_t
 
     @override
     def sample(self, output, x_t, level, schedule):
-        d_alpha, d_sigma = schedule.derivative(level.t)
+        d_alpha, d_sigma = schedule.velocity(level.t)
         rotation = level.alpha * d_sigma - d_alpha * level.sigma
         return expand(d_sigma / rotation, x_t) * x_t - expand(level.sigma / rotation, x_t) * output
 

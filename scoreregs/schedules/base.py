@@ -96,6 +96,13 @@ class NoiseSchedule(ABC):
         """Returns (d alpha / dt, d sigma / dt) at t, by forward-mode differentiation."""
         return torch.func.jvp(self, (t,), (torch.ones_like(t),))[1]
 
+    def velocity(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns (a, b) of the a x + b epsilon that a flow network predicts: the derivatives.
+
+        A schedule whose flow networks keep another time than t, as behind a shift, overrides it.
+        """
+        return self.derivative(t)
+
     def log_snr_derivative(self, t: Tensor) -> Tensor:
         """Returns d log_snr / dt at t, which is negative."""
         return torch.func.jvp(self.log_snr, (t,), (torch.ones_like(t),))[1]
@@ -110,6 +117,16 @@ class NoiseSchedule(ABC):
             ArgumentError: where the schedule never has that ratio.
         """
         log_snr = as_time(log_snr)
+        self._check_reached(log_snr)
+        low, high = torch.zeros_like(log_snr), torch.ones_like(log_snr)
+        for _ in range(_BISECTIONS):
+            middle = (low + high) / 2
+            noisier = self.log_snr(middle) < log_snr
+            low, high = torch.where(noisier, low, middle), torch.where(noisier, middle, high)
+        return (low + high) / 2
+
+    def _check_reached(self, log_snr: Tensor) -> None:
+        """Raises `ArgumentError` unless the schedule has these ratios (waits for the device)."""
         ends = self.log_snr(torch.tensor([0.0, 1.0], dtype=log_snr.dtype, device=log_snr.device))
         if bool(((log_snr > ends[0]) | (log_snr < ends[1])).any()):
             raise ArgumentError(
@@ -117,9 +134,3 @@ class NoiseSchedule(ABC):
                 f"expected one between {ends[1].item():.6g} (t = 1) and {ends[0].item():.6g} "
                 f"(t = 0) of {type(self).__name__}: clamp it or widen the schedule"
             )
-        low, high = torch.zeros_like(log_snr), torch.ones_like(log_snr)
-        for _ in range(_BISECTIONS):
-            middle = (low + high) / 2
-            noisier = self.log_snr(middle) < log_snr
-            low, high = torch.where(noisier, low, middle), torch.where(noisier, middle, high)
-        return (low + high) / 2

@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from scoreregs.errors import ArgumentError
 from scoreregs.schedules.base import NoiseSchedule, as_time
+from scoreregs.schedules.linear_beta import LinearBeta
 
 __all__ = ["VPSchedule"]
 
@@ -38,48 +38,32 @@ class VPSchedule(NoiseSchedule):
     """
 
     def __init__(self, beta_min: float = 0.1, beta_max: float = 20.0) -> None:
-        if not 0 < beta_min <= beta_max < float("inf"):
-            raise ArgumentError(
-                f"got beta_min={beta_min} and beta_max={beta_max}, "
-                "expected 0 < beta_min <= beta_max: the field's values are 0.1 and 20"
-            )
-        self.beta_min = float(beta_min)
-        self.beta_max = float(beta_max)
-
-    def _log_alpha(self, t: Tensor) -> Tensor:
-        return -t * ((self.beta_max - self.beta_min) * t / 4 + self.beta_min / 2)
-
-    def _rate(self, t: Tensor) -> Tensor:
-        """Returns d log alpha / dt, which is -beta(t) / 2."""
-        return -(self.beta_min + (self.beta_max - self.beta_min) * t) / 2
+        self.beta = LinearBeta(float(beta_min), float(beta_max))
 
     def __call__(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """Returns (alpha, sigma) at t in [0, 1] of any shape."""
-        log_alpha = self._log_alpha(t)
+        log_alpha = self.beta.log_alpha(t)
         return torch.exp(log_alpha), torch.sqrt(-torch.expm1(2 * log_alpha))
 
     def log_snr(self, t: Tensor) -> Tensor:
         """Returns 2 log(alpha / sigma) at t; infinite at t = 0."""
-        log_alpha = self._log_alpha(t)
+        log_alpha = self.beta.log_alpha(t)
         return 2 * log_alpha - torch.log(-torch.expm1(2 * log_alpha))
 
     def derivative(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """Returns (d alpha / dt, d sigma / dt) at t; the second is infinite at t = 0."""
         alpha, sigma = self(t)
-        rate = self._rate(t)
+        rate = self.beta.log_alpha_derivative(t)
         return rate * alpha, -rate * alpha.square() / sigma
 
     def log_snr_derivative(self, t: Tensor) -> Tensor:
         """Returns d log_snr / dt = -beta(t) / sigma^2 at t; infinite at t = 0."""
         _, sigma = self(t)
-        return 2 * self._rate(t) / sigma.square()
+        return 2 * self.beta.log_alpha_derivative(t) / sigma.square()
 
     def t_from_log_snr(self, log_snr: Tensor) -> Tensor:
         """Returns the t at which the log signal-to-noise ratio is `log_snr`, in closed form.
 
         Ratios below that of t = 1 give t > 1, where the formulas go on.
         """
-        log_snr = as_time(log_snr)
-        depth = F.softplus(-log_snr) / 2
-        curvature = (self.beta_max - self.beta_min) * depth
-        return 2 * depth / (self.beta_min / 2 + torch.sqrt(self.beta_min**2 / 4 + curvature))
+        return self.beta.t_from_log_alpha(-F.softplus(-as_time(log_snr)) / 2)
