@@ -77,7 +77,7 @@ class PolicyStage(Stage):
         """The objective's loss at the policy's actions; the data's own actions play no part."""
         action = self.policy(batch.observations)
         result = self.objective(action, batch.observations, **randoms)
-        gradient = result.gradient.square().sum(-1).mean().sqrt()
+        gradient = result.gradient.norm(dim=-1).mean()
         return result.loss, {"q": result.value.mean(), "gradient": gradient}
 
     def optimizer(self) -> tuple[Optimizer, LRScheduler | None]:

@@ -40,13 +40,19 @@ def test_kinds_of_observations(agent):
     assert not agent(torch.from_numpy(batch)).requires_grad
 
 
-def test_actions_stay_within_the_bounds(agent):
+def test_actions_stay_within_the_bounds():
+    """Rounding of low + (high - low) alone would leave some of these."""
+    torch.manual_seed(0)
+    bounds = ActionScaling(-torch.rand(300), torch.rand(300))
+    policy = DiracPolicy(3, 300, width=8)
     with torch.no_grad():
-        for parameter in agent.policy.parameters():
-            parameter.mul_(100)
-    actions = agent(np.random.default_rng(0).normal(size=(500, 3)))
-    assert (actions >= [-2, 0]).all()
-    assert (actions <= [2, 1]).all()
+        for parameter in policy.parameters():
+            parameter.mul_(1000)
+    agent = TrainedPolicy(policy, ObservationScaling.identity(3), bounds)
+    actions = agent(torch.randn(50, 3))
+    assert (bounds.denormalize(torch.ones(300)) > bounds.high).any()
+    assert (actions >= bounds.low).all()
+    assert (actions <= bounds.high).all()
 
 
 @pytest.mark.parametrize("shape", [(4,), (2, 4), (1, 2, 3), ()])

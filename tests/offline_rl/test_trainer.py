@@ -82,24 +82,27 @@ def assert_same_outcome(folder, reference):
     assert metrics_of(folder) == metrics_of(reference)
 
 
-def test_the_loop_is_a_plain_loop(tmp_path):
+@pytest.mark.parametrize("name", ["critic", "behavior", "baseline", "policy"])
+def test_the_loop_is_a_plain_loop(tmp_path, name):
     """A loop written out by hand, with the same batches and noise, ends at the same weights."""
-    stage, data = make_stage("behavior"), make_transitions()
-    optimizer = torch.optim.AdamW(stage.parameters(), lr=3e-4, weight_decay=0.01)
-    sampler = EpochSampler(len(data), BATCH, seed=0, purpose="behavior")
+    stage, data = make_stage(name), make_transitions()
+    optimizer, scheduler = stage.optimizer()
+    sampler = EpochSampler(len(data), BATCH, seed=0, purpose=name)
     for step in range(STEPS):
-        randoms = stage.draw(BATCH, generator_for(0, "behavior", step))
+        randoms = stage.draw(BATCH, generator_for(0, name, step))
         loss, _ = stage(data.select(sampler(step)), randoms)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    trained, report = run(tmp_path, "behavior")
+        if scheduler is not None:
+            scheduler.step()
+        stage.after_step()
+    trained, report = run(tmp_path, name)
+    saved = load_file(tmp_path / "weights.safetensors")
     torch.testing.assert_close(trained.state_dict(), stage.state_dict(), rtol=0, atol=0)
-    torch.testing.assert_close(
-        load_file(tmp_path / "weights.safetensors"), stage.state_dict(), rtol=0, atol=0
-    )
+    torch.testing.assert_close(saved, dict(stage.state_dict()), rtol=0, atol=0)
     assert report.steps == STEPS
-    assert report.metrics["loss"] == metrics_of(tmp_path)[-1]["loss"]
+    assert metrics_of(tmp_path)[-1] == {"step": STEPS, **report.metrics}
 
 
 @pytest.mark.parametrize("name", ["critic", "behavior", "baseline", "policy"])
