@@ -66,7 +66,7 @@ class Mixture:
                 self.weights, self.means, self.covariances, strict=True
             )
         ]
-        return logsumexp(np.stack([np.atleast_1d(c) for c in components]), axis=0)
+        return np.asarray(logsumexp(np.array(components).reshape(len(components), -1), axis=0))
 
     def prior(self) -> GaussianMixturePrior:
         return GaussianMixturePrior(*self.tensors(), VPSchedule())
