@@ -10,8 +10,9 @@ every schedule; it falls strictly with t.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -94,7 +95,7 @@ class NoiseSchedule(ABC):
 
     def derivative(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """Returns (d alpha / dt, d sigma / dt) at t, by forward-mode differentiation."""
-        return torch.func.jvp(self, (t,), (torch.ones_like(t),))[1]
+        return _along_time(self, t)
 
     def velocity(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """Returns (a, b) of the a x + b epsilon that a flow network predicts: the derivatives.
@@ -105,7 +106,7 @@ class NoiseSchedule(ABC):
 
     def log_snr_derivative(self, t: Tensor) -> Tensor:
         """Returns d log_snr / dt at t, which is negative."""
-        return torch.func.jvp(self.log_snr, (t,), (torch.ones_like(t),))[1]
+        return _along_time(self.log_snr, t)
 
     def t_from_log_snr(self, log_snr: Tensor) -> Tensor:
         """Returns the t at which the log signal-to-noise ratio is `log_snr`, by bisection.
@@ -134,3 +135,9 @@ class NoiseSchedule(ABC):
                 f"expected one between {ends[1].item():.6g} (t = 1) and {ends[0].item():.6g} "
                 f"(t = 0) of {type(self).__name__}: clamp it or widen the schedule"
             )
+
+
+def _along_time(function: Callable[[Tensor], Any], t: Tensor) -> Any:
+    """Returns the derivative of a function of t, of its result's structure."""
+    t = t.contiguous()  # forward mode refuses an expanded tensor, which one time for a batch is
+    return torch.func.jvp(function, (t,), (torch.ones_like(t),))[1]

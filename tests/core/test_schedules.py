@@ -89,6 +89,12 @@ def test_inherited_derivatives_work_without_gradient():
         torch.testing.assert_close(Inherited().derivative(t), VPSchedule().derivative(t))
 
 
+def test_inherited_derivatives_take_one_time_for_a_batch():
+    t = torch.tensor(0.3, dtype=torch.float64).expand(4)
+    assert Inherited().derivative(t)[0].shape == (4,)
+    assert Inherited().log_snr_derivative(t).shape == (4,)
+
+
 def test_ratio_out_of_reach_is_refused():
     with pytest.raises(ArgumentError, match="clamp it or widen"):
         Inherited().t_from_log_snr(torch.tensor([-50.0]))
