@@ -2,6 +2,7 @@
 
 from scoreregs.analytic import GaussianMixturePrior
 from scoreregs.checking import PriorReport, check_prior
+from scoreregs.edm import DenoiserPrior, EDMPrior
 from scoreregs.errors import ScoreRegsError
 from scoreregs.fitting import fit_prior
 from scoreregs.objective import Diagnostics, ObjectiveResult, ScoreRegularizedObjective
@@ -20,7 +21,9 @@ from scoreregs.schedules import (
 
 __all__ = [
     "CosineSchedule",
+    "DenoiserPrior",
     "Diagnostics",
+    "EDMPrior",
     "EDMSchedule",
     "GaussianMixturePrior",
     "NetworkPrior",

@@ -106,32 +106,33 @@ class TabulatedSchedule(NoiseSchedule):
             step = self.step(t)
             return table.alpha[step].to(t.dtype), table.sigma[step].to(t.dtype)
         log_snr = self.log_snr(t)
-        radius = self._interpolate(torch.hypot(table.alpha, table.sigma), t)
+        radius = torch.exp(self._interpolate(self._log_radius(t.device), t))
         return radius * torch.sigmoid(log_snr).sqrt(), radius * torch.sigmoid(-log_snr).sqrt()
 
     @override
     def at(self, t: Tensor) -> NoiseLevel:
         t = as_time(t)
         if self.interpolation == "nearest":
-            t = (self.step(t) + 1).to(t.dtype) / self.steps
-        return super().at(t)
+            return super().at((self.step(t) + 1).to(t.dtype) / self.steps)
+        return super().at(t.clamp(min=1 / self.steps))
 
     @override
     def log_snr(self, t: Tensor) -> Tensor:
-        log_snr = self._table(t.device).log_snr
         if self.interpolation == "nearest":
-            return log_snr[self.step(t)].to(t.dtype)
-        return self._interpolate(log_snr.clamp(-_INFINITE, _INFINITE), t)
+            return self._table(t.device).log_snr[self.step(t)].to(t.dtype)
+        return self._interpolate(self._finite_log_snr(t.device), t)
 
     @override
     def derivative(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        self._check_smooth()
-        return super().derivative(t)
+        alpha, sigma = self(t)
+        slope = self.log_snr_derivative(t) / 2
+        growth = self._slope(self._log_radius(t.device), t)
+        share = torch.sigmoid(self.log_snr(t))
+        return (growth + (1 - share) * slope) * alpha, (growth - share * slope) * sigma
 
     @override
     def log_snr_derivative(self, t: Tensor) -> Tensor:
-        self._check_smooth()
-        return super().log_snr_derivative(t)
+        return self._slope(self._finite_log_snr(t.device), t)
 
     @override
     def velocity(self, t: Tensor) -> tuple[Tensor, Tensor]:
@@ -142,7 +143,7 @@ class TabulatedSchedule(NoiseSchedule):
     def t_from_log_snr(self, log_snr: Tensor) -> Tensor:
         log_snr = as_time(log_snr)
         self._check_reached(log_snr)
-        table = self._table(log_snr.device).log_snr.clamp(-_INFINITE, _INFINITE)
+        table = self._finite_log_snr(log_snr.device)
         log_snr = log_snr.clamp(-_INFINITE, _INFINITE)
         after = torch.searchsorted(-table, -log_snr).clamp(1, self.steps - 1)
         high, low = table[after - 1], table[after]
@@ -151,11 +152,26 @@ class TabulatedSchedule(NoiseSchedule):
             position = torch.round(position)
         return (position + 1) / self.steps
 
+    def _before(self, t: Tensor) -> Tensor:
+        """Returns the last step at or before t that has a next one."""
+        return (t * self.steps - 1).floor().clamp(0, self.steps - 2).long()
+
     def _interpolate(self, values: Tensor, t: Tensor) -> Tensor:
-        position = (t * self.steps - 1).clamp(0, self.steps - 1)
-        before = position.floor().clamp(max=self.steps - 2).long()
-        start, end = values[before].to(t.dtype), values[before + 1].to(t.dtype)
-        return torch.lerp(start, end, position - before)
+        before = self._before(t)
+        fraction = (t * self.steps - 1 - before).clamp(0, 1)
+        return torch.lerp(values[before].to(t.dtype), values[before + 1].to(t.dtype), fraction)
+
+    def _slope(self, values: Tensor, t: Tensor) -> Tensor:
+        self._check_smooth()
+        before = self._before(t)
+        return ((values[before + 1] - values[before]) * self.steps).to(t.dtype)
+
+    def _finite_log_snr(self, device: torch.device) -> Tensor:
+        return self._table(device).log_snr.clamp(-_INFINITE, _INFINITE)
+
+    def _log_radius(self, device: torch.device) -> Tensor:
+        table = self._table(device)
+        return torch.log(torch.hypot(table.alpha, table.sigma))
 
     def _table(self, device: torch.device) -> "_Table":
         if device not in self._tables:
