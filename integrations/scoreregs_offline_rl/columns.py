@@ -11,8 +11,11 @@ __all__ = ["check_lengths", "flag_column", "float_column"]
 
 
 def float_column(key: str, array: ArrayLike, rank: int, source: str) -> NDArray[np.float32]:
-    """A float32 copy of a column of `rank` 1 or 2; DataError where it is not finite floats."""
-    given = np.asarray(array)
+    """A float32 copy of a column of `rank` 1 or 2; DataError where it is not finite floats.
+
+    Shape (rows, 1) is read as (rows,).
+    """
+    given = _as_vector(array) if rank == 1 else np.asarray(array)
     if not np.issubdtype(given.dtype, np.floating):
         raise DataError(
             f"got dtype {given.dtype}, expected floating point",
@@ -46,8 +49,11 @@ def float_column(key: str, array: ArrayLike, rank: int, source: str) -> NDArray[
 
 
 def flag_column(key: str, array: ArrayLike, source: str) -> NDArray[np.bool_]:
-    """A bool copy of a column of shape (rows,); DataError where it is not one of bool or 0/1."""
-    given = np.asarray(array)
+    """A bool copy of a column of shape (rows,); DataError where it is not one of bool or 0/1.
+
+    Shape (rows, 1) is read as (rows,).
+    """
+    given = _as_vector(array)
     if given.ndim != 1 or given.dtype.kind not in "buif":
         raise DataError(
             f"got shape {given.shape} and dtype {given.dtype}, expected (rows,) and bool",
@@ -96,3 +102,9 @@ def check_lengths(columns: dict[str, np.ndarray], source: str) -> None:
             key="next_observations",
             remedy="store the observation after each row's action",
         )
+
+
+def _as_vector(array: ArrayLike) -> np.ndarray:
+    """D4RL, too, takes (rows, 1) for (rows,)."""
+    given = np.asarray(array)
+    return given[:, 0] if given.ndim == 2 and given.shape[1] == 1 else given

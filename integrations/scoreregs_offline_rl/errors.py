@@ -32,11 +32,18 @@ class DataError(ScoreRegsError):
         row: int | None = None,
         remedy: str | None = None,
     ) -> None:
+        self.problem, self.remedy = problem, remedy
         self.source, self.key, self.row = source, key, row
         place = [] if source is None else [source]
         place += [] if key is None else [f"key {key!r}"]
         place += [] if row is None else [f"row {row}"]
         super().__init__(": ".join(filter(None, [", ".join(place), problem, remedy])))
+
+    def with_key(self, key: str | None) -> DataError:
+        """The same error about an array that the file calls by another name."""
+        return DataError(
+            self.problem, source=self.source, key=key, row=self.row, remedy=self.remedy
+        )
 
 
 class RunError(ScoreRegsError):

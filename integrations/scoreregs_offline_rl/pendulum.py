@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from scoreregs_offline_rl.errors import DataError
 from scoreregs_offline_rl.hdf5 import load_hdf5, save_hdf5
+from scoreregs_offline_rl.loading import LoadingConfig
 from scoreregs_offline_rl.transitions import Transitions
 
 __all__ = ["load_pendulum_swingup", "record_pendulum_swingup", "swing_up_policy"]
@@ -42,12 +43,15 @@ _FLAIL_STEPS, _KICK_STEPS = 10, 10
 Array = NDArray[np.float64]
 
 
-def load_pendulum_swingup(cache_dir: str | os.PathLike[str] | None = None) -> Transitions:
+def load_pendulum_swingup(
+    cache_dir: str | os.PathLike[str] | None = None, config: LoadingConfig | None = None
+) -> Transitions:
     """The embedded data set, recorded on first use (well under a second) and then cached.
 
     Args:
         cache_dir: Where the file is kept. None: the environment variable SCOREREGS_CACHE, else
             `scoreregs` in the platform's cache directory of the user.
+        config: How to read it.
 
     Raises:
         DataError: The cache cannot be written, or its file was damaged since; delete it then.
@@ -64,7 +68,7 @@ def load_pendulum_swingup(cache_dir: str | os.PathLike[str] | None = None) -> Tr
                 source=str(path),
                 remedy="set the environment variable SCOREREGS_CACHE",
             ) from error
-    return load_hdf5(path)
+    return load_hdf5(path, config)
 
 
 def record_pendulum_swingup(episodes: int = EPISODES) -> dict[str, np.ndarray]:

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from scoreregs.errors import ArgumentError
+from scoreregs_offline_rl.d4rl_package import d4rl_infos
 
 __all__ = ["ReferenceReturns", "environment_for", "normalized_score", "reference_returns"]
 
@@ -46,8 +47,16 @@ def environment_for(name: str) -> str:
 
 
 def reference_returns(name: str) -> ReferenceReturns | None:
-    """Reference returns of a data set's name or a Gymnasium id; None where there are none."""
-    return _REFERENCES.get(re.split("[-_]", name.lower())[0])
+    """Reference returns of a data set's name or a Gymnasium id; None where there are none.
+
+    Those of further D4RL data sets come from the `d4rl` package, where it is installed.
+    """
+    if found := _REFERENCES.get(re.split("[-_]", name.lower())[0]):
+        return found
+    infos = d4rl_infos()
+    if infos is None or name not in infos.REF_MIN_SCORE:
+        return None
+    return ReferenceReturns(infos.REF_MIN_SCORE[name], infos.REF_MAX_SCORE[name])
 
 
 def normalized_score(return_: float, name: str) -> float:

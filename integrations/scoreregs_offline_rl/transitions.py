@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from scoreregs.errors import ArgumentError
 from scoreregs_offline_rl.columns import check_lengths, flag_column, float_column
 from scoreregs_offline_rl.errors import DataError
+from scoreregs_offline_rl.rows import Trajectories, count_timeouts, pair_rows, qlearning_rows
 
-__all__ = ["Batch", "Transitions"]
+__all__ = ["Batch", "RowSemantics", "Transitions"]
+
+RowSemantics = Literal["all", "qlearning"]
+"""Which rows are kept: all that have a next observation, or those of `d4rl.qlearning_dataset`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +52,10 @@ class Transitions:
         terminals: Shape (N,), bool; the episode ended for good, so nothing follows (no bootstrap).
         ends: Shape (N,), bool; True on the last row of each trajectory, terminal or cut.
         trajectory_returns: Undiscounted return of each recorded trajectory in the environment's
-            units, shape (E,), summed over all its recorded rows, also over those that hold no s'.
+            units, shape (E,), summed over its recorded rows as far as the first terminal one, also
+            over those that hold no s'.
+        trajectory_lengths: Recorded rows of each, shape (E,), int64; no fewer than are kept.
+        trajectory_terminal: Shape (E,), bool; it has a terminal row.
         trajectory_complete: Shape (E,), bool; False for a last one cut by the end of the data.
         source: The file or name that messages mention.
         environment: Identifier of the environment that the data came from, if it says so.
@@ -59,6 +68,8 @@ class Transitions:
     terminals: Tensor
     ends: Tensor
     trajectory_returns: Tensor
+    trajectory_lengths: Tensor
+    trajectory_terminal: Tensor
     trajectory_complete: Tensor
     source: str = "arrays"
     environment: str | None = None
@@ -70,9 +81,12 @@ class Transitions:
         actions: ArrayLike,
         rewards: ArrayLike,
         terminals: ArrayLike,
-        timeouts: ArrayLike,
+        timeouts: ArrayLike | None = None,
         next_observations: ArrayLike | None = None,
         *,
+        rows: RowSemantics = "all",
+        max_episode_steps: int | None = None,
+        terminals_end: bool = True,
         source: str = "arrays",
         environment: str | None = None,
     ) -> Transitions:
@@ -84,15 +98,23 @@ class Transitions:
         - With `next_observations`, every row is kept.
         - Without, s'_i is observations[i + 1]. A cut row (timeout, or the last one) that is not
           terminal has no s' and is dropped; `ends` moves to the row before it. A terminal row is
-          kept with s'_i = s_i, which no target reads.
+          kept; where it ends its trajectory s'_i = s_i, which no target reads.
+        - With `rows="qlearning"`, s'_i is observations[i + 1] for every row but timeouts and the
+          last one, which are dropped: the rows of `d4rl.qlearning_dataset`. `next_observations`
+          are not read. Trajectories and their returns are the true ones all the same.
 
         Args:
             observations: Shape (N, o), floating, finite.
             actions: Shape (N, a), floating, finite, in the environment's units.
             rewards: Shape (N,), floating, finite.
             terminals: Shape (N,), bool or 0/1; the episode ended for good.
-            timeouts: Shape (N,), bool or 0/1; the episode was cut.
+            timeouts: Shape (N,), bool or 0/1; the episode was cut. None: every `max_episode_steps`
+                rows of an episode.
             next_observations: Shape (N, o), floating, finite.
+            rows: Which rows are kept.
+            max_episode_steps: Of the environment, at least 1; not read where there are timeouts.
+            terminals_end: Whether a terminal row ends its trajectory. Not in D4RL's AntMaze, where
+                the ant goes on at the goal and terminal rows come in runs.
             source: What messages call the data.
             environment: Identifier of the environment, if known.
 
@@ -113,43 +135,42 @@ class Transitions:
             >>> data.ends.tolist(), data.trajectory_returns.tolist()
             ([False, True, True], [3.0, 5.0])
         """
+        if rows not in ("all", "qlearning"):
+            raise ArgumentError(f"got rows={rows!r}, expected 'all' or 'qlearning'")
         columns = {
             "observations": float_column("observations", observations, 2, source),
             "actions": float_column("actions", actions, 2, source),
             "rewards": float_column("rewards", rewards, 1, source),
         }
-        flags = {
-            "terminals": flag_column("terminals", terminals, source),
-            "timeouts": flag_column("timeouts", timeouts, source),
-        }
+        flags = {"terminals": flag_column("terminals", terminals, source)}
+        if timeouts is not None:
+            flags["timeouts"] = flag_column("timeouts", timeouts, source)
         if next_observations is not None:
             columns["next_observations"] = float_column(
                 "next_observations", next_observations, 2, source
             )
         check_lengths(columns | flags, source)
 
-        terminal, rows = flags["terminals"], len(flags["terminals"])
-        last = terminal | flags["timeouts"]
-        complete = np.ones(int(last.sum()) + int(not last[-1]), dtype=bool)
-        complete[-1] = last[-1]
-        last[-1] = True
-        starts = np.flatnonzero(np.append(True, last[:-1]))
-        returns = np.add.reduceat(columns["rewards"].astype(np.float64), starts)
-
-        kept = np.arange(rows)
-        if next_observations is None:
-            kept, following = _pair(terminal, last, source)
-            paired = columns["observations"][following]
-            columns = {key: column[kept] for key, column in columns.items()}
-            columns["next_observations"] = paired
-        trajectory = np.cumsum(np.append(False, last[:-1]))[kept]
-        ends = np.append(trajectory[1:] != trajectory[:-1], True)
+        terminal, timeout = flags["terminals"], flags.get("timeouts")
+        limit = _check_limit(max_episode_steps, timeout is None, source)
+        cut = count_timeouts(terminal, limit, terminals_end) if timeout is None else timeout
+        recorded = Trajectories.split(columns["rewards"], terminal, cut, terminals_end)
+        kept = np.arange(len(terminal))
+        if rows == "qlearning":
+            kept = qlearning_rows(terminal, timeout, limit)
+            columns = _follow(columns, kept, kept + 1, source)
+        elif next_observations is None:
+            kept, following = pair_rows(terminal, recorded.last)
+            columns = _follow(columns, kept, following, source)
+        trajectory = np.cumsum(np.append(False, recorded.last[:-1]))[kept]
         return cls(
             **{key: torch.from_numpy(column) for key, column in columns.items()},
             terminals=torch.from_numpy(terminal[kept]),
-            ends=torch.from_numpy(ends),
-            trajectory_returns=torch.from_numpy(returns.astype(np.float32)),
-            trajectory_complete=torch.from_numpy(complete),
+            ends=torch.from_numpy(np.append(trajectory[1:] != trajectory[:-1], True)),
+            trajectory_returns=torch.from_numpy(recorded.returns.astype(np.float32)),
+            trajectory_lengths=torch.from_numpy(recorded.lengths),
+            trajectory_terminal=torch.from_numpy(recorded.terminal),
+            trajectory_complete=torch.from_numpy(recorded.complete),
             source=source,
             environment=environment,
         )
@@ -177,11 +198,30 @@ class Transitions:
         return self.trajectory_returns[complete] if complete.any() else self.trajectory_returns
 
 
-def _pair(
-    terminal: NDArray[np.bool_], last: NDArray[np.bool_], source: str
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """The rows that have a next observation among the rows, and the rows that hold it."""
-    kept = np.flatnonzero(terminal | ~last)
+def _check_limit(max_episode_steps: int | None, needed: bool, source: str) -> int:
+    """The limit on an episode's steps; 0 where it is not needed."""
+    if not needed:
+        return 0
+    if max_episode_steps is None:
+        raise DataError(
+            "got no such array and no `max_episode_steps`, expected one of them",
+            source=source,
+            key="timeouts",
+            remedy="give the environment's `max_episode_steps` (where it has none, a number above "
+            "the longest episode), or add the array",
+        )
+    if max_episode_steps < 1:
+        raise ArgumentError(f"got max_episode_steps={max_episode_steps}, expected at least 1")
+    return max_episode_steps
+
+
+def _follow(
+    columns: dict[str, NDArray[np.float32]],
+    kept: NDArray[np.intp],
+    following: NDArray[np.intp],
+    source: str,
+) -> dict[str, NDArray[np.float32]]:
+    """The kept rows of the columns, with the observations of the rows that follow them."""
     if len(kept) == 0:
         raise DataError(
             "got no row with a next observation, expected at least one",
@@ -189,4 +229,5 @@ def _pair(
             key="timeouts",
             remedy="store `next_observations`, or check the flags",
         )
-    return kept, np.where(terminal[kept], kept, kept + 1)
+    paired = columns["observations"][following]
+    return {key: column[kept] for key, column in columns.items()} | {"next_observations": paired}

@@ -5,9 +5,13 @@ import numpy as np
 import pytest
 import torch
 from scoreregs_offline_rl.errors import DataError
-from scoreregs_offline_rl.hdf5 import load_hdf5, save_hdf5
+from scoreregs_offline_rl.hdf5 import check_hdf5, load_hdf5, save_hdf5
+from scoreregs_offline_rl.loading import DataKeys, LoadingConfig
+from scoreregs_offline_rl.scaling import RewardScaling
 
 from tests.shared import shared_file
+
+ANTMAZE_FILE = "Ant_maze_u-maze_noisy_multistart_False_multigoal_False_sparse_fixed.hdf5"
 
 
 def arrays():
@@ -53,7 +57,7 @@ def test_saving_leaves_nothing_beside_the_file(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("key", ["observations", "actions", "rewards", "terminals", "timeouts"])
+@pytest.mark.parametrize("key", ["observations", "actions", "rewards", "terminals"])
 def test_a_missing_key_is_named(tmp_path, key):
     kept = arrays()
     del kept[key]
@@ -77,6 +81,79 @@ def test_a_bad_row_is_named_with_its_file(tmp_path):
     save_hdf5(tmp_path / "a.hdf5", bad, "Hopper-v5")
     with pytest.raises(DataError, match=r"a\.hdf5, key 'rewards', row 3: .*nan"):
         load_hdf5(tmp_path / "a.hdf5")
+
+
+def test_missing_timeouts_are_counted_by_the_files_environment(tmp_path):
+    rows = 401
+    recorded = {key: np.resize(array, (rows, *array.shape[1:])) for key, array in arrays().items()}
+    del recorded["timeouts"]
+    recorded["terminals"] = np.zeros(rows, bool)
+    save_hdf5(tmp_path / "a.hdf5", recorded, "Pendulum-v1")
+    assert load_hdf5(tmp_path / "a.hdf5").trajectory_lengths.tolist() == [200, 200, 1]
+    config = LoadingConfig(max_episode_steps=300)
+    assert load_hdf5(tmp_path / "a.hdf5", config).trajectory_lengths.tolist() == [300, 101]
+    save_hdf5(tmp_path / "b.hdf5", recorded, "Mine-v0")
+    with pytest.raises(DataError, match=r"b\.hdf5, key 'timeouts': .*`max_episode_steps`"):
+        load_hdf5(tmp_path / "b.hdf5")
+
+
+def test_keys_that_a_person_names(tmp_path):
+    given = arrays()
+    names = {"observations": "log/state", "actions": "log/torque", "terminals": "failed"}
+    save_hdf5(
+        tmp_path / "a.hdf5",
+        {names.get(key, key): array for key, array in given.items()},
+        "Hopper-v5",
+    )
+    config = LoadingConfig(keys=DataKeys(**names))
+    data = load_hdf5(tmp_path / "a.hdf5", config)
+    save_hdf5(tmp_path / "b.hdf5", given, "Hopper-v5")
+    plain = load_hdf5(tmp_path / "b.hdf5")
+    for name in ("observations", "actions", "rewards", "next_observations", "terminals", "ends"):
+        assert torch.equal(getattr(data, name), getattr(plain, name))
+    absent = LoadingConfig(keys=DataKeys(**names, next_observations="log/next"))
+    with pytest.raises(DataError, match=r"key .log/next.: .*log/state.*keys\.next_observations"):
+        load_hdf5(tmp_path / "a.hdf5", absent)
+
+
+def test_a_bad_row_is_named_by_the_persons_key(tmp_path):
+    given = arrays()
+    given["actions"][2] = np.inf
+    given["torque"] = given.pop("actions")
+    save_hdf5(tmp_path / "a.hdf5", given, "Hopper-v5")
+    with pytest.raises(DataError, match="key 'torque', row 2") as caught:
+        load_hdf5(tmp_path / "a.hdf5", LoadingConfig(keys=DataKeys(actions="torque")))
+    assert (caught.value.key, caught.value.row) == ("torque", 2)
+
+
+@pytest.mark.parametrize("name", ["antmaze-umaze-v2.hdf5", ANTMAZE_FILE])
+def test_antmaze_is_known_by_the_files_name(tmp_path, name):
+    rows = 1500
+    save_hdf5(
+        tmp_path / name,
+        {
+            "observations": np.zeros((rows, 2), np.float32),
+            "actions": np.zeros((rows, 1), np.float32),
+            "rewards": np.isin(np.arange(rows), [5, 6, 7]).astype(np.float32),
+            "terminals": np.isin(np.arange(rows), [5, 6, 7]),
+        },
+        "",
+    )
+    data = load_hdf5(tmp_path / name)
+    assert data.trajectory_lengths.tolist() == [700, 700, 100]
+    assert data.trajectory_returns.tolist() == [1.0, 0.0, 0.0]
+    assert data.environment == "antmaze-umaze-v2"
+    split = load_hdf5(tmp_path / name, LoadingConfig(terminals_end=True))
+    assert split.trajectory_lengths.tolist() == [6, 1, 1, 700, 700, 92]
+    assert RewardScaling.fit("antmaze", data)(data.rewards)[4:6].tolist() == [-1.0, 0.0]
+
+
+def test_a_whole_file_without_arrays_is_no_data(tmp_path):
+    save_hdf5(tmp_path / "a.hdf5", {}, "")
+    with pytest.raises(DataError, match="no arrays"):
+        check_hdf5(tmp_path / "a.hdf5")
+    save_hdf5(tmp_path / "b.hdf5", arrays(), "")
+    check_hdf5(tmp_path / "b.hdf5")
 
 
 def test_an_absent_file(tmp_path):

@@ -6,6 +6,8 @@ import torch
 from scoreregs_offline_rl.errors import DataError
 from scoreregs_offline_rl.transitions import Transitions
 
+from scoreregs.errors import ArgumentError
+
 # Row:        0  1  2     | 3  4        | 5         | 6  7
 # Trajectory: terminal    | timeout     | both      | cut by the end of the data
 TERMINALS = [0, 0, 1, 0, 0, 1, 0, 0]
@@ -99,9 +101,106 @@ def test_inputs_are_copied_and_cast():
 def test_moving_moves_every_tensor():
     data = Transitions.from_arrays(**arrays(), environment="Hopper-v5").to("meta")
     tensors = [value for value in vars(data).values() if isinstance(value, torch.Tensor)]
-    assert len(tensors) == 8
+    assert len(tensors) == 10
     assert {tensor.device.type for tensor in tensors} == {"meta"}
     assert data.environment == "Hopper-v5"
+
+
+def test_a_column_of_one_feature_is_a_vector():
+    given = arrays()
+    columns = {key: given[key][:, None] for key in ("rewards", "terminals", "timeouts")}
+    data = Transitions.from_arrays(**arrays(**columns))
+    assert torch.equal(data.rewards, Transitions.from_arrays(**given).rewards)
+    assert data.ends.tolist() == Transitions.from_arrays(**given).ends.tolist()
+
+
+def test_lengths_and_endings_of_the_recording():
+    data = Transitions.from_arrays(**arrays())
+    assert data.trajectory_lengths.tolist() == [3, 2, 1, 2]
+    assert data.trajectory_terminal.tolist() == [True, False, True, False]
+
+
+def test_timeouts_are_counted_where_there_are_none():
+    # Three steps an episode: the terminal row 2 and the rows 5 and 8 end one.
+    terminals = np.isin(np.arange(10), 2)
+    data = Transitions.from_arrays(
+        np.arange(10.0)[:, None], np.zeros((10, 1)), np.ones(10), terminals, max_episode_steps=3
+    )
+    assert data.trajectory_lengths.tolist() == [3, 3, 3, 1]
+    assert data.trajectory_complete.tolist() == [True, True, True, False]
+    assert data.observations.flatten().tolist() == [0, 1, 2, 3, 4, 6, 7]
+    assert data.next_observations.flatten().tolist() == [1, 2, 2, 4, 5, 7, 8]
+
+
+def test_the_count_starts_again_after_a_terminal_row():
+    terminals = np.isin(np.arange(6), 0)
+    data = Transitions.from_arrays(
+        np.zeros((6, 1)), np.zeros((6, 1)), np.ones(6), terminals, max_episode_steps=4
+    )
+    assert data.trajectory_lengths.tolist() == [1, 4, 1]
+
+
+def test_timeouts_count_more_than_a_limit():
+    given = arrays()
+    assert torch.equal(
+        Transitions.from_arrays(**given, max_episode_steps=2).rewards,
+        Transitions.from_arrays(**given).rewards,
+    )
+
+
+def antmaze(**changes):
+    """Two trajectories of four rows; in the first the goal is reached in a run of two rows."""
+    reached = np.isin(np.arange(8), [1, 2])
+    return Transitions.from_arrays(
+        **{
+            "observations": np.arange(8.0)[:, None],
+            "actions": np.zeros((8, 1)),
+            "rewards": reached.astype(float),
+            "terminals": reached,
+            "timeouts": np.isin(np.arange(8), [3, 7]),
+            "terminals_end": False,
+            **changes,
+        }
+    )
+
+
+def test_runs_of_terminals_inside_a_trajectory():
+    data = antmaze()
+    # The rows 3 and 7 are cut; what follows a terminal row is the row after it.
+    assert data.observations.flatten().tolist() == [0, 1, 2, 4, 5, 6]
+    assert data.next_observations.flatten().tolist() == [1, 2, 3, 5, 6, 7]
+    assert data.terminals.tolist() == [False, True, True, False, False, False]
+    assert data.ends.tolist() == [False, False, True, False, False, True]
+    # Success is one, not the number of rows at the goal.
+    assert data.trajectory_returns.tolist() == [1.0, 0.0]
+    assert data.trajectory_lengths.tolist() == [4, 4]
+    assert data.trajectory_terminal.tolist() == [True, False]
+
+
+def test_runs_of_terminals_split_where_a_terminal_ends():
+    data = antmaze(terminals_end=True)
+    assert data.trajectory_lengths.tolist() == [2, 1, 1, 4]
+    assert data.trajectory_returns.tolist() == [1.0, 1.0, 0.0, 0.0]
+
+
+def test_a_run_of_terminals_counts_as_one_episode_without_timeouts():
+    data = antmaze(timeouts=None, max_episode_steps=4)
+    assert data.trajectory_lengths.tolist() == [4, 4]
+
+
+def test_a_last_trajectory_that_reached_its_goal_is_complete():
+    ended = antmaze(timeouts=np.isin(np.arange(8), [0]))
+    assert ended.trajectory_complete.tolist() == [True, True]
+    cut = antmaze(timeouts=np.isin(np.arange(8), [3]))
+    assert cut.trajectory_complete.tolist() == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"), [({"rows": "some"}, "'qlearning'"), ({"max_episode_steps": 0}, "least 1")]
+)
+def test_options_are_checked(options, words):
+    with pytest.raises(ArgumentError, match=words):
+        Transitions.from_arrays(**arrays(timeouts=None), **{"max_episode_steps": 5, **options})
 
 
 def _with(key, index, value):
@@ -120,10 +219,11 @@ def _with(key, index, value):
         (_with("terminals", 1, np.nan), "terminals", 1, "0 or 1"),
         ({"next_observations": np.full((8, 2), np.nan)}, "next_observations", 0, "nan"),
         ({"actions": np.zeros(8)}, "actions", None, r"\(rows, features\)"),
-        ({"rewards": np.zeros((8, 1))}, "rewards", None, r"\(rows,\)"),
+        ({"rewards": np.zeros((8, 2))}, "rewards", None, r"\(rows,\)"),
         ({"observations": np.zeros((8, 2), np.int64)}, "observations", None, "floating"),
         ({"actions": np.array([["a"]] * 8)}, "actions", None, "floating"),
-        ({"terminals": np.zeros((8, 1), bool)}, "terminals", None, "bool"),
+        ({"terminals": np.zeros((8, 2), bool)}, "terminals", None, "bool"),
+        ({"timeouts": None}, "timeouts", None, "max_episode_steps"),
         ({"rewards": np.zeros(7)}, "rewards", None, "7 rows, expected 8"),
         ({"timeouts": np.zeros(9, bool)}, "timeouts", None, "9 rows, expected 8"),
         ({"next_observations": np.zeros((8, 3))}, "next_observations", None, r"\(8, 3\)"),
