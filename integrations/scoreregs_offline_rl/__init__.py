@@ -13,7 +13,8 @@ from scoreregs_offline_rl.configuration import (
 from scoreregs_offline_rl.errors import DataError, RunError
 from scoreregs_offline_rl.evaluation import EvaluationResult, evaluate
 from scoreregs_offline_rl.hdf5 import load_hdf5
-from scoreregs_offline_rl.run import evaluate_run, train
+from scoreregs_offline_rl.models import RunModels, load_models
+from scoreregs_offline_rl.run import evaluate_run, load_data, train
 from scoreregs_offline_rl.transitions import Transitions
 
 __all__ = [
@@ -25,12 +26,15 @@ __all__ = [
     "EvaluationResult",
     "PolicyConfig",
     "RunError",
+    "RunModels",
     "TrainConfig",
     "TrainedPolicy",
     "TrainerConfig",
     "Transitions",
     "evaluate",
     "evaluate_run",
+    "load_data",
     "load_hdf5",
+    "load_models",
     "train",
 ]

@@ -51,7 +51,7 @@ def _train(config: Annotated[TrainConfig, tyro.conf.arg(name="")], run_dir: Path
         run_dir: Where to keep it; the same command again goes on where it was.
     """
     with _Bars() as bars:
-        result = train(config, run_dir, progress=bars, command=shlex.join(sys.argv))
+        result = train(config, run_dir, progress=bars, command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]))
     if not PartialState().is_main_process:
         return
     for name, label in (("policy", "policy"), ("baseline", "advantage-weighted actor")):

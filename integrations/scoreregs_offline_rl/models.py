@@ -1,0 +1,60 @@
+"""The models of a finished run, to look at or to build on."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from scoreregs import NetworkPrior
+from scoreregs_offline_rl.agent import TrainedPolicy
+from scoreregs_offline_rl.behavior import BehaviorStage, behavior_prior
+from scoreregs_offline_rl.configuration import TrainConfig, from_dict
+from scoreregs_offline_rl.critic import Critic, CriticStage
+from scoreregs_offline_rl.files import load_json, load_tensors
+from scoreregs_offline_rl.run import AGENT_FOLDERS
+
+__all__ = ["RunModels", "load_models"]
+
+
+@dataclass(frozen=True, eq=False)
+class RunModels:
+    """What a run trained.
+
+    Attributes:
+        config: The run's resolved configuration.
+        critic: Q and V of scaled observations and actions in [-1, 1].
+        prior: The behavior model of actions in [-1, 1] given scaled observations.
+        policies: The finished policies, in the environment's units, by their stage's name.
+    """
+
+    config: TrainConfig
+    critic: Critic
+    prior: NetworkPrior
+    policies: dict[str, TrainedPolicy]
+
+
+def load_models(run_dir: Path) -> RunModels:
+    """Load the models of a finished run, onto the CPU.
+
+    Args:
+        run_dir: The run's directory.
+
+    Raises:
+        RunError: The directory holds no finished run.
+    """
+    config = from_dict(TrainConfig, load_json(run_dir / "config.json"))
+    policies = {
+        name: TrainedPolicy.load(run_dir / folder) for name, folder in AGENT_FOLDERS.items()
+    }
+    policy = policies["policy"]
+    sizes = len(policy.observation_scaling.mean), len(policy.action_scaling.low)
+    critic = CriticStage(*sizes, config.critic)
+    behavior = BehaviorStage(*sizes, config.behavior)
+    for stage in (critic, behavior):
+        stage.load_state_dict(load_tensors(run_dir / stage.name / "weights.safetensors"))
+        _freeze(stage)
+    return RunModels(config, critic.critic, behavior_prior(behavior.network), policies)
+
+
+def _freeze(module: nn.Module) -> None:
+    module.eval().requires_grad_(False)
