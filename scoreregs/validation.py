@@ -175,6 +175,11 @@ def check_value(value: Tensor, x: Tensor) -> None:
             f"got shape {tuple(value.shape)} from the value, expected ({len(x)},), one value for "
             "each sample: sum over the event, or use .squeeze(-1)"
         )
+    if value.device != x.device:
+        raise ValueFunctionError(
+            f"got a value on {value.device} for x on {x.device}, expected one device: move the "
+            "value's parameters to x's"
+        )
     if not value.requires_grad:
         raise ValueFunctionError(INDEPENDENT_VALUE)
 

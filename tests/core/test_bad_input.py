@@ -1,0 +1,418 @@
+"""Bad input gets one clear error of ours, which says got, expected and a remedy."""
+
+import math
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from scoreregs import (
+    GaussianMixturePrior,
+    NetworkPrior,
+    ScorePrior,
+    ScoreRegularizedObjective,
+    VPSchedule,
+)
+from scoreregs.errors import (
+    ArgumentError,
+    PriorError,
+    ScoreRegsError,
+    SingularTimeError,
+    ValueFunctionError,
+)
+
+SCHEDULE = VPSchedule()
+NAN, INF = float("nan"), float("inf")
+X = torch.linspace(-1, 1, 8).reshape(4, 2)
+META = torch.device("meta")
+
+
+def gaussian() -> GaussianMixturePrior:
+    return GaussianMixturePrior([1.0], [[0.0, 0.0]], torch.eye(2)[None], SCHEDULE)
+
+
+def total(x: Tensor, condition: Any = None) -> Tensor:
+    return x.sum(-1)
+
+
+def build(value: Any = total, prior: Any = None, **options: Any) -> ScoreRegularizedObjective:
+    return ScoreRegularizedObjective.from_value(value, prior or gaussian(), **options)
+
+
+def network(function: Callable[[Tensor], Any], prediction: Any = "epsilon") -> NetworkPrior:
+    return NetworkPrior(lambda x_t, t, condition: function(x_t), SCHEDULE, prediction)
+
+
+class Constant(ScorePrior):
+    """A prior that returns whatever it is told to."""
+
+    def __init__(self, output: Any) -> None:
+        super().__init__(SCHEDULE)
+        self.output = output
+
+    def predict(self, x_t, t, condition=None):
+        return self.output
+
+
+def sometimes_negative(level):
+    return (level.t - 0.5) ** 2 - 0.1
+
+
+# What is done, the error's exact class, and what its message has to say.
+CASES: dict[str, tuple[Callable[[], object], type[ScoreRegsError], tuple[str, ...]]] = {
+    # x
+    "x of integers": (
+        lambda: build()(torch.ones(4, 2, dtype=torch.int64)),
+        ArgumentError,
+        ("torch.int64", "floating point", "x.float()"),
+    ),
+    "x complex": (lambda: build()(X.to(torch.complex64)), ArgumentError, ("complex64", "floating")),
+    "x a list": (lambda: build()([[1.0, 2.0]]), ArgumentError, ("list", "tensor")),
+    "x without an event": (lambda: build()(X[0]), ArgumentError, ("(2,)", "(batch, *event)")),
+    "x a number": (lambda: build()(X[0, 0]), ArgumentError, ("()", "x[None]")),
+    "x empty": (lambda: build()(X[:0]), ArgumentError, ("(0, 2)", "non-empty")),
+    "x of empty events": (lambda: build()(X[:, :0]), ArgumentError, ("(4, 0)", "non-empty")),
+    "x with NaN": (
+        lambda: build()(torch.where(X[2, 0] == X, NAN, X)),
+        ArgumentError,
+        ("NaN or infinity in x", "row 2"),
+    ),
+    "x infinite": (lambda: build()(X * INF), ArgumentError, ("NaN or infinity in x",)),
+    "x of another event": (
+        lambda: build()(torch.ones(4, 3)),
+        ArgumentError,
+        ("(4, 3)", "(batch, 2)"),
+    ),
+    # condition
+    "condition of another batch": (
+        lambda: build()(X, X[:3]),
+        ArgumentError,
+        ("(3, 2)", "batch of 4", "expand"),
+    ),
+    "condition without a batch": (
+        lambda: build()(X, torch.tensor(1.0)),
+        ArgumentError,
+        ("()", "batch of 4"),
+    ),
+    "nested condition of another batch": (
+        lambda: build()(X, {"a": [X, (X[:1],)]}),
+        ArgumentError,
+        ("(1, 2)", "batch of 4"),
+    ),
+    "condition of another type": (
+        lambda: build()(X, {"a": "left"}),
+        ArgumentError,
+        ("str", "torch.as_tensor"),
+    ),
+    "condition with NaN": (
+        lambda: build()(X, {"a": X * NAN}),
+        ArgumentError,
+        ("NaN or infinity in the condition",),
+    ),
+    "condition elsewhere": (
+        lambda: build()(X, X.to(META)),
+        ArgumentError,
+        ("condition on meta", "x on cpu", ".to('cpu')"),
+    ),
+    # noise and times
+    "noise with NaN": (
+        lambda: build()(X, noise=X * NAN),
+        ArgumentError,
+        ("NaN or infinity in noise",),
+    ),
+    "noise of another shape": (
+        lambda: build()(X, noise=X[:, :1]),
+        ArgumentError,
+        ("(4, 1)", "(4, 2)", "(draws, 4, 2)"),
+    ),
+    "noise of too many dimensions": (
+        lambda: build()(X, noise=X[None, None]),
+        ArgumentError,
+        ("(1, 1, 4, 2)", "(draws, 4, 2)"),
+    ),
+    "noise of integers": (
+        lambda: build()(X, noise=X.long()),
+        ArgumentError,
+        ("noise", "int64", "floating point"),
+    ),
+    "noise elsewhere": (
+        lambda: build()(X, noise=X.to(META)),
+        ArgumentError,
+        ("noise on meta", "x on cpu"),
+    ),
+    "noise a list": (lambda: build()(X, noise=[1.0]), ArgumentError, ("noise", "list", "tensor")),
+    "noise of no draws": (
+        lambda: build()(X, noise=torch.zeros(0, 4, 2)),
+        ArgumentError,
+        ("0 draws", "at least one"),
+    ),
+    "t of no draws": (
+        lambda: build()(X, t=torch.zeros(0, 4)),
+        ArgumentError,
+        ("0 draws", "at least one"),
+    ),
+    "t and noise of different draws": (
+        lambda: build()(X, t=torch.full((3, 4), 0.5), noise=X.expand(2, 4, 2)),
+        ArgumentError,
+        ("2 and 3 draws", "as many"),
+    ),
+    "t of another batch": (
+        lambda: build()(X, t=torch.full((3,), 0.5)),
+        ArgumentError,
+        ("(3,)", "(4,)", "(draws, 4)"),
+    ),
+    "t of integers": (
+        lambda: build()(X, t=torch.tensor([1, 2, 3, 4])),
+        ArgumentError,
+        ("int64", "(k + 1) / N"),
+    ),
+    "t a list": (lambda: build()(X, t=[0.1] * 4), ArgumentError, ("list", "torch.as_tensor")),
+    "t a string": (lambda: build()(X, t="now"), ArgumentError, ("str",)),
+    "t with NaN": (lambda: build()(X, t=NAN), ArgumentError, ("nan", "[0, 1]")),
+    "t a step": (lambda: build()(X, t=500.0), ArgumentError, ("500", "[0, 1]", "(k + 1) / N")),
+    "t negative": (lambda: build()(X, t=-0.1), ArgumentError, ("-0.1", "[0, 1]")),
+    "t elsewhere": (
+        lambda: build()(X, t=torch.full((4,), 0.5, device=META)),
+        ArgumentError,
+        ("t on meta", "x on cpu"),
+    ),
+    "t singular": (
+        lambda: build(weighting="alpha_over_sigma")(X, t=0.0),
+        SingularTimeError,
+        ("t = 0", "AlphaOverSigma", "narrow the time range"),
+    ),
+    # options
+    "beta zero": (lambda: build(beta=0), ArgumentError, ("beta=0", "> 0")),
+    "beta negative": (lambda: build(beta=-1.0), ArgumentError, ("beta=-1.0", "> 0")),
+    "beta NaN": (lambda: build(beta=NAN), ArgumentError, ("beta=nan", "> 0")),
+    "beta a bool": (lambda: build(beta=True), ArgumentError, ("beta=True", "number")),
+    "beta a string": (lambda: build(beta="1"), ArgumentError, ("beta='1'", "number")),
+    "beta infinite on the value": (
+        lambda: build(beta=INF, beta_on="value"),
+        ArgumentError,
+        ("infinite", 'beta_on="prior"'),
+    ),
+    "beta changed to zero": (
+        lambda: setattr(build(), "beta", 0.0),
+        ArgumentError,
+        ("beta=0.0", "> 0"),
+    ),
+    "no value and no prior": (
+        lambda: build(None, beta=INF),
+        ArgumentError,
+        ("value=None", "finite beta"),
+    ),
+    "no value to normalise by": (
+        lambda: build(None, normalize="l2"),
+        ArgumentError,
+        ("value=None", "normalize"),
+    ),
+    "normalize unknown": (lambda: build(normalize="l1"), ArgumentError, ("'l1'", "'l2', 'rms'")),
+    "beta_on unknown": (lambda: build(beta_on="q"), ArgumentError, ("'q'", "'prior', 'value'")),
+    "reduction unknown": (lambda: build(reduction="max"), ArgumentError, ("'max'", "'mean'")),
+    "weighting unknown": (lambda: build(weighting="snr"), ArgumentError, ("'snr'", "'sigma2'")),
+    "weighting None": (lambda: build(weighting=None), ArgumentError, ("None", "'sigma2'")),
+    "weighting a number": (
+        lambda: build(weighting=lambda level: 1.0),
+        ArgumentError,
+        ("float from a weighting", "level.sigma ** 2"),
+    ),
+    "weighting negative": (
+        lambda: build(weighting=lambda level: -level.sigma),
+        SingularTimeError,
+        ("CustomWeighting", ">= 0"),
+    ),
+    "weighting negative between the ends": (
+        lambda: build(weighting=sometimes_negative)(X, t=0.5),
+        SingularTimeError,
+        ("CustomWeighting", ">= 0"),
+    ),
+    "weighting negative at a drawn time": (
+        lambda: build(weighting=sometimes_negative, draws=50)(X),
+        SingularTimeError,
+        ("CustomWeighting", ">= 0"),
+    ),
+    "baseline unknown": (lambda: build(baseline="eps"), ArgumentError, ("'eps'", "'noise'")),
+    "baseline a list": (lambda: build(baseline=["none"]), ArgumentError, ("['none']", "'noise'")),
+    "times reversed": (
+        lambda: build(times=(0.9, 0.1)),
+        ArgumentError,
+        ("(0.9, 0.1)", "low < high"),
+    ),
+    "times beyond 1": (lambda: build(times=(0.02, 1.1)), ArgumentError, ("1.1", "high <= 1")),
+    "times below 0": (lambda: build(times=(-0.1, 0.9)), ArgumentError, ("-0.1", "0 <= low")),
+    "times empty": (lambda: build(times=(0.5, 0.5)), ArgumentError, ("0.5", "low < high")),
+    "times NaN": (lambda: build(times=(NAN, 0.9)), ArgumentError, ("nan", "low < high")),
+    "times of strings": (lambda: build(times=("a", "b")), ArgumentError, ("('a', 'b')", "range")),
+    "times of three": (lambda: build(times=(0.1, 0.2, 0.3)), ArgumentError, ("0.3", "range")),
+    "times a bool": (lambda: build(times=True), ArgumentError, ("times=True", "range")),
+    "fixed time beyond 1": (lambda: build(times=1.5), ArgumentError, ("1.5", "[0, 1]")),
+    "fixed time NaN": (lambda: build(times=NAN), ArgumentError, ("nan", "[0, 1]")),
+    "times singular": (
+        lambda: build(weighting="alpha_over_sigma", times=(0.0, 1.0)),
+        SingularTimeError,
+        ("t = 0", "AlphaOverSigma", "narrow the time range"),
+    ),
+    "draws zero": (lambda: build(draws=0), ArgumentError, ("draws=0", "at least 1")),
+    "draws a float": (lambda: build(draws=2.0), ArgumentError, ("draws=2.0", "integer")),
+    "draws a bool": (lambda: build(draws=True), ArgumentError, ("draws=True", "integer")),
+    "generator elsewhere": (
+        lambda: build(generator=SimpleNamespace(device=torch.device("cuda:0")))(X),
+        ArgumentError,
+        ("generator on cuda:0", "x on cpu", "torch.Generator(device='cpu')"),
+    ),
+    "prior a network": (
+        lambda: build(prior=torch.nn.Identity()),
+        ArgumentError,
+        ("Identity", "scoreregs.NetworkPrior"),
+    ),
+    "prior a class": (lambda: build(prior=NetworkPrior), ArgumentError, ("type", "ScorePrior")),
+    "value a number": (lambda: build(3.0), ArgumentError, ("float", "(x, condition)")),
+    # what the prior returns
+    "prior returns a tuple": (
+        lambda: build(prior=network(lambda x: (x, x)))(X),
+        PriorError,
+        ("tuple", "(4, 2)", "output[0]"),
+    ),
+    "prior returns another shape": (
+        lambda: build(prior=network(lambda x: torch.cat([x, x], 1)))(X),
+        PriorError,
+        ("(4, 4)", "(4, 2)", "first half"),
+    ),
+    "prior returns another batch": (
+        lambda: build(prior=network(lambda x: x[:1]))(X),
+        PriorError,
+        ("(1, 2)", "(4, 2)"),
+    ),
+    "prior returns integers": (
+        lambda: build(prior=network(lambda x: x.long()))(X),
+        PriorError,
+        ("int64", "floating"),
+    ),
+    "prior returns None": (lambda: build(prior=Constant(None))(X), PriorError, ("NoneType",)),
+    "prior returns NaN": (
+        lambda: build(prior=network(lambda x: x * NAN))(X),
+        PriorError,
+        ("from the prior", "finite"),
+    ),
+    "prior elsewhere": (
+        lambda: build(prior=network(lambda x: x.to(META)))(X),
+        PriorError,
+        ("on meta", "cpu", "move the network"),
+    ),
+    # what the value returns
+    "value of a wrong shape": (
+        lambda: build(lambda x, c: x.sum(-1, keepdim=True))(X),
+        ValueFunctionError,
+        ("(4, 1)", "(4,)", ".squeeze(-1)"),
+    ),
+    "value a scalar": (lambda: build(lambda x, c: x.sum())(X), ValueFunctionError, ("()", "(4,)")),
+    "value returns a float": (lambda: build(lambda x, c: 1.0)(X), ValueFunctionError, ("float",)),
+    "value returns a tuple": (
+        lambda: build(lambda x, c: (total(x), total(x)))(X),
+        ValueFunctionError,
+        ("tuple", "(4,)"),
+    ),
+    "value constant": (
+        lambda: build(lambda x, c: torch.ones(4))(X),
+        ValueFunctionError,
+        ("depend on x", ".detach()"),
+    ),
+    "value detached": (
+        lambda: build(lambda x, c: total(x.detach()))(X),
+        ValueFunctionError,
+        ("depend on x",),
+    ),
+    "value of its parameters alone": (
+        lambda: build(lambda x, c: torch.ones(4, requires_grad=True) * 2)(X),
+        ValueFunctionError,
+        ("depend on x",),
+    ),
+    "value elsewhere": (
+        lambda: build(lambda x, c: total(x.to(META)))(X),
+        ValueFunctionError,
+        ("value on meta", "x on cpu", "move"),
+    ),
+    "value with NaN": (
+        lambda: build(lambda x, c: total(x) * NAN)(X),
+        ValueFunctionError,
+        ("from the value", "finite"),
+    ),
+    "value whose gradient is NaN": (
+        lambda: build(lambda x, c: (x - x.detach()).norm(dim=-1).sqrt())(X),
+        ValueFunctionError,
+        ("value's gradient", "sqrt"),
+    ),
+    "value in inference mode": (
+        lambda: torch.inference_mode()(build())(X),
+        ArgumentError,
+        ("inference_mode", "torch.no_grad()"),
+    ),
+    # priors and schedules
+    "prediction unknown": (
+        lambda: network(lambda x: x, "eps"),
+        ArgumentError,
+        ("'eps'", "'epsilon'"),
+    ),
+    "prediction a list": (lambda: network(lambda x: x, []), ArgumentError, ("[]", "'epsilon'")),
+    "schedule a class": (
+        lambda: NetworkPrior(lambda *_: X, VPSchedule),  # pyright: ignore[reportArgumentType]
+        ArgumentError,
+        ("an instance, not the class",),
+    ),
+    "network no callable": (
+        lambda: NetworkPrior(3, SCHEDULE),  # pyright: ignore[reportArgumentType]
+        ArgumentError,
+        ("network", "int", "callable"),
+    ),
+    "time map no callable": (
+        lambda: NetworkPrior(lambda *_: X, SCHEDULE, time_map=1000),  # pyright: ignore[reportArgumentType]
+        ArgumentError,
+        ("time_map", "int", "callable"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("act", "error", "says"), CASES.values(), ids=list(CASES))
+def test_bad_input(act, error, says):
+    with pytest.raises(ScoreRegsError) as caught:
+        act()
+    assert type(caught.value) is error
+    message = str(caught.value)
+    assert message.startswith("got ")
+    for words in says:
+        assert words in message
+
+
+def test_every_error_says_what_is_expected():
+    for act, *_ in CASES.values():
+        with pytest.raises(ScoreRegsError, match=r"expected|depend on x"):
+            act()
+
+
+def test_argument_errors_are_value_errors():
+    with pytest.raises(ValueError, match="beta"):
+        build(beta=0)
+    assert issubclass(SingularTimeError, ArgumentError)
+    assert not issubclass(PriorError, ValueError)
+
+
+def test_values_are_checked_at_the_first_call_and_with_diagnostics():
+    """A later call does not wait for the device, unless diagnostics are asked for."""
+    objective = build()
+    objective(X)
+    assert not math.isfinite(objective(X * NAN).loss.item())
+    with pytest.raises(ArgumentError, match="NaN or infinity in x"):
+        objective(X * NAN, diagnostics=True)
+
+
+def test_shapes_are_checked_at_every_call():
+    objective = build()
+    objective(X)
+    with pytest.raises(ArgumentError, match="batch of 4"):
+        objective(X, X[:3])
+    with pytest.raises(ArgumentError, match=r"\[0, 1\]"):
+        objective(X, t=2.0)
