@@ -177,7 +177,8 @@ class NetworkPrior(ScorePrior):
         schedule: the noise schedule under which the network was trained.
         prediction: what the network returns, see `ScorePrior`.
         time_map: maps t in [0, 1], float64 (batch,), to the time that the network wants. For a
-            model of N discrete steps: `lambda t: (t * N).round().long().clamp(min=1) - 1`.
+            model of N discrete steps: `TabulatedSchedule.step`, or
+            `lambda t: (t * N).round().long().clamp(min=1) - 1`.
 
     Raises:
         ArgumentError: where the network or the time map is not callable, and as for `ScorePrior`.

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 import torch
@@ -117,8 +118,10 @@ class Exact(nn.Module):
         self.alpha, self.sigma = level.alpha[:, None], level.sigma[:, None]
         self.velocity = (self.alpha, self.alpha)
         if kind == "flow_prediction":
-            a, b = schedule.velocity(level.t)
+            a, b = schedule.derivative(level.t)
             self.velocity = (a[:, None], b[:, None])
+            if isinstance(schedule, RectifiedFlowSchedule):  # whatever the shift
+                self.velocity = (-torch.ones_like(self.alpha), torch.ones_like(self.alpha))
         # What the adapters of EDM multiply x_t with before the network sees it.
         self.scale = torch.ones_like(self.alpha)
         if kind == "preconditioned":
@@ -201,6 +204,24 @@ def test_residual_is_the_closed_form(name, kind, dtype):
                 f"{type(weighting).__name__} at t = {t}: {(got - expected).abs().max():.3g} off, "
                 f"{allowed.min():.3g} allowed"
             )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_derived_predictions_are_the_closed_form(name, kind):
+    schedule = SCHEDULES[name]
+    if kind == "flow_prediction" and name in ("nearest", "zero_terminal"):
+        return
+    x, noise = draw()
+    for t in (0.02, 0.3, 0.7, 0.98):
+        network = Exact(kind, schedule, t, torch.float64)
+        prior = KINDS[kind].make(network, schedule)
+        x_t = network.alpha * x + network.sigma * noise
+        x_hat, epsilon_hat = posterior(x_t, network.alpha, network.sigma)
+        close = partial(torch.testing.assert_close, rtol=1e-8, atol=1e-8)
+        close(prior.denoise(x_t, t), x_hat)
+        close(prior.epsilon(x_t, t), epsilon_hat)
+        close(prior.score(x_t, t) * network.sigma, -epsilon_hat)
 
 
 def tolerance(prior, network, weight, x, x_t, noise, t) -> Tensor:

@@ -99,6 +99,9 @@ class TestContract(ScheduleContract):
             EDMSchedule(sigma_min=0.01, sigma_max=10.0, rho=1.0),
             # 997 steps: none of the times compared is a step, where the derivative jumps.
             TabulatedSchedule.from_alphas_cumprod(ddpm_table(997), interpolation="log_snr"),
+            TabulatedSchedule(
+                *SubVPSchedule()(torch.arange(1, 998, dtype=F64) / 997), interpolation="log_snr"
+            ),
         ],
         ids=lambda schedule: type(schedule).__name__,
     )
@@ -223,6 +226,14 @@ class TestTable:
         torch.testing.assert_close(2 * torch.log(level.alpha / level.sigma), expected)
         for got, truth in zip((level.alpha, level.sigma), continuous(t), strict=True):
             torch.testing.assert_close(got, truth, rtol=6e-3, atol=6e-3)
+
+    def test_before_the_first_step_is_the_first_step(self):
+        table = ddpm_table()
+        for interpolation in INTERPOLATIONS:
+            schedule = TabulatedSchedule.from_alphas_cumprod(table, interpolation)
+            level = schedule.at(torch.tensor([0.0, 0.0004], dtype=F64))
+            torch.testing.assert_close(level.t, torch.full((2,), 0.001, dtype=F64))
+            torch.testing.assert_close(level.alpha, table[0].sqrt().expand(2))
 
     def test_nearest_inverse_is_a_step(self):
         schedule = TabulatedSchedule.from_alphas_cumprod(ddpm_table())
