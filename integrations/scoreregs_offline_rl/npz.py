@@ -47,9 +47,10 @@ def load_npz(path: str | os.PathLike[str], config: LoadingConfig | None = None) 
         )
     config = config or LoadingConfig()
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise ValueError("it holds one array without a key")
+        opened = np.load(path, allow_pickle=False)
+        if not isinstance(opened, np.lib.npyio.NpzFile):
+            raise ValueError("it holds one array without a key")
+        with opened as file:
             keys = choose_keys(config.keys, file.files, source)
             arrays = {name: file[key] for name, key in keys.items()}
             environment = file["environment"] if "environment" in file.files else None

@@ -1,0 +1,266 @@
+"""Minari data sets, recorded here, row for row."""
+
+import json
+import sys
+from typing import Any
+
+import gymnasium
+import h5py
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from scoreregs_offline_rl.errors import DataError
+from scoreregs_offline_rl.loading import LoadingConfig
+from scoreregs_offline_rl.minari_data import load_minari
+
+minari = pytest.importorskip("minari")
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:minari")
+EpisodeBuffer = pytest.importorskip("minari.data_collector").EpisodeBuffer
+
+
+class Counter(gymnasium.Env):
+    """Observes which episode it is and the step, ends for good in every second episode."""
+
+    observation_space = spaces.Box(-np.inf, np.inf, (2,), np.float64)
+    action_space = spaces.Box(-1, 1, (1,), np.float32)
+
+    def __init__(self, parts=False):
+        self.episode, self.step_ = -1, 0
+        if parts:
+            box = spaces.Box(-np.inf, np.inf, (1,), np.float64)
+            self.observation_space = spaces.Dict({"step": box, "episode": box})
+
+    def observe(self):
+        episode, step = np.array([self.episode]), np.array([self.step_])
+        if isinstance(self.observation_space, spaces.Dict):
+            return {"step": step.astype(float), "episode": episode.astype(float)}
+        return np.concatenate([episode, step]).astype(float)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.episode, self.step_ = self.episode + 1, 0
+        return self.observe(), {}
+
+    def step(self, action):
+        self.step_ += 1
+        done = self.step_ == 3
+        terminal = done and self.episode % 2 == 0
+        return self.observe(), 10.0 * self.episode + self.step_, terminal, done and not terminal, {}
+
+
+def record(environment, episodes=3, cut=0):
+    """Episodes of three steps, the last one shorter by `cut`."""
+    buffers = []
+    for episode in range(episodes):
+        observations, rows = [environment.reset(seed=episode)[0]], []
+        for step in range(3 - cut * (episode == episodes - 1)):
+            action = np.array([(episode + step / 10) / 10], np.float32)
+            observation, *row, _ = environment.step(action)
+            observations.append(observation)
+            rows.append((action, *row))
+        actions, rewards, terminations, truncations = (
+            list(part) for part in zip(*rows, strict=True)
+        )
+        if isinstance(observations[0], dict):
+            observations = {key: [o[key] for o in observations] for key in observations[0]}
+        buffers.append(
+            EpisodeBuffer(
+                id=episode,
+                observations=observations,
+                actions=actions,
+                rewards=rewards,
+                terminations=terminations,
+                truncations=truncations,
+            )
+        )
+    return buffers
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    return tmp_path
+
+
+def create(name, environment, **options):
+    minari.create_dataset_from_buffers(
+        name,
+        record(environment, **options),
+        env=environment if environment.spec else None,
+        observation_space=environment.observation_space,
+        action_space=environment.action_space,
+        data_format="hdf5",
+    )
+    return name
+
+
+@pytest.fixture
+def counted(folder):
+    return create("test/counter-v0", Counter())
+
+
+def by_folder(folder, name):
+    return folder / name
+
+
+def by_data_folder(folder, name):
+    return folder / name / "data"
+
+
+def by_name(folder, name):
+    return name
+
+
+@pytest.mark.parametrize("way", [by_name, by_folder, by_data_folder])
+def test_every_step_is_kept_with_what_followed(folder, counted, way):
+    data = load_minari(way(folder, counted))
+    steps = [(episode, step) for episode in range(3) for step in range(3)]
+    assert data.observations.tolist() == [[e, s] for e, s in steps]
+    assert data.next_observations.tolist() == [[e, s + 1] for e, s in steps]
+    torch.testing.assert_close(
+        data.actions.flatten(), torch.tensor([(e + s / 10) / 10 for e, s in steps])
+    )
+    assert data.rewards.tolist() == [10.0 * e + s + 1 for e, s in steps]
+    assert data.ends.tolist() == [s == 2 for _, s in steps]
+    assert data.terminals.tolist() == [s == 2 and e % 2 == 0 for e, s in steps]
+    assert data.returns().tolist() == [6.0, 36.0, 66.0]
+
+
+def test_the_rows_of_a_real_environment_are_its_steps(folder):
+    environment = gymnasium.make("Pendulum-v1", max_episode_steps=4)
+    create("pendulum-v0", environment)
+    data = load_minari("pendulum-v0")
+    assert data.environment == "Pendulum-v1"
+    assert data.trajectory_lengths.tolist() == [3, 3, 3]
+    inner: Any = gymnasium.make("Pendulum-v1").unwrapped
+    for row in range(len(data)):
+        cosine, sine, speed = data.observations[row].double().tolist()
+        inner.state = np.array([np.arctan2(sine, cosine), speed])
+        inner.last_u = None
+        observation, reward, *_ = inner.step(data.actions[row].numpy())
+        np.testing.assert_allclose(observation, data.next_observations[row].numpy(), atol=1e-5)
+        np.testing.assert_allclose(reward, data.rewards[row].item(), atol=1e-5)
+
+
+def test_an_episode_that_nothing_ended_is_cut(folder):
+    create("test/cut-v0", Counter(), cut=1)
+    data = load_minari("test/cut-v0")
+    assert data.trajectory_lengths.tolist() == [3, 3, 2]
+    assert data.terminals.tolist()[-2:] == [False, False]
+    assert data.next_observations[-1].tolist() == [2.0, 2.0]
+
+
+def test_parts_of_an_observation_are_flattened_as_gymnasium_does(folder):
+    environment = Counter(parts=True)
+    create("test/parts-v0", environment)
+    data = load_minari("test/parts-v0")
+    first = {"step": np.array([2.0]), "episode": np.array([1.0])}
+    expected: Any = spaces.flatten(environment.observation_space, first)
+    assert data.observations[5].tolist() == expected.tolist() == [1.0, 2.0]
+    assert data.next_observations[4].tolist() == expected.tolist()
+
+
+def test_row_semantics_can_be_chosen(folder, counted):
+    data = load_minari(counted, LoadingConfig(rows="qlearning"))
+    # Row 5 is a timeout, row 8 the last; what follows the terminal row 2 is the next episode.
+    assert data.observations.tolist() == [[0, 0], [0, 1], [0, 2], [1, 0], [1, 1], [2, 0], [2, 1]]
+    assert data.next_observations[2].tolist() == [1.0, 0.0]
+
+
+def test_no_episodes(folder, counted, monkeypatch):
+    monkeypatch.setattr(minari.MinariDataset, "iterate_episodes", lambda self: iter(()))
+    with pytest.raises(DataError, match="no episodes"):
+        load_minari(counted)
+
+
+def edit(folder, name, function):
+    with h5py.File(folder / name / "data" / "main_data.hdf5", "a") as file:
+        function(file["episode_1"])
+
+
+def replace(key, array):
+    def change(group):
+        del group[key]
+        group[key] = array
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "key", "row", "words"),
+    [
+        (replace("observations", np.zeros((3, 2))), "observations", None, "3 in episode 1"),
+        (replace("actions", np.zeros((2, 1))), "actions", None, "2 in episode 1"),
+        (replace("terminations", np.zeros(5, bool)), "terminations", None, "5 in episode 1"),
+        (replace("rewards", np.array([0, np.nan, 0])), "rewards", 4, "nan"),
+        (replace("actions", np.array([[0.0], [0.0], [np.inf]])), "actions", 5, "inf"),
+        (replace("observations", np.zeros((4, 3))), "observations", None, r"\(3,\).*place 1"),
+    ],
+)
+def test_bad_episodes_are_refused(folder, counted, change, key, row, words):
+    edit(folder, counted, change)
+    with pytest.raises(DataError, match=words) as caught:
+        load_minari(counted)
+    assert (caught.value.source, caught.value.key, caught.value.row) == (counted, key, row)
+
+
+@pytest.mark.parametrize("key", ["actions", "observations"])
+def test_numbers_that_are_not_continuous_are_refused(folder, counted, key):
+    with h5py.File(folder / counted / "data" / "main_data.hdf5", "a") as file:
+        for episode in file.values():
+            integers = episode[key][()].astype(int)
+            del episode[key]
+            episode[key] = integers
+    with pytest.raises(DataError, match=f"key '{key}': .*floating"):
+        load_minari(counted)
+
+
+def truncate(data):
+    path = data / "main_data.hdf5"
+    path.write_bytes(path.read_bytes()[:3000])
+
+
+def spoil_metadata(data):
+    path = data / "metadata.json"
+    content = json.loads(path.read_text())
+    del content["observation_space"], content["dataset_id"]
+    path.write_text(json.dumps(content))
+
+
+def ask_for_pyarrow(data):
+    """Minari's other format, which needs a package that may be absent."""
+    path = data / "metadata.json"
+    path.write_text(path.read_text().replace('"hdf5"', '"arrow"'))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        truncate,
+        spoil_metadata,
+        lambda data: (data / "metadata.json").write_text("{"),
+        lambda data: (data / "main_data.hdf5").unlink(),
+        lambda data: (data / "metadata.json").unlink(),
+        ask_for_pyarrow,
+    ],
+)
+def test_a_damaged_data_set(folder, counted, damage, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    damage(folder / counted / "data")
+    with pytest.raises(DataError, match=r"test/counter-v0: .*Minari can read"):
+        load_minari(folder / counted)
+
+
+def test_an_id_that_cannot_be_found(folder, monkeypatch):
+    from huggingface_hub.errors import HfHubHTTPError
+
+    # Without a network, what comes is the root of the HTTP library's errors.
+    failure = HfHubHTTPError.__bases__[0]("no network")
+
+    def download(*arguments, **options):
+        raise failure
+
+    monkeypatch.setattr("minari.storage.hosting.download_dataset", download)
+    with pytest.raises(DataError, match="no network"):
+        load_minari("mujoco/hopper/medium-v0")
