@@ -2,9 +2,14 @@
 
 from scoreregs.analytic import GaussianMixturePrior
 from scoreregs.checking import PriorReport, check_prior
+from scoreregs.clamping import ClampedPrior
+from scoreregs.combination import CombinedPrior, Term
 from scoreregs.edm import DenoiserPrior, EDMPrior
+from scoreregs.empirical import EmpiricalPrior
 from scoreregs.errors import ScoreRegsError
 from scoreregs.fitting import fit_prior
+from scoreregs.guidance import GuidedPrior
+from scoreregs.matching import MatchedPrior
 from scoreregs.objective import Diagnostics, ObjectiveResult, ScoreRegularizedObjective
 from scoreregs.prior import NetworkPrior, ScorePrior
 from scoreregs.schedules import (
@@ -20,12 +25,17 @@ from scoreregs.schedules import (
 )
 
 __all__ = [
+    "ClampedPrior",
+    "CombinedPrior",
     "CosineSchedule",
     "DenoiserPrior",
     "Diagnostics",
     "EDMPrior",
     "EDMSchedule",
+    "EmpiricalPrior",
     "GaussianMixturePrior",
+    "GuidedPrior",
+    "MatchedPrior",
     "NetworkPrior",
     "NoiseLevel",
     "NoiseSchedule",
@@ -37,6 +47,7 @@ __all__ = [
     "ScoreRegularizedObjective",
     "SubVPSchedule",
     "TabulatedSchedule",
+    "Term",
     "VESchedule",
     "VPSchedule",
     "check_prior",

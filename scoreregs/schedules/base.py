@@ -118,7 +118,7 @@ class NoiseSchedule(ABC):
             ArgumentError: where the schedule never has that ratio.
         """
         log_snr = as_time(log_snr)
-        self._check_reached(log_snr)
+        self.check_reached(log_snr)
         low, high = torch.zeros_like(log_snr), torch.ones_like(log_snr)
         for _ in range(_BISECTIONS):
             middle = (low + high) / 2
@@ -126,7 +126,7 @@ class NoiseSchedule(ABC):
             low, high = torch.where(noisier, low, middle), torch.where(noisier, middle, high)
         return (low + high) / 2
 
-    def _check_reached(self, log_snr: Tensor) -> None:
+    def check_reached(self, log_snr: Tensor) -> None:
         """Raises `ArgumentError` unless the schedule has these ratios (waits for the device)."""
         ends = self.log_snr(torch.tensor([0.0, 1.0], dtype=log_snr.dtype, device=log_snr.device))
         if bool(((log_snr > ends[0]) | (log_snr < ends[1])).any()):
