@@ -13,8 +13,11 @@ from scoreregs_offline_rl.configuration import (
 from scoreregs_offline_rl.errors import DataError, RunError
 from scoreregs_offline_rl.evaluation import EvaluationResult, evaluate
 from scoreregs_offline_rl.hdf5 import load_hdf5
+from scoreregs_offline_rl.inspection import Inspection, inspect_data
+from scoreregs_offline_rl.loading import DataKeys, LoadingConfig
 from scoreregs_offline_rl.models import RunModels, load_models
-from scoreregs_offline_rl.run import evaluate_run, load_data, train
+from scoreregs_offline_rl.run import evaluate_run, train
+from scoreregs_offline_rl.sources import load_data
 from scoreregs_offline_rl.transitions import Transitions
 
 __all__ = [
@@ -22,8 +25,11 @@ __all__ = [
     "BehaviorConfig",
     "CriticConfig",
     "DataError",
+    "DataKeys",
     "EvaluationConfig",
     "EvaluationResult",
+    "Inspection",
+    "LoadingConfig",
     "PolicyConfig",
     "RunError",
     "RunModels",
@@ -33,6 +39,7 @@ __all__ = [
     "Transitions",
     "evaluate",
     "evaluate_run",
+    "inspect_data",
     "load_data",
     "load_hdf5",
     "load_models",

@@ -14,11 +14,17 @@ from tqdm import tqdm
 from scoreregs.errors import ScoreRegsError
 from scoreregs_offline_rl.configuration import TrainConfig
 from scoreregs_offline_rl.evaluation import EvaluationResult
+from scoreregs_offline_rl.inspection import inspect_data
+from scoreregs_offline_rl.inspection_plot import draw_inspection
+from scoreregs_offline_rl.inspection_report import format_inspection
+from scoreregs_offline_rl.loading import LoadingConfig
 from scoreregs_offline_rl.run import evaluate_run, train
+from scoreregs_offline_rl.sources import load_data
 
 __all__ = ["main"]
 
 _INTERRUPTED = 130
+_LOADING = LoadingConfig()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("scoreregs_offline_rl").setLevel(logging.INFO)
-    commands = {"train": _train, "evaluate": _evaluate}
+    commands = {"inspect": _inspect, "train": _train, "evaluate": _evaluate}
     try:
         tyro.extras.subcommand_cli_from_dict(
             commands, prog="scoreregs-offline-rl", args=arguments, use_underscores=False
@@ -43,6 +49,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _inspect(
+    source: tyro.conf.Positional[str],
+    loading: LoadingConfig = _LOADING,
+    picture: Path | None = None,
+) -> None:
+    """Print what a data set holds and what in it may go wrong, and draw a picture of it.
+
+    Args:
+        source: An HDF5 or NPZ file, a D4RL name, a Minari id or folder, or pendulum-swingup.
+        loading: How it is read.
+        picture: The PNG to draw; None: the data's name with .inspection.png, in this folder.
+    """
+    with _Bars() as bars:
+        data = load_data(source, loading, progress=bars.download)
+    inspection = inspect_data(data)
+    print(format_inspection(inspection))
+    picture = picture or Path(f"{Path(source).stem}.inspection.png")
+    draw_inspection(data, inspection, picture)
+    print(f"\npicture: {picture}")
+
+
 def _train(config: Annotated[TrainConfig, tyro.conf.arg(name="")], run_dir: Path) -> None:
     """Train a policy on a data set, beside an advantage-weighted actor, and evaluate both.
 
@@ -51,7 +78,13 @@ def _train(config: Annotated[TrainConfig, tyro.conf.arg(name="")], run_dir: Path
         run_dir: Where to keep it; the same command again goes on where it was.
     """
     with _Bars() as bars:
-        result = train(config, run_dir, progress=bars, command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]))
+        result = train(
+            config,
+            run_dir,
+            progress=bars,
+            download_progress=bars.download,
+            command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        )
     if not PartialState().is_main_process:
         return
     for name, label in (("policy", "policy"), ("baseline", "advantage-weighted actor")):
@@ -84,7 +117,7 @@ def _score(score: float | None) -> str:
 
 
 class _Bars:
-    """A progress bar for each stage."""
+    """A progress bar for each stage, and for a download."""
 
     def __init__(self) -> None:
         self._bar: tqdm | None = None
@@ -107,3 +140,12 @@ class _Bars:
         if metrics is not self._metrics:
             self._metrics = metrics
             self._bar.set_postfix({name: f"{value:.3g}" for name, value in metrics.items()})
+
+    def download(self, received: int, total: int | None) -> None:
+        if self._bar is None or self._stage != "download":
+            self.__exit__()
+            self._stage = "download"
+            self._bar = tqdm(
+                total=total, initial=received, desc="download", unit="B", unit_scale=True
+            )
+        self._bar.update(received - self._bar.n)

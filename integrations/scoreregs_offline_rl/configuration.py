@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar, cast, get_type_hints
 
 from scoreregs.errors import ArgumentError
+from scoreregs_offline_rl.loading import LoadingConfig
 
 __all__ = [
     "BaselineConfig",
@@ -183,7 +184,8 @@ class TrainConfig:
     """Everything that a run depends on."""
 
     data: str
-    """Path of an HDF5 file in D4RL's layout, or the embedded `pendulum-swingup`."""
+    """An HDF5 file in D4RL's layout, an NPZ file, a D4RL name (hopper-medium-v2), a Minari id
+    (mujoco/hopper/medium-v0) or folder, or the embedded pendulum-swingup."""
     beta: float | None = None
     """Temperature of Eq. 15: large follows the value, small stays with the data. None: that of the
     paper's Table 2 for the task that the data is named after."""
@@ -193,6 +195,7 @@ class TrainConfig:
     """Whether networks see observations less the data's mean, over its standard deviation."""
     rewards: Literal["return_range", "antmaze", "none"] = "return_range"
     """How rewards are scaled: by 1000 over the range of returns, less one, or not at all."""
+    loading: LoadingConfig = field(default_factory=LoadingConfig)
     critic: CriticConfig = field(default_factory=CriticConfig)
     behavior: BehaviorConfig = field(default_factory=BehaviorConfig)
     policy: PolicyConfig = field(default_factory=PolicyConfig)

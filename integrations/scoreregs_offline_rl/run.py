@@ -14,18 +14,18 @@ from accelerate import Accelerator
 
 from scoreregs_offline_rl.agent import TrainedPolicy
 from scoreregs_offline_rl.configuration import TrainConfig, differences, to_dict
+from scoreregs_offline_rl.download import DownloadProgress, no_download_progress
 from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.evaluation import EvaluationResult, data_score, evaluate
 from scoreregs_offline_rl.files import load_json, save_json
-from scoreregs_offline_rl.hdf5 import load_hdf5
-from scoreregs_offline_rl.pendulum import load_pendulum_swingup
 from scoreregs_offline_rl.pipeline import StageResults, scale, train_stages
 from scoreregs_offline_rl.presets import beta_for
 from scoreregs_offline_rl.scores import reference_returns
+from scoreregs_offline_rl.sources import load_data
 from scoreregs_offline_rl.trainer import Progress, Trainer, no_progress
 from scoreregs_offline_rl.transitions import Transitions
 
-__all__ = ["AGENT_FOLDERS", "evaluate_run", "load_data", "resolve", "train"]
+__all__ = ["AGENT_FOLDERS", "evaluate_run", "resolve", "train"]
 
 AGENT_FOLDERS = {"policy": "agent", "baseline": "baseline_agent"}
 """Folder of each finished policy in a run directory, by the stage that trained it."""
@@ -37,6 +37,7 @@ def train(
     run_dir: Path,
     *,
     progress: Progress = no_progress,
+    download_progress: DownloadProgress = no_download_progress,
     command: str | None = None,
 ) -> dict[str, Any]:
     """Train critic, behavior model, baseline and policy, evaluate both policies, keep everything.
@@ -49,6 +50,7 @@ def train(
         run_dir: Where to keep it: `config.json`, a folder for each stage, the finished policies in
             `agent` and `baseline_agent`, `result.json`.
         progress: Told of every step.
+        download_progress: Told how far the data is, where it has to be downloaded.
         command: How the run was started, for the record.
 
     Returns:
@@ -61,7 +63,7 @@ def train(
         ArgumentError: The environment is unknown.
     """
     start = time.perf_counter()
-    data = load_data(config.data)
+    data = load_data(config.data, config.loading, progress=download_progress)
     config = resolve(config, data)
     scaled = scale(data, config)
     accelerator = _accelerator(config, run_dir)
@@ -102,15 +104,6 @@ def evaluate_run(run_dir: Path, episodes: int = 20, seed: int = 0) -> dict[str, 
         name: evaluate(agent, str(agent.environment), episodes, seed)
         for name, agent in agents.items()
     }
-
-
-def load_data(name: str) -> Transitions:
-    """The transitions of an HDF5 file by path, or of the embedded `pendulum-swingup`.
-
-    Raises:
-        DataError: See `load_hdf5`.
-    """
-    return load_pendulum_swingup() if name == "pendulum-swingup" else load_hdf5(name)
 
 
 def resolve(config: TrainConfig, data: Transitions) -> TrainConfig:
