@@ -74,7 +74,7 @@ def test_ends_are_the_nearest_sample_and_the_mean():
 
 def test_data_far_from_the_origin_loses_no_precision():
     data, x_t, t = cloud(30, 2), cloud(6, 2), 0.02
-    alpha = VPSchedule().at(torch.tensor([t])).alpha
+    alpha = VPSchedule().at(torch.tensor([t], dtype=F64)).alpha
     far = EmpiricalPrior(data + 1e5, VPSchedule()).denoise(x_t + alpha * 1e5, t) - 1e5
     near = EmpiricalPrior(data, VPSchedule()).denoise(x_t, t)
     torch.testing.assert_close(far, near, rtol=0, atol=1e-6)
