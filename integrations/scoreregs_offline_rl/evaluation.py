@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -11,15 +12,29 @@ import numpy as np
 
 from scoreregs.errors import ArgumentError, MissingDependencyError
 from scoreregs_offline_rl.scores import environment_for, normalized_score, reference_returns
+from scoreregs_offline_rl.statistics import bootstrap_interval, mean
 from scoreregs_offline_rl.transitions import Transitions
 
 if TYPE_CHECKING:
     import gymnasium
 
-__all__ = ["EvaluationResult", "Policy", "action_bounds", "data_score", "evaluate"]
+__all__ = [
+    "EvaluationResult",
+    "Policy",
+    "action_bounds",
+    "checked_actions",
+    "data_score",
+    "evaluate",
+    "make_environment",
+]
 
 Policy = Callable[[np.ndarray], np.ndarray]
 """Observations (n, o) to actions (n, a) in the environment's units."""
+
+_ANTMAZE = (
+    "D4RL's AntMaze is not part of Gymnasium: flatten Gymnasium-Robotics' AntMaze to its 29 "
+    "numbers (achieved goal, then observation), register it under another id and name that"
+)
 
 
 @dataclass(frozen=True)
@@ -33,6 +48,7 @@ class EvaluationResult:
         mean: Mean return.
         standard_error: Of the mean; None for a single episode.
         normalized_score: D4RL's score of the mean; None where the task has no reference returns.
+        interval: Percentile bootstrap interval of the mean, 95 %; None for a single episode.
     """
 
     environment: str
@@ -41,6 +57,46 @@ class EvaluationResult:
     mean: float
     standard_error: float | None
     normalized_score: float | None
+    interval: tuple[float, float] | None = None
+
+    @classmethod
+    def from_returns(
+        cls, environment: str, returns: Sequence[float], lengths: Sequence[int]
+    ) -> EvaluationResult:
+        """The result of episodes, at least one, with their statistics.
+
+        Example:
+            >>> result = EvaluationResult.from_returns("Pendulum-v1", [-200.0, -300.0], [200, 200])
+            >>> result.mean, result.standard_error, result.interval
+            (-250.0, 50.0, (-300.0, -200.0))
+        """
+        average, several = float(np.mean(returns)), len(returns) > 1
+        known = reference_returns(environment) is not None
+        interval = bootstrap_interval([returns], mean) if several else None
+        return cls(
+            environment=environment,
+            returns=tuple(returns),
+            lengths=tuple(lengths),
+            mean=average,
+            standard_error=float(np.std(returns, ddof=1) / len(returns) ** 0.5)
+            if several
+            else None,
+            normalized_score=normalized_score(average, environment) if known else None,
+            interval=(interval.low, interval.high) if interval else None,
+        )
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> EvaluationResult:
+        """The result out of its fields as JSON holds them."""
+        return cls.from_returns(content["environment"], content["returns"], content["lengths"])
+
+    @property
+    def normalized_interval(self) -> tuple[float, float] | None:
+        """The interval as normalised scores; None without an interval or reference returns."""
+        if self.interval is None or self.normalized_score is None:
+            return None
+        low, high = (normalized_score(end, self.environment) for end in self.interval)
+        return low, high
 
 
 def evaluate(
@@ -66,9 +122,9 @@ def evaluate(
         parallel: Sub-environments stepped together, at least 1.
 
     Raises:
-        ArgumentError: The environment is unknown, has no time limit or is not one of flat
-            observations and bounded continuous actions; a count is below its range; the policy
-            gives another shape, values that are not finite or actions out of bounds.
+        ArgumentError: The environment is unknown or cannot be made, has no time limit or has
+            no flat observations and bounded continuous actions; a count is below its range; the
+            policy gives another shape, values that are not finite or actions out of bounds.
         MissingDependencyError: Gymnasium is not installed.
 
     Example:
@@ -91,17 +147,7 @@ def evaluate(
         chunk_returns, chunk_lengths = _run_chunk(policy, environment, seeds)
         returns += chunk_returns
         lengths += chunk_lengths
-    mean = float(np.mean(returns))
-    return EvaluationResult(
-        environment=environment,
-        returns=tuple(returns),
-        lengths=tuple(lengths),
-        mean=mean,
-        standard_error=float(np.std(returns, ddof=1) / episodes**0.5) if episodes > 1 else None,
-        normalized_score=normalized_score(mean, environment)
-        if reference_returns(environment)
-        else None,
-    )
+    return EvaluationResult.from_returns(environment, returns, lengths)
 
 
 def action_bounds(environment: str) -> tuple[np.ndarray, np.ndarray]:
@@ -115,7 +161,7 @@ def action_bounds(environment: str) -> tuple[np.ndarray, np.ndarray]:
         >>> action_bounds("pendulum-swingup")
         (array([-2.], dtype=float32), array([2.], dtype=float32))
     """
-    made = _make(environment_for(environment))
+    made = make_environment(environment_for(environment))
     try:
         space: Any = made.action_space
         return space.low.astype(np.float32), space.high.astype(np.float32)
@@ -144,7 +190,7 @@ def data_score(data: Transitions, environment: str | None = None) -> float:
 def _run_chunk(policy: Policy, environment: str, seeds: list[int]) -> tuple[list[float], list[int]]:
     from gymnasium.vector import SyncVectorEnv
 
-    vector = SyncVectorEnv([partial(_make, environment)] * len(seeds))
+    vector = SyncVectorEnv([partial(make_environment, environment)] * len(seeds))
     try:
         space: Any = vector.single_action_space
         observations, _ = vector.reset(seed=list(seeds))
@@ -152,7 +198,7 @@ def _run_chunk(policy: Policy, environment: str, seeds: list[int]) -> tuple[list
         lengths = np.zeros(len(seeds), dtype=int)
         running = np.ones(len(seeds), dtype=bool)
         while running.any():
-            actions = _checked(policy(observations), space.low, space.high, len(seeds))
+            actions = checked_actions(policy(observations), space.low, space.high, len(seeds))
             observations, rewards, terminated, truncated, _ = vector.step(actions)
             returns += np.where(running, rewards, 0.0)
             lengths += running
@@ -162,7 +208,9 @@ def _run_chunk(policy: Policy, environment: str, seeds: list[int]) -> tuple[list
     return returns.tolist(), lengths.tolist()
 
 
-def _checked(actions: np.ndarray, low: np.ndarray, high: np.ndarray, rows: int) -> np.ndarray:
+def checked_actions(
+    actions: np.ndarray, low: np.ndarray, high: np.ndarray, rows: int
+) -> np.ndarray:
     """Actions within the bounds; float32 rounding is clipped, anything else is an error."""
     actions = np.asarray(actions)
     if actions.shape != (rows, *low.shape):
@@ -180,16 +228,31 @@ def _checked(actions: np.ndarray, low: np.ndarray, high: np.ndarray, rows: int) 
     return np.clip(actions, low, high).astype(low.dtype)
 
 
-def _make(environment: str) -> gymnasium.Env[Any, Any]:
+def make_environment(environment: str, render_mode: str | None = None) -> gymnasium.Env[Any, Any]:
+    """Make an environment that a policy can be evaluated in.
+
+    Args:
+        environment: Gymnasium id.
+        render_mode: Gymnasium's; None draws nothing.
+
+    Raises:
+        ArgumentError: See `evaluate`.
+        MissingDependencyError: Gymnasium is not installed.
+    """
     try:
         import gymnasium
     except ImportError as error:
         raise MissingDependencyError("gymnasium", "offline-rl") from error
     try:
-        made = gymnasium.make(environment)
-    except gymnasium.error.UnregisteredEnv as error:
+        with warnings.catch_warnings():
+            # D4RL's tasks have the dynamics of v4, whatever is newer.
+            warnings.filterwarnings("ignore", ".*is out of date", DeprecationWarning)
+            made = gymnasium.make(environment, render_mode=render_mode)
+    except (gymnasium.error.Error, ImportError) as error:
+        reason = _ANTMAZE if environment.startswith("antmaze-") else str(error)
         raise ArgumentError(
-            f"got environment {environment!r}, expected a Gymnasium id: {error}"
+            f"got environment {environment!r}, expected a Gymnasium id that can be made here: "
+            f"{reason}"
         ) from error
     box = gymnasium.spaces.Box
     observation_space, action_space = made.observation_space, made.action_space

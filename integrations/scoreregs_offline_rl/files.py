@@ -18,9 +18,12 @@ __all__ = ["load_json", "load_tensors", "replacing", "save_json", "save_tensors"
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to; it takes the place of `path` when the block succeeds."""
+    """A path beside `path` to write to; it takes the place of `path` when the block succeeds.
+
+    It ends as `path` does, for writers that go by the suffix.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
     try:
         yield partial
         partial.replace(path)

@@ -6,14 +6,16 @@ from pathlib import Path
 from torch import nn
 
 from scoreregs import NetworkPrior
+from scoreregs.errors import ArgumentError
 from scoreregs_offline_rl.agent import TrainedPolicy
 from scoreregs_offline_rl.behavior import BehaviorStage, behavior_prior
 from scoreregs_offline_rl.configuration import TrainConfig, from_dict
 from scoreregs_offline_rl.critic import Critic, CriticStage
 from scoreregs_offline_rl.files import load_json, load_tensors
+from scoreregs_offline_rl.record import TrainingRecord
 from scoreregs_offline_rl.run import AGENT_FOLDERS
 
-__all__ = ["RunModels", "load_models"]
+__all__ = ["RunModels", "load_models", "load_policy"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,9 +45,7 @@ def load_models(run_dir: Path) -> RunModels:
         RunError: The directory holds no finished run.
     """
     config = from_dict(TrainConfig, load_json(run_dir / "config.json"))
-    policies = {
-        name: TrainedPolicy.load(run_dir / folder) for name, folder in AGENT_FOLDERS.items()
-    }
+    policies = {name: load_policy(run_dir, name) for name in AGENT_FOLDERS}
     policy = policies["policy"]
     sizes = len(policy.observation_scaling.mean), len(policy.action_scaling.low)
     critic = CriticStage(*sizes, config.critic)
@@ -54,6 +54,24 @@ def load_models(run_dir: Path) -> RunModels:
         stage.load_state_dict(load_tensors(run_dir / stage.name / "weights.safetensors"))
         _freeze(stage)
     return RunModels(config, critic.critic, behavior_prior(behavior.network), policies)
+
+
+def load_policy(run_dir: Path, stage: str = "policy") -> TrainedPolicy:
+    """Load a policy of a finished run, with the record of its training, onto the CPU.
+
+    Args:
+        run_dir: The run's directory.
+        stage: That trained it, `policy` or `baseline`.
+
+    Raises:
+        ArgumentError: There is no such stage.
+        RunError: The directory holds no finished run.
+    """
+    if stage not in AGENT_FOLDERS:
+        raise ArgumentError(f"got stage {stage!r}, expected one of {', '.join(AGENT_FOLDERS)}")
+    policy = TrainedPolicy.load(run_dir / AGENT_FOLDERS[stage])
+    policy.record = TrainingRecord.from_result(load_json(run_dir / "result.json"), stage)
+    return policy
 
 
 def _freeze(module: nn.Module) -> None:

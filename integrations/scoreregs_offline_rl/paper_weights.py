@@ -1,6 +1,7 @@
 """Weights in the checkpoints that the paper's code writes and that were published with it.
 
-Their networks see unscaled observations, and actions in [-1, 1].
+Their networks see unscaled observations, and actions in [-1, 1]. That code saves the behavior model
+and the critic; a policy is in the state of its whole model, where a user has saved that.
 """
 
 import os
@@ -9,16 +10,22 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from scoreregs.errors import ArgumentError
+from scoreregs_offline_rl.agent import TrainedPolicy
 from scoreregs_offline_rl.critic import Critic
 from scoreregs_offline_rl.errors import RunError
+from scoreregs_offline_rl.evaluation import action_bounds
 from scoreregs_offline_rl.networks import BehaviorNetwork, DiracPolicy, TwinQ, ValueNetwork
+from scoreregs_offline_rl.scaling import ActionScaling, ObservationScaling
+from scoreregs_offline_rl.scores import environment_for
 
 __all__ = [
     "behavior_from_paper",
     "load_paper_behavior",
     "load_paper_critic",
+    "load_paper_policy",
     "policy_from_paper",
     "twin_q_from_paper",
 ]
@@ -37,6 +44,12 @@ _BEHAVIOR = {
     ".fc1.": ".expand.",
     ".fc2.": ".contract.",
 }
+# What a checkpoint holds, by a prefix of its names, and what reads it.
+_KINDS = {
+    "diffusion_behavior.": "load_paper_behavior",
+    "q0.": "load_paper_critic",
+    "SRPO_policy.": "load_paper_policy",
+}
 
 
 def load_paper_behavior(path: str | os.PathLike[str]) -> BehaviorNetwork:
@@ -45,7 +58,8 @@ def load_paper_behavior(path: str | os.PathLike[str]) -> BehaviorNetwork:
     Raises:
         RunError: The file is no such checkpoint.
     """
-    return _convert(path, lambda state: behavior_from_paper(state, "diffusion_behavior."))
+    prefix = "diffusion_behavior."
+    return _convert(path, prefix, lambda state: behavior_from_paper(state, prefix))
 
 
 def load_paper_critic(path: str | os.PathLike[str]) -> Critic:
@@ -54,7 +68,32 @@ def load_paper_critic(path: str | os.PathLike[str]) -> Critic:
     Raises:
         RunError: The file is no such checkpoint.
     """
-    return _convert(path, _critic_from_paper)
+    return _convert(path, "q0.", _critic_from_paper)
+
+
+def load_paper_policy(path: str | os.PathLike[str], environment: str) -> TrainedPolicy:
+    """Read the policy out of the state of the paper's whole model (`SRPO_policy.*`).
+
+    Args:
+        path: The file.
+        environment: Gymnasium id, or a data set's name: its bounds are those of the actions.
+
+    Raises:
+        RunError: The file is no such checkpoint.
+        ArgumentError: The environment is unknown, or has another number of actions.
+    """
+    prefix = "SRPO_policy."
+    policy = _convert(path, prefix, lambda state: policy_from_paper(state, prefix))
+    layers = [layer for layer in policy.net if isinstance(layer, nn.Linear)]
+    observation_size, action_size = layers[0].in_features, layers[-1].out_features
+    low, high = (torch.from_numpy(bound) for bound in action_bounds(environment))
+    if len(low) != action_size:
+        raise ArgumentError(
+            f"got a policy of {action_size} actions, expected the {len(low)} of {environment}: "
+            "name the environment that it was trained for"
+        )
+    scaling = ObservationScaling.identity(observation_size)
+    return TrainedPolicy(policy, scaling, ActionScaling(low, high), environment_for(environment))
 
 
 def behavior_from_paper(state: State, prefix: str) -> BehaviorNetwork:
@@ -113,14 +152,48 @@ def _critic_from_paper(state: State) -> Critic:
     return critic
 
 
-def _convert(path: str | os.PathLike[str], function: Callable[[State], T]) -> T:
+def _convert(path: str | os.PathLike[str], prefix: str, function: Callable[[State], T]) -> T:
+    state = _load_state(path)
+    if not any(name.startswith(prefix) for name in state):
+        readers = [
+            reader
+            for kind, reader in _KINDS.items()
+            if any(name.startswith(kind) for name in state)
+        ]
+        remedy = (
+            f"read it with {' or '.join(readers)}"
+            if readers
+            else "give a file that the paper's training scripts wrote"
+        )
+        names = ", ".join(list(state)[:3]) or "none"
+        raise RunError(f"got {path} with the names {names}, expected {prefix}*: {remedy}")
     try:
-        return function(torch.load(path, map_location="cpu", weights_only=True))
-    except (OSError, EOFError, pickle.UnpicklingError, KeyError, ValueError, RuntimeError) as error:
+        return function(state)
+    except (IndexError, KeyError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
         raise RunError(
-            f"got {path}, which is no checkpoint of the paper's code ({error}): give the file that "
-            "its training script wrote"
+            f"got {path}, whose weights are not those of the paper's networks ({reason}): give a "
+            "file that the paper's training scripts wrote"
         ) from error
+
+
+def _load_state(path: str | os.PathLike[str]) -> State:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise RunError(f"cannot read {path}: {error}") from error
+    # Torch's own message advises to load the file unsafely.
+    except (EOFError, pickle.UnpicklingError, KeyError, ValueError, RuntimeError) as error:
+        raise RunError(
+            f"got {path}, which torch cannot read as tensors, expected a state dictionary that "
+            "the paper's training scripts wrote: download it again if it is one"
+        ) from error
+    if not isinstance(state, Mapping) or not all(isinstance(t, Tensor) for t in state.values()):
+        raise RunError(
+            f"got {path}, which holds no tensors by name, expected a state dictionary: save the "
+            "model's state_dict() by itself"
+        )
+    return state
 
 
 def _under(state: State, prefix: str) -> dict[str, Tensor]:

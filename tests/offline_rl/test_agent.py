@@ -63,7 +63,7 @@ def test_wrong_observations(agent, shape):
 
 def test_save_and_load(agent, tmp_path):
     agent.save(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["policy.json", "policy.safetensors"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
     loaded = TrainedPolicy.load(tmp_path)
     observations = np.random.default_rng(0).normal(size=(5, 3))
     np.testing.assert_array_equal(loaded(observations), agent(observations))
@@ -74,11 +74,11 @@ def test_a_folder_without_a_policy(agent, tmp_path):
     with pytest.raises(RunError, match="cannot read"):
         TrainedPolicy.load(tmp_path)
     agent.save(tmp_path)
-    description = json.loads((tmp_path / "policy.json").read_text())
-    (tmp_path / "policy.json").write_text(json.dumps(description | {"width": 9}))
+    description = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(description | {"width": 9}))
     with pytest.raises(RunError, match="without a whole policy"):
         TrainedPolicy.load(tmp_path)
     agent.save(tmp_path)
-    (tmp_path / "policy.safetensors").write_bytes(b"cut")
+    (tmp_path / "model.safetensors").write_bytes(b"cut")
     with pytest.raises(RunError, match="cannot read"):
         TrainedPolicy.load(tmp_path)

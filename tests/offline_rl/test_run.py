@@ -71,7 +71,7 @@ def test_what_a_run_leaves(finished):
             f"{stage}/{n}" for n in ("weights.safetensors", "metrics.jsonl", "report.json")
         }
     for agent in ("agent", "baseline_agent"):
-        expected |= {f"{agent}/policy.json", f"{agent}/policy.safetensors"}
+        expected |= {f"{agent}/config.json", f"{agent}/model.safetensors"}
     assert kept == expected
 
 
