@@ -6,5 +6,5 @@ import torch
 
 @pytest.fixture(autouse=True, scope="session")
 def one_thread() -> None:
-    """Keeps results independent of the machine's cores, and parallel tests out of each other's way."""
+    """Results do not depend on the cores, and parallel tests stay out of each other's way."""
     torch.set_num_threads(1)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from scoreregs_offline_rl.cli import main
 from scoreregs_offline_rl.hdf5 import save_hdf5
 from scoreregs_offline_rl.pendulum import record_pendulum_swingup
