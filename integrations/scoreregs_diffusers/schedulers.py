@@ -1,0 +1,193 @@
+r"""What a diffusers scheduler says about its network: schedule, prediction, time and input.
+
+Schedulers sample; of one only the training distribution is of use here. It is read once, from its
+configuration and its table of cumulative alphas, neither of which `set_timesteps` changes:
+
+| Scheduler | Schedule | Prediction |
+|---|---|---|
+| DDPM, DDIM, PNDM, LCM, TCD, DPM-Solver, DEIS, UniPC, SA | table | its own |
+| Euler, Heun, KDPM2, LMS | table | its own |
+| those with `use_flow_sigmas` | rectified flow | its own |
+| FlowMatch Euler, Heun | rectified flow | `flow_prediction` |
+| EDM Euler, EDM DPM-Solver | EDM, or VE where `sigma_schedule="exponential"` | +F or -F |
+| Euler with `timestep_type="continuous"` and `v_prediction` | VE | -F with unit data |
+
+The Euler family diffuses to x + s epsilon and divides by $\sqrt{1 + s^2}$ before the network: that
+is x_t of the table. EDM schedulers call the preconditioned network's F `epsilon` and -F
+`v_prediction`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from scoreregs.edm import Preconditioned
+from scoreregs.errors import ArgumentError
+from scoreregs.predictions import PredictionLike
+from scoreregs.schedules import (
+    EDMSchedule,
+    NoiseSchedule,
+    RectifiedFlowSchedule,
+    TabulatedSchedule,
+    VESchedule,
+)
+from scoreregs.schedules.tabulated import Interpolation
+
+__all__ = ["NetworkReading", "read_scheduler"]
+
+_TABLES = {
+    "DDIMParallelScheduler",
+    "DDIMScheduler",
+    "DDPMParallelScheduler",
+    "DDPMScheduler",
+    "DEISMultistepScheduler",
+    "DPMSolverMultistepScheduler",
+    "DPMSolverSDEScheduler",
+    "DPMSolverSinglestepScheduler",
+    "EulerAncestralDiscreteScheduler",
+    "EulerDiscreteScheduler",
+    "HeunDiscreteScheduler",
+    "KDPM2AncestralDiscreteScheduler",
+    "KDPM2DiscreteScheduler",
+    "LCMScheduler",
+    "LMSDiscreteScheduler",
+    "PNDMScheduler",
+    "SASolverScheduler",
+    "TCDScheduler",
+    "UniPCMultistepScheduler",
+}
+_FLOWS = {"FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler"}
+_EDMS = {"EDMDPMSolverMultistepScheduler", "EDMEulerScheduler"}
+_PREDICTIONS: dict[str, PredictionLike] = {
+    "epsilon": "epsilon",
+    "sample": "sample",
+    "original_sample": "sample",
+    "v_prediction": "v_prediction",
+}
+
+
+@dataclass(frozen=True)
+class NetworkReading:
+    """How a network that belongs to a scheduler is called, and what it returns.
+
+    Attributes:
+        schedule: the noise schedule of x_t.
+        prediction: what the network returns; `Preconditioned` is EDM's F.
+        time_map: maps t in [0, 1] to the network's timestep; None for EDM's c_noise.
+        sign: 1, or -1 where the network returns minus the prediction.
+    """
+
+    schedule: NoiseSchedule
+    prediction: PredictionLike
+    time_map: Callable[[Tensor], Tensor] | None
+    sign: float = 1.0
+
+
+def read_scheduler(scheduler: Any, interpolation: Interpolation = "nearest") -> NetworkReading:
+    """Returns what a scheduler says about its network.
+
+    Args:
+        scheduler: a diffusers scheduler, before or after `set_timesteps`.
+        interpolation: of a table: "nearest" calls the network at its training steps only,
+            "log_snr" between them too.
+
+    Raises:
+        ArgumentError: for an unsupported scheduler or prediction type, and for a table in half
+            precision or that is not monotone.
+
+    Example:
+        >>> from diffusers import FlowMatchEulerDiscreteScheduler
+        >>> reading = read_scheduler(FlowMatchEulerDiscreteScheduler(shift=3.0))
+        >>> type(reading.schedule).__name__, reading.prediction
+        ('RectifiedFlowSchedule', 'flow_prediction')
+    """
+    names = {base.__name__ for base in type(scheduler).__mro__}
+    if names & _FLOWS:
+        return _flow_matching(scheduler)
+    if names & _EDMS:
+        return _edm(scheduler)
+    if names & _TABLES:
+        config = scheduler.config
+        if config.get("use_flow_sigmas", False):
+            return _flow_sigmas(scheduler)
+        continuous = config.get("timestep_type", "discrete") == "continuous"
+        if continuous and config.prediction_type == "v_prediction":
+            return _continuous_v(scheduler)
+        return _table(scheduler, interpolation)
+    raise ArgumentError(
+        f"got a scheduler of type {type(scheduler).__name__}, expected one of "
+        f"{', '.join(sorted(_TABLES | _FLOWS | _EDMS))}: for another, write "
+        "scoreregs.NetworkPrior(network, schedule, prediction, time_map)"
+    )
+
+
+def _table(scheduler: Any, interpolation: Interpolation) -> NetworkReading:
+    prediction = _prediction(scheduler, _PREDICTIONS)
+    schedule = TabulatedSchedule.from_alphas_cumprod(scheduler.alphas_cumprod, interpolation)
+    if interpolation == "nearest":
+        return NetworkReading(schedule, prediction, schedule.step)
+    return NetworkReading(schedule, prediction, lambda t: t * schedule.steps - 1)
+
+
+def _flow_matching(scheduler: Any) -> NetworkReading:
+    if scheduler.config.get("invert_sigmas", False):
+        raise ArgumentError(
+            "got a scheduler with invert_sigmas=True, expected sigmas that fall while sampling: "
+            "give its network to scoreregs.NetworkPrior with RectifiedFlowSchedule, "
+            "time_map=lambda t: 1 - t and its output negated"
+        )
+    # Where there is a `set_shift`, the attribute is newer than the configuration.
+    owner = scheduler if hasattr(scheduler, "set_shift") else scheduler.config
+    return _flow(scheduler, owner.shift, "flow_prediction")
+
+
+def _flow_sigmas(scheduler: Any) -> NetworkReading:
+    known: dict[str, PredictionLike] = {
+        "flow_prediction": "flow_prediction",
+        "epsilon": "epsilon",
+        "sample": "sample",
+    }
+    return _flow(scheduler, scheduler.config.flow_shift, _prediction(scheduler, known))
+
+
+def _flow(scheduler: Any, shift: float, prediction: PredictionLike) -> NetworkReading:
+    # A dynamic shift depends on the picture and is chosen when sampling: t is sigma without it.
+    dynamic = scheduler.config.get("use_dynamic_shifting", False)
+    schedule = RectifiedFlowSchedule(1.0 if dynamic else float(shift))
+    steps = scheduler.config.num_train_timesteps
+    return NetworkReading(schedule, prediction, lambda t: schedule(t)[1] * steps)
+
+
+def _edm(scheduler: Any) -> NetworkReading:
+    config = scheduler.config
+    signs = {"epsilon": 1.0, "v_prediction": -1.0}
+    sign = _choice("prediction_type", config.prediction_type, signs, scheduler)
+    if config.sigma_schedule == "exponential":
+        schedule = VESchedule(config.sigma_min, config.sigma_max)
+    else:
+        schedule = EDMSchedule(config.sigma_min, config.sigma_max, config.rho)
+    return NetworkReading(schedule, Preconditioned(config.sigma_data), None, sign)
+
+
+def _continuous_v(scheduler: Any) -> NetworkReading:
+    config = scheduler.config
+    snr = scheduler.alphas_cumprod.double() / (1 - scheduler.alphas_cumprod.double())
+    low = config.sigma_min or snr[0].rsqrt().item()
+    high = config.sigma_max or snr[-1].rsqrt().item()
+    return NetworkReading(VESchedule(low, high), Preconditioned(1.0), None, -1.0)
+
+
+def _prediction(scheduler: Any, known: dict[str, PredictionLike]) -> PredictionLike:
+    return _choice("prediction_type", scheduler.config.prediction_type, known, scheduler)
+
+
+def _choice(name: str, got: str, known: dict[str, Any], scheduler: Any) -> Any:
+    if got not in known:
+        raise ArgumentError(
+            f"got {name}={got!r} from {type(scheduler).__name__}, expected one of "
+            f"{', '.join(map(repr, known))}: correct the scheduler's configuration, or use "
+            "scoreregs.NetworkPrior"
+        )
+    return known[got]
