@@ -1,6 +1,7 @@
 r"""Whether a prior is plugged in right: its denoising error, and the likely cause of a bad one."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import torch
@@ -11,7 +12,7 @@ from scoreregs.errors import ArgumentError
 from scoreregs.kernel import diffuse
 from scoreregs.predictions import PREDICTIONS
 from scoreregs.prior import NetworkPrior, ScorePrior
-from scoreregs.schedules import NoiseLevel, as_time
+from scoreregs.schedules import NoiseLevel, NoiseSchedule, as_time
 from scoreregs.trees import Condition, map_tensors
 from scoreregs.validation import check_data
 
@@ -126,7 +127,7 @@ class _Reading:
 
 def _other_readings(prior: ScorePrior, x: Tensor) -> Iterator[_Reading]:
     yield _Reading("sign: the error falls when the output is negated; negate it", sign=-1.0)
-    for name in PREDICTIONS:
+    for name in _existing_predictions(prior.schedule):
         yield _Reading(
             f'prediction: the error falls when the output is read as prediction="{name}"',
             prediction=name,
@@ -153,6 +154,15 @@ def _other_readings(prior: ScorePrior, x: Tensor) -> Iterator[_Reading]:
             "use the schedule of training",
             log_snr_shift=shift,
         )
+
+
+def _existing_predictions(schedule: NoiseSchedule) -> Iterator[str]:
+    """Yields the predictions that the schedule has: a table that snaps has no velocity."""
+    level = schedule.at(torch.tensor([0.5]))
+    for name, prediction in PREDICTIONS.items():
+        with suppress(ArgumentError):
+            prediction.log_factor(level, schedule)
+            yield name
 
 
 @dataclass(frozen=True)
