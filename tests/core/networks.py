@@ -50,3 +50,23 @@ class ExactNetwork(nn.Module):
         x = (x_t.double() - sigma * noise) / alpha
         output = target(self.prediction, x, noise, t)
         return self.dropout(self.scale * output.to(self.scale.dtype))
+
+
+class TimedNetwork(nn.Module):
+    """A small trainable network of x_t, t and an optional condition."""
+
+    def __init__(self, dimension: int, conditions: int = 0, width: int = 64) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(dimension + conditions + 3, width),
+            nn.SiLU(),
+            nn.Linear(width, width),
+            nn.SiLU(),
+            nn.Linear(width, dimension),
+        )
+
+    def forward(self, x_t: Tensor, t: Tensor, condition: Tensor | None) -> Tensor:
+        features = [x_t, t[:, None], torch.cos(3 * t)[:, None], torch.sin(3 * t)[:, None]]
+        if condition is not None:
+            features.append(condition)
+        return self.layers(torch.cat(features, dim=1))
