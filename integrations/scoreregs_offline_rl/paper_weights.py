@@ -180,10 +180,10 @@ def _convert(path: str | os.PathLike[str], prefix: str, function: Callable[[Stat
 def _load_state(path: str | os.PathLike[str]) -> State:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
+    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
         raise RunError(f"cannot read {path}: {error}") from error
     # Torch's own message advises to load the file unsafely.
-    except (EOFError, pickle.UnpicklingError, KeyError, ValueError, RuntimeError) as error:
+    except (OSError, EOFError, pickle.UnpicklingError, KeyError, ValueError, RuntimeError) as error:
         raise RunError(
             f"got {path}, which torch cannot read as tensors, expected a state dictionary that "
             "the paper's training scripts wrote: download it again if it is one"

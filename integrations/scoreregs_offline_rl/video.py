@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import sys
 from pathlib import Path
@@ -104,11 +105,13 @@ def _drawing_errors() -> tuple[type[Exception], ...]:
 
 def _open(path: Path, rate: float) -> Any:
     """A writer of frames, `rate` a second."""
-    try:
-        import imageio
+    for package in ("imageio", "imageio_ffmpeg") if path.suffix == ".mp4" else ("imageio",):
+        try:
+            importlib.import_module(package)
+        except ImportError as error:
+            raise MissingDependencyError(package, "video") from error
+    import imageio
 
-        if path.suffix == ".gif":
-            return imageio.get_writer(path, format="GIF", mode="I", duration=1000 / rate, loop=0)
-        return imageio.get_writer(path, format="FFMPEG", mode="I", fps=rate, macro_block_size=1)
-    except ImportError as error:
-        raise MissingDependencyError("imageio[ffmpeg]", "video") from error
+    if path.suffix == ".gif":
+        return imageio.get_writer(path, format="GIF", mode="I", duration=1000 / rate, loop=0)
+    return imageio.get_writer(path, format="FFMPEG", mode="I", fps=rate, macro_block_size=1)

@@ -61,6 +61,48 @@ def test_wrong_observations(agent, shape):
         agent(np.zeros(shape))
 
 
+def test_it_is_a_module_with_frozen_weights_and_its_statistics_in_the_state(agent):
+    assert not any(parameter.requires_grad for parameter in agent.parameters())
+    assert not agent.training
+    buffers = dict(agent.named_buffers())
+    assert buffers["observation_std"].tolist() == [2.0, 1.0, 4.0]
+    assert buffers["action_high"].tolist() == [2.0, 1.0]
+    assert set(buffers) < set(agent.state_dict())
+    observations = torch.randn(5, 3, dtype=torch.float64)
+    expected = agent(observations)
+    doubled = agent.double()(observations)
+    assert doubled.dtype == torch.float64
+    torch.testing.assert_close(doubled.float(), expected)
+
+
+def test_the_policy_that_was_given_stays_trainable_and_apart():
+    network = DiracPolicy(3, 2, width=8)
+    bounds = ActionScaling(-torch.ones(2), torch.ones(2))
+    agent = TrainedPolicy(network, ObservationScaling.identity(3), bounds)
+    before = agent(np.ones(3))
+    with torch.no_grad():
+        for parameter in network.parameters():
+            assert parameter.requires_grad
+            parameter.zero_()
+    bounds.high.zero_()
+    np.testing.assert_array_equal(agent(np.ones(3)), before)
+
+
+def test_observations_get_a_gradient(agent):
+    observation = torch.zeros(3, requires_grad=True)
+    agent(observation).sum().backward()
+    assert observation.grad is not None
+    assert observation.grad.abs().sum() > 0
+
+
+def test_compiled_and_traced(agent):
+    observations = torch.randn(5, 3)
+    compiled = torch.compile(agent, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(observations), agent(observations))
+    program = torch.export.export(agent, (observations,)).module()
+    torch.testing.assert_close(program(observations), agent(observations))
+
+
 def test_save_and_load(agent, tmp_path):
     agent.save(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "model.safetensors"]

@@ -1,10 +1,22 @@
 """Evaluation against plain loops over single environments."""
 
+import json
+import sys
+import warnings
+from dataclasses import asdict
+
 import gymnasium
 import numpy as np
 import pytest
-from scoreregs_offline_rl.evaluation import action_bounds, data_score, evaluate
+from scoreregs_offline_rl.evaluation import (
+    EvaluationResult,
+    action_bounds,
+    data_score,
+    evaluate,
+)
 from scoreregs_offline_rl.hdf5 import load_hdf5
+from scoreregs_offline_rl.scores import normalized_score
+from scoreregs_offline_rl.statistics import bootstrap_interval, mean
 from scoreregs_offline_rl.transitions import Transitions
 
 from scoreregs.errors import ArgumentError
@@ -59,6 +71,10 @@ def test_one_whole_episode_per_seed_whatever_runs_together(parallel):
     assert result.returns == tuple(map(float, expected))
     assert result.mean == pytest.approx(np.mean(expected))
     assert result.standard_error == pytest.approx(np.std(expected, ddof=1) / 5)
+    found = bootstrap_interval([result.returns], mean)
+    assert result.interval == (found.low, found.high)
+    assert found.low < result.mean < found.high
+    assert result.normalized_interval is None
     assert result.normalized_score is None
 
 
@@ -74,8 +90,22 @@ def test_one_call_of_the_policy_per_step():
     assert calls == [(5, 1)] * (max(first) + max(second))
 
 
-def test_a_single_episode_has_no_standard_error():
-    assert evaluate(idle, "ScoreregsCountdown-v0", episodes=1).standard_error is None
+def test_a_single_episode_has_neither_standard_error_nor_interval():
+    result = evaluate(idle, "ScoreregsCountdown-v0", episodes=1)
+    assert result.standard_error is None
+    assert result.interval is None
+
+
+def test_the_interval_is_normalised_as_the_mean_is():
+    result = EvaluationResult.from_returns("Hopper-v4", [1000.0, 3000.0, 2000.0], [9, 9, 9])
+    assert result.interval is not None
+    expected = tuple(normalized_score(end, "hopper") for end in result.interval)
+    assert result.normalized_interval == expected
+
+
+def test_a_result_survives_json():
+    result = EvaluationResult.from_returns("Hopper-v4", [1000.0, 3000.0, 2000.0], [9, 8, 7])
+    assert EvaluationResult.from_dict(json.loads(json.dumps(asdict(result)))) == result
 
 
 def test_rounding_beyond_the_bounds_is_clipped():
@@ -100,6 +130,38 @@ def test_actions_reach_the_environment():
     result = evaluate(policy, "pendulum-swingup", episodes=4)
     assert result.environment == "Pendulum-v1"
     np.testing.assert_allclose(result.returns, expected, rtol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:.*is out of date")
+@pytest.mark.parametrize(
+    ("task", "environment"),
+    [
+        ("hopper-medium-expert-v2", "Hopper-v4"),
+        ("halfcheetah-medium-v2", "HalfCheetah-v4"),
+        ("walker2d-medium-replay-v2", "Walker2d-v4"),
+    ],
+)
+def test_d4rl_tasks_run_in_v4_without_a_warning(task, environment):
+    low, _ = action_bounds(task)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        result = evaluate(lambda s: np.zeros((len(s), len(low))), task, episodes=2, seed=1)
+    assert result.environment == environment
+    single = gymnasium.make(environment)
+    single.reset(seed=1)
+    total, done = 0.0, False
+    while not done:
+        _, reward, terminated, truncated, _ = single.step(np.zeros(len(low), np.float32))
+        total, done = total + float(reward), terminated or truncated
+    assert result.returns[0] == pytest.approx(total)
+
+
+def test_walker_v4_is_not_v5():
+    def policy(observations):
+        return np.full((len(observations), 6), 0.4)
+
+    scores = {v: evaluate(policy, f"Walker2d-{v}", episodes=2).mean for v in ("v4", "v5")}
+    assert scores["v4"] != pytest.approx(scores["v5"], rel=1e-3)
 
 
 @pytest.mark.parametrize("environment", ["Hopper-v5", "Walker2d-v5", "HalfCheetah-v5", "Ant-v5"])
@@ -137,11 +199,21 @@ def test_bad_actions_are_refused(actions, words):
         ("CartPole-v1", "flat boxes"),
         ("ScoreregsWide-v0", "bounded"),
         ("ScoreregsEndless-v0", "time limit"),
+        ("Hopper-v2", "'Hopper-v2'.*can be made here.*gymnasium-robotics"),
+        ("antmaze-umaze-v2", "29 numbers.*register it under another id"),
     ],
 )
 def test_unsuited_environments_are_refused(environment, words):
     with pytest.raises(ArgumentError, match=words):
         evaluate(idle, environment)
+
+
+def test_a_missing_simulator(monkeypatch):
+    monkeypatch.setitem(sys.modules, "mujoco", None)
+    for module in [name for name in sys.modules if name.startswith("gymnasium.envs.mujoco")]:
+        monkeypatch.delitem(sys.modules, module)
+    with pytest.raises(ArgumentError, match="MuJoCo is not installed, run"):
+        evaluate(idle, "Hopper-v4")
 
 
 @pytest.mark.parametrize("changes", [{"episodes": 0}, {"parallel": 0}, {"seed": -1}])
