@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from scoreregs_offline_rl.configuration import BaselineConfig
+from scoreregs_offline_rl.configuration import BaselineConfig, StageName
 from scoreregs_offline_rl.critic import Critic
 from scoreregs_offline_rl.networks import DiracPolicy
 from scoreregs_offline_rl.policy import adam_with_cosine
@@ -31,7 +31,7 @@ class BaselineStage(Stage):
         steps: Length of the cosine decay.
     """
 
-    name: ClassVar[str] = "baseline"
+    name: ClassVar[StageName] = "baseline"
 
     def __init__(
         self, policy: DiracPolicy, critic: Critic, config: BaselineConfig, *, steps: int

@@ -11,7 +11,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from scoreregs import NetworkPrior, VPSchedule
 from scoreregs.kernel import denoising_loss
 from scoreregs.times import UniformTimes
-from scoreregs_offline_rl.configuration import BehaviorConfig
+from scoreregs_offline_rl.configuration import BehaviorConfig, StageName
 from scoreregs_offline_rl.networks import BehaviorNetwork
 from scoreregs_offline_rl.stage import Metrics, Randoms, Stage
 from scoreregs_offline_rl.transitions import Batch
@@ -38,7 +38,7 @@ class BehaviorStage(Stage):
         config: Sizes and settings.
     """
 
-    name: ClassVar[str] = "behavior"
+    name: ClassVar[StageName] = "behavior"
 
     def __init__(self, observation_size: int, action_size: int, config: BehaviorConfig) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The configuration of a run; defaults are the paper's Appendix C."""
+"""The configuration of a run; defaults are the paper's Appendix C (`presets` adapts them)."""
 
 import dataclasses
 import json
@@ -10,11 +10,13 @@ from scoreregs.errors import ArgumentError
 from scoreregs_offline_rl.loading import LoadingConfig
 
 __all__ = [
+    "STAGES",
     "BaselineConfig",
     "BehaviorConfig",
     "CriticConfig",
     "EvaluationConfig",
     "PolicyConfig",
+    "StageName",
     "TrainConfig",
     "TrainerConfig",
     "differences",
@@ -23,6 +25,10 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+StageName = Literal["critic", "behavior", "baseline", "policy"]
+STAGES: tuple[StageName, ...] = ("critic", "behavior", "baseline", "policy")
+"""The stages of training in their order."""
 
 
 def _require(condition: bool, name: str, got: object, expected: str) -> None:
@@ -57,6 +63,9 @@ class CriticConfig:
     """Hidden layers."""
     width: int = 256
     """Units of a hidden layer."""
+    weights: str | None = None
+    """Finished weights to take instead of training: the directory of another run on the same data,
+    or a checkpoint of the paper's code."""
 
     def __post_init__(self) -> None:
         _require_positive(self, "steps", "batch_size", "learning_rate", "layers", "width")
@@ -86,9 +95,16 @@ class BehaviorConfig:
     """Units of a block."""
     first_time: float = 1e-3
     """Times are uniform between this and 1."""
+    held_out: int = 1024
+    """Rows that are kept out of training to judge the fit by, at most a twentieth of the data; 0:
+    it is judged by rows of training."""
+    weights: str | None = None
+    """Finished weights to take instead of training: the directory of another run on the same data,
+    or a checkpoint of the paper's code."""
 
     def __post_init__(self) -> None:
         _require_positive(self, "steps", "batch_size", "learning_rate", "blocks", "width")
+        _require(self.held_out >= 0, "behavior.held_out", self.held_out, "at least 0")
         _require(0 <= self.dropout < 1, "behavior.dropout", self.dropout, "0 <= dropout < 1")
         first = self.first_time
         _require(0 < first < 1, "behavior.first_time", first, "0 < first_time < 1")
@@ -148,14 +164,14 @@ class EvaluationConfig:
     """Roll-outs of the finished policies."""
 
     environment: str | None = None
-    """Gymnasium id, as Hopper-v5; None: the one that the data names."""
+    """Gymnasium id, as Hopper-v5; None: the one that the data names, if it is installed."""
     episodes: int = 20
-    """Episodes, one in each of as many environments."""
+    """Episodes, one in each of as many environments; 0: no evaluation."""
     seed: int = 0
     """Seed of the first environment; the others follow."""
 
     def __post_init__(self) -> None:
-        _require_positive(self, "episodes")
+        _require(self.episodes >= 0, "evaluation.episodes", self.episodes, "at least 0")
 
 
 @dataclass(frozen=True)
@@ -188,13 +204,18 @@ class TrainConfig:
     (mujoco/hopper/medium-v0) or folder, or the embedded pendulum-swingup."""
     beta: float | None = None
     """Temperature of Eq. 15: large follows the value, small stays with the data. None: that of the
-    paper's Table 2 for the task that the data is named after."""
+    paper's Table 2, for its tasks."""
     seed: int = 0
     """Seed of weights, batches and noise."""
     normalize_observations: bool = True
     """Whether networks see observations less the data's mean, over its standard deviation."""
     rewards: Literal["return_range", "antmaze", "none"] = "return_range"
     """How rewards are scaled: by 1000 over the range of returns, less one, or not at all."""
+    action_low: tuple[float, ...] | None = None
+    """Lowest action, one number or one for each dimension; None: the environment's, else the lowest
+    in the data."""
+    action_high: tuple[float, ...] | None = None
+    """Highest action, likewise."""
     loading: LoadingConfig = field(default_factory=LoadingConfig)
     critic: CriticConfig = field(default_factory=CriticConfig)
     behavior: BehaviorConfig = field(default_factory=BehaviorConfig)
@@ -206,6 +227,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         valid = self.beta is None or (self.beta > 0 and math.isfinite(self.beta))
         _require(valid, "beta", self.beta, "a finite temperature above 0")
+        both = (self.action_low is None) == (self.action_high is None)
+        _require(both, "action_low and action_high", (self.action_low, self.action_high), "both")
 
 
 def to_dict(config: Any) -> dict[str, Any]:

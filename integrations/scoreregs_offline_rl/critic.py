@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from scoreregs_offline_rl.configuration import CriticConfig
+from scoreregs_offline_rl.configuration import CriticConfig, StageName
 from scoreregs_offline_rl.networks import TwinQ, ValueNetwork
 from scoreregs_offline_rl.stage import Metrics, Randoms, Stage
 from scoreregs_offline_rl.transitions import Batch
@@ -71,7 +71,7 @@ class CriticStage(Stage):
         config: Sizes and settings.
     """
 
-    name: ClassVar[str] = "critic"
+    name: ClassVar[StageName] = "critic"
 
     def __init__(self, observation_size: int, action_size: int, config: CriticConfig) -> None:
         super().__init__()

@@ -13,7 +13,7 @@ from scoreregs_offline_rl.configuration import TrainConfig, from_dict
 from scoreregs_offline_rl.critic import Critic, CriticStage
 from scoreregs_offline_rl.files import load_json, load_tensors
 from scoreregs_offline_rl.record import TrainingRecord
-from scoreregs_offline_rl.run import AGENT_FOLDERS
+from scoreregs_offline_rl.run_directory import AGENT_FOLDERS
 
 __all__ = ["RunModels", "load_models", "load_policy"]
 
@@ -70,7 +70,10 @@ def load_policy(run_dir: Path, stage: str = "policy") -> TrainedPolicy:
     if stage not in AGENT_FOLDERS:
         raise ArgumentError(f"got stage {stage!r}, expected one of {', '.join(AGENT_FOLDERS)}")
     policy = TrainedPolicy.load(run_dir / AGENT_FOLDERS[stage])
-    policy.record = TrainingRecord.from_result(load_json(run_dir / "result.json"), stage)
+    result = load_json(run_dir / "result.json")
+    # A policy that could not be evaluated has no record to show.
+    if result[stage] is not None:
+        policy.record = TrainingRecord.from_result(result, stage)
     return policy
 
 

@@ -1,25 +1,46 @@
 """The stages in their order, on scaled data."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from torch import Tensor
 
+from scoreregs_offline_rl.adoption import adopt
 from scoreregs_offline_rl.agent import TrainedPolicy
 from scoreregs_offline_rl.baseline import BaselineStage
 from scoreregs_offline_rl.behavior import BehaviorStage
-from scoreregs_offline_rl.configuration import TrainConfig
+from scoreregs_offline_rl.configuration import STAGES, StageName, TrainConfig
 from scoreregs_offline_rl.critic import CriticStage
-from scoreregs_offline_rl.evaluation import action_bounds
+from scoreregs_offline_rl.errors import RunError
+from scoreregs_offline_rl.health import Finding, HealthChecks, Monitor
 from scoreregs_offline_rl.networks import DiracPolicy
 from scoreregs_offline_rl.policy import PolicyStage
 from scoreregs_offline_rl.randoms import seeded
 from scoreregs_offline_rl.scaling import ActionScaling, ObservationScaling, RewardScaling
 from scoreregs_offline_rl.stage import Stage
-from scoreregs_offline_rl.trainer import StageReport, Trainer
+from scoreregs_offline_rl.stage_files import StageReport, is_finished
+from scoreregs_offline_rl.trainer import StageMonitor, Trainer
 from scoreregs_offline_rl.transitions import Transitions
 
-__all__ = ["ScaledData", "StageResults", "scale", "train_stages"]
+__all__ = [
+    "Pipeline",
+    "ScaledData",
+    "StageResults",
+    "check_needs",
+    "new_behavior",
+    "new_critic",
+    "new_policy",
+    "scale",
+]
+
+_NEEDS: dict[StageName, tuple[StageName, ...]] = {
+    "critic": (),
+    "behavior": (),
+    "baseline": ("critic",),
+    "policy": ("critic", "behavior"),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,30 +57,34 @@ class ScaledData:
     observations: ObservationScaling
     actions: ActionScaling
 
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Numbers of observation and action dimensions."""
+        return self.transitions.observations.shape[1], self.transitions.actions.shape[1]
+
 
 @dataclass(frozen=True, eq=False)
 class StageResults:
-    """What the four stages leave.
+    """What stages leave.
 
     Attributes:
         reports: How each stage went, by its name.
+        findings: What the checks of the finished models found, by the stage's name.
         agents: The finished policies, by the name of the stage that trained them.
     """
 
-    reports: dict[str, StageReport]
-    agents: dict[str, TrainedPolicy]
+    reports: dict[StageName, StageReport]
+    findings: dict[StageName, Finding]
+    agents: dict[StageName, TrainedPolicy]
 
 
 def scale(data: Transitions, config: TrainConfig) -> ScaledData:
     """Scale transitions as a resolved configuration says.
 
     Raises:
-        DataError: Actions lie beyond the environment's bounds, or rewards have no range.
-        ArgumentError: The environment is unknown.
+        DataError: Actions lie beyond their bounds, or rewards have no range.
     """
-    environment = str(config.evaluation.environment)
-    low, high = (Tensor(bound) for bound in action_bounds(environment))
-    actions = ActionScaling(low, high)
+    actions = ActionScaling(Tensor(config.action_low), Tensor(config.action_high))
     size = data.observations.shape[1]
     observations = (
         ObservationScaling.fit(data.observations)
@@ -76,52 +101,146 @@ def scale(data: Transitions, config: TrainConfig) -> ScaledData:
     return ScaledData(transitions, observations, actions)
 
 
-def train_stages(
-    config: TrainConfig, data: ScaledData, trainer: Trainer, run_dir: Path
-) -> StageResults:
-    """Train critic, behavior model, baseline and policy, each in a folder of its own name.
+def new_critic(config: TrainConfig, sizes: tuple[int, int]) -> CriticStage:
+    """The critic stage with its initial weights."""
+    with seeded(config.seed, "critic"):
+        return CriticStage(*sizes, config.critic)
+
+
+def new_behavior(config: TrainConfig, sizes: tuple[int, int]) -> BehaviorStage:
+    """The behavior stage with its initial weights."""
+    with seeded(config.seed, "behavior"):
+        return BehaviorStage(*sizes, config.behavior)
+
+
+def new_policy(config: TrainConfig, sizes: tuple[int, int]) -> DiracPolicy:
+    """A policy with its initial weights, the same for the baseline."""
+    with seeded(config.seed, "policy"):
+        return DiracPolicy(*sizes, layers=config.policy.layers, width=config.policy.width)
+
+
+def check_needs(config: TrainConfig, run_dir: Path, stages: Collection[StageName]) -> None:
+    """See that every stage will find the finished stages that it builds on.
+
+    Raises:
+        RunError: One is neither finished nor asked for, nor are its weights given.
+    """
+    given = {"critic": config.critic.weights, "behavior": config.behavior.weights}
+    for stage in stages:
+        for needed in _NEEDS[stage]:
+            if needed not in stages and not given[needed] and not is_finished(run_dir / needed):
+                raise RunError(
+                    f"got the {stage} stage, which needs a finished {needed}, and none in "
+                    f"{run_dir}: train the {needed} stage there first, or give --{needed}.weights"
+                )
+
+
+class Pipeline:
+    """Trains stages of a run, each in a folder of its own name.
 
     Args:
-        config: Resolved: temperature, environment and the baseline's steps are given.
+        config: Resolved.
         data: On the trainer's device.
         trainer: Runs each stage.
         run_dir: Holds the stages' folders.
     """
-    transitions = data.transitions
-    sizes = transitions.observations.shape[1], transitions.actions.shape[1]
-    reports: dict[str, StageReport] = {}
 
-    def run(stage: Stage, steps: int, batch_size: int) -> None:
-        folder = run_dir / stage.name
-        reports[stage.name] = trainer.run(
-            stage, transitions, steps=steps, batch_size=batch_size, folder=folder
+    def __init__(
+        self, config: TrainConfig, data: ScaledData, trainer: Trainer, run_dir: Path
+    ) -> None:
+        self._config, self._data = config, data
+        self._trainer, self._run_dir = trainer, run_dir
+        self._checks = HealthChecks(data.transitions, config)
+        self._results = StageResults({}, {}, {})
+
+    def run(self, stages: Collection[StageName] = STAGES) -> StageResults:
+        """Train the stages that are not finished, and load those that they build on.
+
+        Raises:
+            RunError: See `check_needs`, `adopt` and `Trainer.run`.
+        """
+        check_needs(self._config, self._run_dir, stages)
+        used = set(stages).union(*(_NEEDS[stage] for stage in stages))
+        config, sizes = self._config, self._data.sizes
+        critic, behavior = new_critic(config, sizes), new_behavior(config, sizes)
+        if "critic" in used:
+            check = partial(self._checks.critic, critic.critic)
+            self._prepare(critic, config.critic.weights, Monitor(check))
+            self._results.findings["critic"] = check()
+        if "behavior" in used:
+            check = partial(self._checks.behavior, behavior.network)
+            first = config.behavior.steps // 10
+            self._prepare(behavior, config.behavior.weights, Monitor(check, first_step=first))
+            self._results.findings["behavior"] = check()
+        if "baseline" in stages:
+            self._train_baseline(critic)
+        if "policy" in stages:
+            self._train_policy(critic, behavior)
+        return self._results
+
+    def _prepare(
+        self, stage: CriticStage | BehaviorStage, weights: str | None, monitor: StageMonitor
+    ) -> None:
+        """Train a stage, load it, or take its weights from elsewhere."""
+        folder = self._run_dir / stage.name
+        if weights is not None and not is_finished(folder):
+            report = adopt(stage, weights, self._config, self._run_dir)
+            self._trainer.keep(stage, folder, report)
+        rows = self._checks.trained_rows if isinstance(stage, BehaviorStage) else None
+        self._train(stage, stage.config.steps, stage.config.batch_size, rows, monitor)
+
+    def _train_baseline(self, critic: CriticStage) -> None:
+        config = self._config
+        steps = config.baseline.steps or config.policy.steps
+        network = new_policy(config, self._data.sizes)
+        stage = BaselineStage(network, critic.critic, config.baseline, steps=steps)
+        self._train(stage, steps, config.baseline.batch_size)
+        self._results.agents["baseline"] = self._agent(stage.policy)
+
+    def _train_policy(self, critic: CriticStage, behavior: BehaviorStage) -> None:
+        config, network = self._config, behavior.network
+        stage = PolicyStage(
+            new_policy(config, self._data.sizes),
+            critic.critic,
+            network,
+            config.policy,
+            beta=float(config.beta or 0),
+        )
+        check = partial(self._checks.policy, stage.policy, network)
+        monitor = Monitor(check, first_step=config.policy.steps // 10)
+        self._train(stage, config.policy.steps, config.policy.batch_size, None, monitor)
+        self._results.findings["policy"] = check()
+        self._results.agents["policy"] = self._agent(stage.policy)
+
+    def _train(
+        self,
+        stage: Stage,
+        steps: int,
+        batch_size: int,
+        rows: Tensor | None = None,
+        monitor: StageMonitor | None = None,
+    ) -> None:
+        self._results.reports[stage.name] = self._trainer.run(
+            stage,
+            self._data.transitions,
+            steps=steps,
+            batch_size=batch_size,
+            folder=self._run_dir / stage.name,
+            rows=rows,
+            monitor=monitor,
+            steps_before=self._steps_before(stage.name),
         )
 
-    def new_policy() -> DiracPolicy:
-        # Both policies start from the same weights.
-        with seeded(config.seed, "policy"):
-            return DiracPolicy(*sizes, layers=config.policy.layers, width=config.policy.width)
+    def _steps_before(self, name: StageName) -> int:
+        """Steps of the stages before one, whether they are trained now or not."""
+        config = self._config
+        steps = (
+            config.critic.steps,
+            config.behavior.steps,
+            config.baseline.steps or config.policy.steps,
+        )
+        return sum(steps[: STAGES.index(name)])
 
-    with seeded(config.seed, "critic"):
-        critic = CriticStage(*sizes, config.critic)
-    run(critic, config.critic.steps, config.critic.batch_size)
-
-    with seeded(config.seed, "behavior"):
-        behavior = BehaviorStage(*sizes, config.behavior)
-    run(behavior, config.behavior.steps, config.behavior.batch_size)
-
-    steps = config.baseline.steps or config.policy.steps
-    baseline = BaselineStage(new_policy(), critic.critic, config.baseline, steps=steps)
-    run(baseline, steps, config.baseline.batch_size)
-
-    policy = PolicyStage(
-        new_policy(), critic.critic, behavior.network, config.policy, beta=float(config.beta or 0)
-    )
-    run(policy, config.policy.steps, config.policy.batch_size)
-
-    environment = config.evaluation.environment
-    agents = {
-        stage.name: TrainedPolicy(stage.policy, data.observations, data.actions, environment)
-        for stage in (policy, baseline)
-    }
-    return StageResults(reports, agents)
+    def _agent(self, policy: DiracPolicy) -> TrainedPolicy:
+        data, environment = self._data, self._config.evaluation.environment
+        return TrainedPolicy(policy, data.observations, data.actions, environment)

@@ -9,7 +9,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
 from scoreregs import ScoreRegularizedObjective
 from scoreregs_offline_rl.behavior import behavior_prior
-from scoreregs_offline_rl.configuration import PolicyConfig
+from scoreregs_offline_rl.configuration import PolicyConfig, StageName
 from scoreregs_offline_rl.critic import Critic
 from scoreregs_offline_rl.networks import BehaviorNetwork, DiracPolicy
 from scoreregs_offline_rl.stage import Metrics, Randoms, Stage
@@ -40,7 +40,7 @@ class PolicyStage(Stage):
         beta: Temperature, above 0.
     """
 
-    name: ClassVar[str] = "policy"
+    name: ClassVar[StageName] = "policy"
 
     def __init__(
         self,
@@ -75,7 +75,8 @@ class PolicyStage(Stage):
 
     def forward(self, batch: Batch, randoms: Randoms) -> tuple[Tensor, Metrics]:
         """The objective's loss at the policy's actions; the data's own actions play no part."""
-        action = self.policy(batch.observations)
+        # A forward pass in low precision ends here: x_t = alpha a + sigma eps needs more digits.
+        action = self.policy(batch.observations).to(batch.observations.dtype)
         result = self.objective(action, batch.observations, **randoms)
         gradient = result.gradient.norm(dim=-1).mean()
         return result.loss, {"q": result.value.mean(), "gradient": gradient}

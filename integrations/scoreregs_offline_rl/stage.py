@@ -7,6 +7,7 @@ from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from scoreregs_offline_rl.configuration import StageName
 from scoreregs_offline_rl.transitions import Batch
 
 __all__ = ["Metrics", "Randoms", "Stage"]
@@ -22,7 +23,7 @@ class Stage(nn.Module, ABC):
     therefore resume, slice a batch over processes, or train several members at once.
     """
 
-    name: ClassVar[str]
+    name: ClassVar[StageName]
 
     def draw(self, batch_size: int, generator: Generator) -> Randoms:
         """What is random about a step: tensors with `batch_size` rows on the generator's device."""

@@ -1,10 +1,16 @@
-"""The command line: two commands, one line for every error of the user's."""
+"""The command line: every command, one line for every error of the user's."""
 
 import json
+import signal
+import subprocess
+import sys
 
 import pytest
 from scoreregs_offline_rl.cli import main
+from scoreregs_offline_rl.configuration import TrainConfig, from_dict
+from scoreregs_offline_rl.errors import DataError
 from scoreregs_offline_rl.hdf5 import save_hdf5
+from scoreregs_offline_rl.interruption import InterruptedRun
 from scoreregs_offline_rl.pendulum import record_pendulum_swingup
 
 
@@ -52,36 +58,151 @@ def test_train_and_evaluate(data_file, tmp_path, capsys):
     [
         (["train", "--data", "nowhere.hdf5", "--run-dir", "r", "--beta", "1"], "nowhere.hdf5"),
         (["train", "--data", "pendulum-swingup", "--run-dir", "r"], "give --beta"),
-        (["evaluate", "nowhere"], "cannot read"),
+        (["policy", "--data", "pendulum-swingup", "--run-dir", "r"], "needs a finished critic"),
+        (["train", "--data", "pendulum-swingup", "--run-dir", "file", "--beta", "1"], "file"),
+        (["evaluate", "nowhere"], "no finished policy"),
+        (["diagnose", "nowhere"], "cannot read"),
+        ([], "Expected one of {inspect, train, "),
+        (["trian"], "options: trian, Available subcommands: inspect, train, "),
+        (["train", "--run-dir", "r"], "Missing from scoreregs-offline-rl train: --data STR: see"),
+        (["train", "--data", "a", "--run-dir", "r", "--seed", "x"], "parsing --seed: invalid"),
+        (["train", "--data", "a", "--run-dir", "r", "--preset", "x"], "invalid choice 'x'"),
+        (
+            ["train", "--data", "a", "--run-dir", "r", "--critic.expctile", ".7"],
+            "Perhaps you meant: --critic.expectile FLOAT: see scoreregs-offline-rl train --help",
+        ),
+        (
+            ["train", "--data", "a", "--run-dir", "r", "--critic.expectile", "2"],
+            "error: got critic.expectile = 2.0, expected 0 < expectile < 1: change it: see",
+        ),
     ],
 )
-def test_an_error_is_one_line_and_exit_code_2(
-    arguments, message, tmp_path, monkeypatch, capsys, caplog
-):
+def test_an_error_is_one_line_and_exit_code_2(arguments, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SCOREREGS_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "file").touch()
     assert main(arguments) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("error: ")
-    assert message in error
-    assert error.count("\n") == 1
+    captured = capsys.readouterr()
+    assert captured.err.startswith("error: ")
+    assert message in captured.err
+    assert captured.err.count("\n") == 1
+    assert captured.out == ""
     assert not (tmp_path / "r").exists()
 
 
-@pytest.mark.parametrize(
-    "arguments", [["train"], ["train", "--data", "a", "--run-dir", "r", "--critic.expectile", "2"]]
-)
-def test_a_wrong_argument_exits_with_2(arguments, capsys):
-    with pytest.raises(SystemExit) as caught:
+def test_a_traceback_on_request(monkeypatch):
+    arguments = ["train", "--data", "nowhere.hdf5", "--run-dir", "r"]
+    with pytest.raises(DataError):
+        main([*arguments, "--traceback"])
+    monkeypatch.setenv("SCOREREGS_TRACEBACK", "1")
+    with pytest.raises(DataError):
         main(arguments)
-    assert caught.value.code == 2
-    assert "Traceback" not in capsys.readouterr().err
+    monkeypatch.setenv("SCOREREGS_TRACEBACK", "0")
+    assert main(arguments) == 2
+
+
+def test_a_mistake_of_ours_is_not_the_users(data_file, tmp_path, monkeypatch):
+    def broken(*arguments, **options):
+        raise KeyError("ours")
+
+    monkeypatch.setattr("scoreregs_offline_rl.cli_train.train", broken)
+    with pytest.raises(KeyError):
+        train(data_file, tmp_path)
+
+
+COMMANDS = {
+    "inspect": "what a data set holds",
+    "train": "--policy.beta-on",
+    "critic": "--critic.expectile",
+    "behavior": "--behavior.held-out",
+    "baseline": "--baseline.advantage-scale",
+    "policy": "--run-dir",
+    "diagnose": "without a simulator",
+    "evaluate": "--environment",
+    "report": "--picture",
+    "export": "--licence",
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([command, "--help"])
+    assert stop.value.code == 0
+    help_text = capsys.readouterr().out
+    assert COMMANDS[command] in help_text
+    assert "__tyro" not in help_text
+
+
+def test_help_shows_the_settings_of_the_data(capsys):
+    def shown(*arguments):
+        with pytest.raises(SystemExit):
+            main(["train", *arguments, "--help"])
+        text = " ".join(capsys.readouterr().out.replace("│", " ").split())
+        option = text.index("--critic.expectile")
+        return text[option:].split("(default: ")[1].split(")")[0]
+
+    assert shown() == "0.7"
+    assert shown("--data", "antmaze-umaze-v2") == "0.9"
+    assert shown("--data=antmaze-umaze-v2") == "0.9"
+
+
+def test_show_config(data_file, tmp_path, capsys):
+    assert train(data_file, tmp_path / "run", "--beta", "0.1", "--show-config") == 0
+    config = from_dict(TrainConfig, json.loads(capsys.readouterr().out))
+    assert (config.beta, config.critic.steps, config.baseline.steps) == (0.1, 5, 4)
+    assert (config.action_low, config.evaluation.environment) == ((-2.0,), "Pendulum-v1")
+    assert not (tmp_path / "run").exists()
+    assert train(data_file, "run", "--beta=1", "--preset", "paper-exact", "--show-config") == 0
+    assert not json.loads(capsys.readouterr().out)["normalize_observations"]
+
+
+def test_stage_by_stage_with_the_settings_of_the_run(data_file, tmp_path, capsys):
+    """Later commands name the run alone; a stage that has not started may still be changed."""
+    run_dir = tmp_path / "run"
+    assert train(data_file, run_dir, "--stages", "behavior", "critic") == 0
+    assert "critic check" in capsys.readouterr().out
+    assert main(["policy", "--run-dir", str(run_dir), "--beta", "0.2", "--policy.steps", "7"]) == 0
+    captured = capsys.readouterr()
+    assert "policy: return" in captured.out
+    assert "advantage-weighted" not in captured.out
+    result = json.loads((run_dir / "result.json").read_text())
+    assert {name: stage["steps"] for name, stage in result["stages"].items()} == {
+        "critic": 5,
+        "behavior": 5,
+        "policy": 7,
+    }
+    assert result["beta"] == 0.2
+    assert result["baseline"] is None
+    assert main(["policy", "--run-dir", str(run_dir), "--beta", "0.3"]) == 2
+    assert "(beta: 0.2 before, 0.3 now): choose another run" in capsys.readouterr().err
+    assert main(["diagnose", str(run_dir)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(" check: ")[0] for line in lines] == ["critic", "behavior", "policy"]
 
 
 def test_an_interruption_says_how_to_go_on(data_file, tmp_path, monkeypatch, capsys):
     def interrupted(*arguments, **options):
-        raise KeyboardInterrupt
+        raise InterruptedRun("critic", 3, 5, signal.SIGTERM)
 
-    monkeypatch.setattr("scoreregs_offline_rl.cli.train", interrupted)
+    monkeypatch.setattr("scoreregs_offline_rl.cli_train.train", interrupted)
+    assert train(data_file, tmp_path) == 143
+    assert "step 3 of 5: the same command goes on" in capsys.readouterr().err
+    monkeypatch.setattr("scoreregs_offline_rl.cli_train.train", _interrupt)
     assert train(data_file, tmp_path) == 130
     assert "the same command goes on" in capsys.readouterr().err
+
+
+def _interrupt(*arguments, **options):
+    raise KeyboardInterrupt
+
+
+def test_a_reader_that_has_seen_enough():
+    """`scoreregs-offline-rl train --help | head -1` shows no traceback."""
+    command = [sys.executable, "-m", "scoreregs_offline_rl", "train", "--help"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        assert child.stderr is not None
+        child.stdout.close()
+        assert child.stderr.read() == b""
+    assert child.returncode == 128 + signal.SIGPIPE

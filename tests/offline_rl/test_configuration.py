@@ -15,7 +15,6 @@ from scoreregs_offline_rl.configuration import (
     from_dict,
     to_dict,
 )
-from scoreregs_offline_rl.presets import beta_for
 
 from scoreregs.errors import ArgumentError
 
@@ -58,7 +57,8 @@ def test_differences_name_what_changed():
         (PolicyConfig, {"learning_rate": 0.0}),
         (BaselineConfig, {"steps": 0}),
         (BaselineConfig, {"clip": 0.0}),
-        (EvaluationConfig, {"episodes": 0}),
+        (EvaluationConfig, {"episodes": -1}),
+        (BehaviorConfig, {"held_out": -1}),
         (TrainerConfig, {"log_every": 0}),
         (TrainConfig, {"data": "a", "beta": 0.0}),
         (TrainConfig, {"data": "a", "beta": float("inf")}),
@@ -70,7 +70,6 @@ def test_values_out_of_range(kind, values):
         kind(**values)
 
 
-def test_temperatures_of_table_2():
-    assert beta_for("hopper-medium-expert") == beta_for("hopper-medium-expert-v2") == 0.01
-    assert beta_for("walker2d-medium-replay-v2") == 0.5
-    assert beta_for("my-robot") is None
+def test_bounds_of_actions_come_in_pairs():
+    with pytest.raises(ArgumentError, match="expected both"):
+        TrainConfig(data="a", action_low=(-1.0,))

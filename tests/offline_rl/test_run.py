@@ -1,14 +1,7 @@
 """A run from data to evaluated policies, small, on the recorded pendulum."""
 
 import dataclasses
-import hashlib
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,9 +21,8 @@ from scoreregs_offline_rl.evaluation import data_score, evaluate
 from scoreregs_offline_rl.hdf5 import load_hdf5, save_hdf5
 from scoreregs_offline_rl.pendulum import record_pendulum_swingup
 from scoreregs_offline_rl.pipeline import scale
-from scoreregs_offline_rl.run import evaluate_run, resolve, train
-
-from tests.offline_rl.rl_data import make_transitions
+from scoreregs_offline_rl.resolution import resolve
+from scoreregs_offline_rl.run import evaluate_run, train
 
 STAGES = ("critic", "behavior", "baseline", "policy")
 
@@ -151,12 +143,14 @@ def test_a_seed_gives_the_same_bits(finished, data_file, tmp_path):
         assert (tmp_path / name).read_bytes() == (finished[0] / name).read_bytes()
 
 
-def test_what_a_run_cannot_do_without(data_file):
+def test_a_temperature_is_asked_for(data_file):
     data = load_hdf5(data_file)
-    with pytest.raises(RunError, match="give --beta"):
+    with pytest.raises(RunError, match=r"give --beta\. .* sweep 0\.01, .* 0\.5"):
         resolve(small(data_file, beta=None), data)
-    with pytest.raises(RunError, match=r"--evaluation\.environment"):
-        resolve(small(data_file), make_transitions())
+    antmaze = PolicyConfig(normalize="rms", beta_on="value")
+    with pytest.raises(RunError, match=r"give --beta\. .* sweep 0\.02 to 0\.08"):
+        resolve(small(data_file, beta=None, policy=antmaze), data)
+    assert resolve(small(data_file, beta=None), data, ["critic", "behavior"]).beta is None
 
 
 def test_what_depends_on_the_data_is_resolved(data_file, finished):
@@ -181,43 +175,3 @@ def test_scaled_data(data_file):
     torch.testing.assert_close(scaled.rewards, data.rewards * 1000 / extent)
     plain = scale(data, dataclasses.replace(config, normalize_observations=False)).transitions
     assert plain.observations.equal(data.observations)
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
-def test_a_killed_run_ends_as_one_that_was_not(data_file, tmp_path, finished):
-    """The command is killed in the critic and in the policy stage, and run once more."""
-    config = small(data_file)
-    script = tmp_path / "child.py"
-    script.write_text(
-        "import json, sys, time\n"
-        "from pathlib import Path\n"
-        "from scoreregs_offline_rl.configuration import TrainConfig, from_dict\n"
-        "from scoreregs_offline_rl.run import train\n"
-        "import torch\n"
-        f"torch.set_num_threads({torch.get_num_threads()})\n"
-        "def progress(stage, step, steps, metrics):\n"
-        "    if stage == sys.argv[1] and step == 17:\n"
-        "        Path(sys.argv[2]).touch()\n"
-        "        time.sleep(60)\n"
-        f"config = from_dict(TrainConfig, json.loads({json.dumps(to_dict(config))!r}))\n"
-        f"train(config, Path({str(tmp_path / 'run')!r}), progress=progress)\n"
-    )
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    for stage in ("critic", "policy"):
-        there = tmp_path / f"{stage}-reached"
-        command = [sys.executable, str(script), stage, str(there)]
-        with subprocess.Popen(command, env=environment) as child:
-            deadline = time.monotonic() + 120
-            while not there.exists():
-                assert child.poll() is None
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
-            child.send_signal(signal.SIGKILL)
-    train(config, tmp_path / "run")
-    for stage in STAGES:
-        name = f"{stage}/weights.safetensors"
-        digests = [
-            hashlib.sha256((Path(folder) / name).read_bytes()).hexdigest()
-            for folder in (tmp_path / "run", finished[0])
-        ]
-        assert digests[0] == digests[1], stage

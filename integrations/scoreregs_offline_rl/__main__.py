@@ -1,0 +1,7 @@
+"""`python -m scoreregs_offline_rl`, for launchers that start modules."""
+
+import sys
+
+from scoreregs_offline_rl.cli import main
+
+sys.exit(main())

@@ -1,0 +1,77 @@
+"""The Accelerator of a run, or a message that says why there is none."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+
+from scoreregs_offline_rl.configuration import TrainConfig, to_dict
+from scoreregs_offline_rl.errors import RunError
+
+__all__ = ["make_accelerator", "tracked_settings"]
+
+
+def make_accelerator(config: TrainConfig, run_dir: Path) -> Accelerator:
+    """The accelerator that a configuration asks for.
+
+    Raises:
+        RunError: The launched processes do not find each other, the device does not have the
+            precision, or a tracker is not installed.
+    """
+    trainer = config.trainer
+    try:
+        accelerator = Accelerator(
+            cpu=trainer.cpu,
+            mixed_precision=trainer.mixed_precision,
+            log_with=list(trainer.log_with) or None,
+            project_dir=run_dir,
+            # A step of ours is one of the schedule, however many processes share it.
+            step_scheduler_with_optimizer=False,
+        )
+    except ValueError as error:
+        raise RunError(
+            f"got trainer settings that this machine does not have ({error}): change "
+            "--trainer.mixed-precision, or how it is launched"
+        ) from error
+    _check_processes(accelerator)
+    missing = set(trainer.log_with) - {str(tracker) for tracker in accelerator.log_with}
+    if missing:
+        raise RunError(
+            f"got the trackers {sorted(missing)}, which are not installed, expected installed "
+            f"ones: pip install {' '.join(sorted(missing))}, or leave them out of "
+            "--trainer.log-with"
+        )
+    return accelerator
+
+
+def tracked_settings(config: TrainConfig) -> dict[str, bool | str | float | int]:
+    """A configuration as trackers take it: one level, plain values, dotted names.
+
+    Example:
+        >>> settings = tracked_settings(TrainConfig("a.npz"))
+        >>> settings["seed"], settings["policy.times"]
+        (0, '[0.02, 0.98]')
+    """
+    flat: dict[str, bool | str | float | int] = {}
+
+    def add(content: dict[str, Any], prefix: str) -> None:
+        for name, value in content.items():
+            if isinstance(value, dict):
+                add(value, f"{prefix}{name}.")
+            else:
+                plain = isinstance(value, bool | str | float | int)
+                flat[prefix + name] = value if plain else str(value)
+
+    add(to_dict(config), "")
+    return flat
+
+
+def _check_processes(accelerator: Accelerator) -> None:
+    """Processes that do not know of each other would write one run directory at once."""
+    launched = int(os.environ.get("WORLD_SIZE", "1"))
+    if launched != accelerator.num_processes:
+        raise RunError(
+            f"got {launched} processes, of which Accelerate sees {accelerator.num_processes}: "
+            "without a GPU for each, give --trainer.cpu"
+        )

@@ -1,0 +1,76 @@
+"""Signals that ask a training to stop, taken note of until a step is over."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+__all__ = ["InterruptedRun", "SignalWatch", "watch_signals"]
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class InterruptedRun(KeyboardInterrupt):
+    """A training stopped because a signal asked for it; what it had done is saved.
+
+    A `KeyboardInterrupt`, so that no loop over runs takes it for the failure of one of them.
+
+    Args:
+        stage: The stage that was running.
+        step: Its steps so far, all of them saved.
+        steps: Its steps in all.
+        signal_number: The signal, SIGINT where another process received it.
+    """
+
+    def __init__(self, stage: str, step: int, steps: int, signal_number: int) -> None:
+        super().__init__(
+            f"interrupted, saved the {stage} stage at step {step} of {steps}: "
+            "the same command goes on from there"
+        )
+        self.stage, self.step, self.steps = stage, step, steps
+        self.signal_number = signal_number
+
+
+class SignalWatch:
+    """What `watch_signals` saw.
+
+    Attributes:
+        received: The signal that came; None before one does.
+    """
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+
+
+@contextmanager
+def watch_signals() -> Iterator[SignalWatch]:
+    """Note SIGINT and SIGTERM within the block in place of acting on them.
+
+    A second signal acts at once. The handlers are those of before after the block. Outside of the
+    main thread, where Python allows no handlers, nothing is watched.
+    """
+    watch = SignalWatch()
+    if threading.current_thread() is not threading.main_thread():
+        yield watch
+        return
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            # None: a handler that was not installed from Python, which cannot be put back.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+    def note(number: int, frame: FrameType | None) -> None:
+        del frame
+        if watch.received is not None:
+            restore()
+            signal.raise_signal(number)
+        watch.received = number
+
+    for number in _SIGNALS:
+        signal.signal(number, note)
+    try:
+        yield watch
+    finally:
+        restore()
