@@ -113,15 +113,16 @@ def _open(path: str | os.PathLike[str]) -> Iterator[tuple[Any, list[str]]]:
         )
     keys: list[str] = []
 
-    def collect(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset):
+    def collect(name: str | bytes, item: Any) -> None:
+        # h5py gives the bytes of a name that is not UTF-8.
+        if isinstance(item, h5py.Dataset) and isinstance(name, str):
             keys.append(name)
 
     try:
         with h5py.File(path, "r") as file:
             file.visititems(collect)
             yield file, keys
-    except (OSError, RuntimeError, KeyError) as error:
+    except (OSError, RuntimeError, KeyError, ValueError) as error:
         raise DataError(
             f"got a file that h5py cannot read ({error}), expected D4RL's HDF5 layout",
             source=source,

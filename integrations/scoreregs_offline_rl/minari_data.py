@@ -35,11 +35,15 @@ def load_minari(name: str | os.PathLike[str], config: LoadingConfig | None = Non
         MissingDependencyError: Minari is not installed.
     """
     config = config or LoadingConfig()
+    terminals_end = config.terminals_end is not False
     source = os.fspath(name)
     with _reading(source):
         dataset = _open(name)
         space = dataset.observation_space
-        episodes = [_columns(episode, space, source) for episode in dataset.iterate_episodes()]
+        episodes = [
+            _columns(episode, space, terminals_end, source)
+            for episode in dataset.iterate_episodes()
+        ]
     arrays = _join(episodes, source)
     return Transitions.from_arrays(
         arrays["observations"],
@@ -49,7 +53,7 @@ def load_minari(name: str | os.PathLike[str], config: LoadingConfig | None = Non
         arrays["timeouts"],
         arrays["next_observations"],
         rows=config.rows,
-        terminals_end=config.terminals_end is not False,
+        terminals_end=terminals_end,
         source=source,
         environment=dataset.env_spec.id if dataset.env_spec else None,
     )
@@ -71,7 +75,7 @@ def _open(name: str | os.PathLike[str]) -> Any:
     return minari.load_dataset(os.fspath(name), download=True)
 
 
-def _columns(episode: Any, space: Any, source: str) -> dict[str, np.ndarray]:
+def _columns(episode: Any, space: Any, terminals_end: bool, source: str) -> dict[str, np.ndarray]:
     """One episode by D4RL's keys, its last row marked as an end."""
     observations = _flatten(episode.observations, space)
     actions, steps = np.asarray(episode.actions), len(episode.rewards)
@@ -89,7 +93,7 @@ def _columns(episode: Any, space: Any, source: str) -> dict[str, np.ndarray]:
                 remedy="record or download it again",
             )
     terminals, timeouts = np.array(episode.terminations), np.array(episode.truncations)
-    timeouts[-1:] |= ~terminals[-1:]
+    timeouts[-1:] |= ~(terminals[-1:] & terminals_end)
     return {
         "observations": observations[:-1],
         "actions": actions,

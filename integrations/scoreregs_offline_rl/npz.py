@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -15,6 +16,18 @@ from scoreregs_offline_rl.tasks import task_of_file
 from scoreregs_offline_rl.transitions import Transitions
 
 __all__ = ["load_npz"]
+
+# What zipfile and NumPy raise on damaged containers, compressed data and headers of arrays.
+_DAMAGED = (
+    OSError,
+    EOFError,
+    RuntimeError,
+    SyntaxError,
+    ValueError,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def load_npz(path: str | os.PathLike[str], config: LoadingConfig | None = None) -> Transitions:
@@ -54,7 +67,7 @@ def load_npz(path: str | os.PathLike[str], config: LoadingConfig | None = None) 
             keys = choose_keys(config.keys, file.files, source)
             arrays = {name: file[key] for name, key in keys.items()}
             environment = file["environment"] if "environment" in file.files else None
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+    except _DAMAGED as error:
         raise DataError(
             f"got a file that NumPy cannot read ({error}), expected arrays that `numpy.savez` "
             "wrote, without Python objects",

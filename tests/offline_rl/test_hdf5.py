@@ -170,6 +170,25 @@ def test_a_file_of_another_kind(tmp_path, content):
         load_hdf5(tmp_path / "a.hdf5")
 
 
+def test_a_name_that_is_no_text_is_left_alone(tmp_path):
+    save_hdf5(tmp_path / "a.hdf5", arrays(), "Hopper-v5")
+    with h5py.File(tmp_path / "a.hdf5", "a") as file:
+        file[b"\xff"] = np.zeros(3)
+    assert len(load_hdf5(tmp_path / "a.hdf5")) == 4
+
+
+@pytest.mark.parametrize("error", [OSError, RuntimeError, KeyError, ValueError])
+def test_a_damaged_array(tmp_path, monkeypatch, error):
+    save_hdf5(tmp_path / "a.hdf5", arrays(), "Hopper-v5")
+
+    def fail(*arguments):
+        raise error("damaged")
+
+    monkeypatch.setattr(h5py.Dataset, "__getitem__", fail)
+    with pytest.raises(DataError, match=r"a\.hdf5: .*cannot read .*damaged"):
+        load_hdf5(tmp_path / "a.hdf5")
+
+
 def test_a_truncated_file(tmp_path):
     path = tmp_path / "a.hdf5"
     save_hdf5(path, arrays(), "Hopper-v5")

@@ -49,6 +49,13 @@ def test_counts_and_distributions():
     assert inspection.findings == ()
 
 
+def test_a_trajectory_that_the_data_cut_has_no_return():
+    inspection = inspect_data(made(terminals=np.zeros(ROWS, bool)))
+    assert (inspection.trajectories, inspection.incomplete, inspection.terminal) == (4, 1, 0)
+    assert inspection.returns.mean == pytest.approx((0 + 10 * (1 + 2) + 10 * (3 + 4)) / 3)
+    assert inspection.lengths.quantiles[0] == 10
+
+
 def test_quantiles_are_those_of_numpy():
     values = np.random.default_rng(0).normal(size=1001)
     distribution = Distribution.of(torch.from_numpy(values))
@@ -188,6 +195,7 @@ def test_the_picture(tmp_path, changes, monkeypatch):
         assert legend is None or legend.get_window_extent().y0 >= axis.get_window_extent().y1
     heights = sum(patch.get_height() for patch in panels[3].patches)
     assert heights == len(data)
+    assert panels[4].images[0].get_cmap().name == "cividis"
     assert panels[4].images[0].get_array().sum() == pytest.approx(1.0)
 
 

@@ -168,6 +168,13 @@ def test_row_semantics_can_be_chosen(folder, counted):
     assert data.next_observations[2].tolist() == [1.0, 0.0]
 
 
+def test_a_terminal_row_inside_an_episode(folder, counted):
+    edit(folder, counted, replace("terminations", np.array([True, False, False])))
+    assert load_minari(counted).trajectory_lengths.tolist() == [3, 1, 2, 3]
+    whole = load_minari(counted, LoadingConfig(terminals_end=False))
+    assert whole.trajectory_lengths.tolist() == [3, 3, 3]
+
+
 def test_no_episodes(folder, counted, monkeypatch):
     monkeypatch.setattr(minari.MinariDataset, "iterate_episodes", lambda self: iter(()))
     with pytest.raises(DataError, match="no episodes"):

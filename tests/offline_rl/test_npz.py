@@ -100,7 +100,8 @@ def test_a_damaged_file(tmp_path, save):
     content = (tmp_path / "a.npz").read_bytes()
     flipped = bytearray(content)
     flipped[len(content) // 2] ^= 0xFF
-    for damaged in (content[: len(content) // 2], content[:-30], bytes(flipped)):
+    scribbled = content[:100] + b"\xff" * 50 + content[150:]
+    for damaged in (content[: len(content) // 2], content[:-30], bytes(flipped), scribbled):
         (tmp_path / "a.npz").write_bytes(damaged)
         with pytest.raises(DataError, match=r"a\.npz: .*cannot read"):
             load_npz(tmp_path / "a.npz")

@@ -165,6 +165,19 @@ def test_an_installed_d4rl_adds_names_and_references(stand_in, tmp_path, monkeyp
     assert len(load_data("pen-human-v1")) == 18
 
 
+def test_another_package_called_d4rl(stand_in, tmp_path):
+    (tmp_path / "d4rl" / "infos.py").unlink()
+    assert find_task("pen-human-v1") is None
+    assert find_task("hopper-medium-v2") == PAPER_TASKS["hopper-medium-v2"]
+
+
+def test_a_folder_of_something_else_is_no_minari_id(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine-v0").mkdir()
+    with pytest.raises(DataError, match="no file and no known name"):
+        load_data("mine-v0")
+
+
 def test_a_name_that_only_d4rl_knows(monkeypatch):
     monkeypatch.setattr("scoreregs_offline_rl.tasks.d4rl_infos", lambda: None)
     with pytest.raises(DataError, match=r"hopper-medium-v2.*scoreregs\[d4rl\]"):
