@@ -1,15 +1,18 @@
 """What a name leads to."""
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scoreregs_offline_rl import d4rl_data, sources
+from scoreregs_offline_rl.configuration import TrainConfig, from_dict, to_dict
 from scoreregs_offline_rl.d4rl_package import d4rl_infos
-from scoreregs_offline_rl.errors import DataError
+from scoreregs_offline_rl.errors import DataError, RunError
 from scoreregs_offline_rl.hdf5 import save_hdf5
-from scoreregs_offline_rl.loading import LoadingConfig
+from scoreregs_offline_rl.loading import DataKeys, LoadingConfig
 from scoreregs_offline_rl.minari_data import load_minari
+from scoreregs_offline_rl.run import train
 from scoreregs_offline_rl.scores import reference_returns
 from scoreregs_offline_rl.sources import load_data
 from scoreregs_offline_rl.tasks import PAPER_TASKS, find_task, task_of_file
@@ -182,3 +185,25 @@ def test_a_name_that_only_d4rl_knows(monkeypatch):
     monkeypatch.setattr("scoreregs_offline_rl.tasks.d4rl_infos", lambda: None)
     with pytest.raises(DataError, match=r"hopper-medium-v2.*scoreregs\[d4rl\]"):
         d4rl_data.load_d4rl("pen-human-v1")
+
+
+def test_a_run_remembers_how_its_data_was_read():
+    loading = LoadingConfig(
+        keys=DataKeys(observations="state"), rows="qlearning", mirrors=("http://here",)
+    )
+    config = TrainConfig(data="log.npz", loading=loading)
+    assert from_dict(TrainConfig, to_dict(config)) == config
+
+
+def test_a_run_reads_its_data_as_configured(tmp_path):
+    given = arrays()
+    given["state"] = given.pop("observations")
+    np.savez(tmp_path / "log.npz", **given)
+    bad = TrainConfig(data=str(tmp_path / "log.npz"))
+    with pytest.raises(DataError, match="key 'observations'"):
+        train(bad, tmp_path / "run")
+    named = replace(bad, loading=LoadingConfig(keys=DataKeys(observations="state")))
+    # The data is read; what is still missing is a temperature.
+    with pytest.raises(RunError, match="beta"):
+        train(named, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
