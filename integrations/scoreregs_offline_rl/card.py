@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+from scoreregs_offline_rl.evaluation import EvaluationResult
 from scoreregs_offline_rl.record import TrainingRecord
 
 __all__ = ["model_card"]
@@ -31,14 +32,15 @@ def model_card(
         True
     """
     method = record.method if record else "Deterministic"
+    evaluation = record.evaluation if record else None
     name = f"{method} policy for {environment or 'an unnamed environment'}"
     data = ModelCardData(
         library_name="scoreregs",
         pipeline_tag="reinforcement-learning",
         tags=list(_TAGS),
         license=license_,
-        model_name=name if record else None,
-        eval_results=_eval_results(record) if record else None,
+        model_name=name if evaluation else None,
+        eval_results=_eval_results(evaluation) if evaluation else None,
     )
     task = f"{environment or 'not stated'}, {sizes[0]} observations to {sizes[1]} actions"
     sections = [
@@ -66,8 +68,7 @@ actions = policy(observations)  # NumPy or torch, (batch, {}) to (batch, {})
 ```"""
 
 
-def _eval_results(record: TrainingRecord) -> list[EvalResult]:
-    evaluation = record.evaluation
+def _eval_results(evaluation: EvaluationResult) -> list[EvalResult]:
     metrics = {"mean_reward": evaluation.mean, "normalized_score": evaluation.normalized_score}
     return [
         EvalResult(
@@ -84,14 +85,22 @@ def _eval_results(record: TrainingRecord) -> list[EvalResult]:
 
 def _score_section(record: TrainingRecord) -> str:
     evaluation = record.evaluation
-    episodes = f"{len(evaluation.returns)} episodes of {evaluation.environment}"
     rows = [
-        f"| this policy, {episodes} | {evaluation.mean:.1f}{_interval(evaluation.interval)} | "
-        f"{_number(evaluation.normalized_score)}{_interval(evaluation.normalized_interval)} |",
-        f"| the data's trajectories | {record.data_return:.1f} | {_number(record.data_score)} |",
+        f"| the data's trajectories | {record.data_return:.1f} | {_number(record.data_score)} |"
     ]
+    note = "The policy has not been run in a simulator."
+    if evaluation:
+        episodes = f"{len(evaluation.returns)} episodes of {evaluation.environment}"
+        score = _number(evaluation.normalized_score)
+        rows.insert(
+            0,
+            f"| this policy, {episodes} | {evaluation.mean:.1f}{_interval(evaluation.interval)} | "
+            f"{score}{_interval(evaluation.normalized_interval)} |",
+        )
+        note = (
+            "In brackets: 95 % bootstrap interval of the mean over episodes of this one training."
+        )
     table = "| | return | normalised score |\n|---|---|---|\n" + "\n".join(rows)
-    note = "In brackets: 95 % bootstrap interval of the mean over episodes, of this one training."
     return f"## Score\n\n{table}\n\n{note}"
 
 

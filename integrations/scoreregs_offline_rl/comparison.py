@@ -67,6 +67,11 @@ class FinishedRun:
                 "let `train` go on there until it ends"
             )
         config, result = load_json(folder / "config.json"), load_json(folder / "result.json")
+        if not any(result.get(stage) for stage in METHODS):
+            raise RunError(
+                f"got {folder}, whose policies were not evaluated, expected scores: let `train` go "
+                "on there with --evaluation.environment, or `diagnose` it without a simulator"
+            )
         try:
             return cls(
                 folder=folder,
@@ -80,7 +85,7 @@ class FinishedRun:
                 evaluations={
                     name: EvaluationResult.from_dict(result[name])
                     for name in METHODS
-                    if name in result and name != "data"
+                    if name != "data" and result.get(name) is not None
                 },
                 data_return=result["data_return"],
                 data_score=result["data_score"],

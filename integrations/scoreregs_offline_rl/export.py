@@ -104,7 +104,6 @@ def _write(policy: TrainedPolicy, path: Path) -> int:
             (example,),
             dynamo=True,
             verbose=False,
-            external_data=False,
             input_names=["observation"],
             output_names=["action"],
             dynamic_shapes=({0: torch.export.Dim("batch")},),

@@ -24,7 +24,7 @@ class TrainingRecord:
         seed: Of weights, batches and noise.
         beta: Temperature of Eq. 15; None for a method without one.
         command: How the run was started, if known.
-        evaluation: Its episodes.
+        evaluation: Its episodes; None for a task without a simulator.
         data_return: Mean return of the data's own complete trajectories.
         data_score: Their normalised score, where the task has reference returns.
         versions: Of the packages that trained and evaluated it.
@@ -35,7 +35,7 @@ class TrainingRecord:
     seed: int
     beta: float | None
     command: str | None
-    evaluation: EvaluationResult
+    evaluation: EvaluationResult | None
     data_return: float
     data_score: float | None
     versions: dict[str, str] = field(default_factory=dict)
@@ -54,7 +54,7 @@ class TrainingRecord:
                 seed=result["seed"],
                 beta=result["beta"] if stage == "policy" else None,
                 command=result["command"],
-                evaluation=EvaluationResult.from_dict(result[stage]),
+                evaluation=_evaluation(result[stage]),
                 data_return=result["data_return"],
                 data_score=result["data_score"],
                 versions=result["versions"],
@@ -71,5 +71,8 @@ class TrainingRecord:
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> TrainingRecord:
         """The record out of what `to_dict` gave."""
-        evaluation = EvaluationResult.from_dict(content["evaluation"])
-        return cls(**{**content, "evaluation": evaluation})
+        return cls(**{**content, "evaluation": _evaluation(content["evaluation"])})
+
+
+def _evaluation(content: dict[str, Any] | None) -> EvaluationResult | None:
+    return None if content is None else EvaluationResult.from_dict(content)

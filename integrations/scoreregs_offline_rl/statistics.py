@@ -57,7 +57,7 @@ def interquartile_mean(scores: np.ndarray) -> np.ndarray:
 
 
 def bootstrap_interval(
-    strata: Sequence[Sequence[float] | np.ndarray],
+    strata: Sequence[Sequence[float] | np.ndarray] | np.ndarray,
     statistic: Statistic = interquartile_mean,
     *,
     confidence: float = 0.95,
@@ -70,7 +70,8 @@ def bootstrap_interval(
     85 times in 100.
 
     Args:
-        strata: Scores of each task's runs, at least two of each; lengths may differ.
+        strata: Scores of each task's runs, at least two of each: sequences whose lengths may
+            differ, or an array (tasks, runs).
         statistic: What to bound.
         confidence: In (0, 1).
         repetitions: Bootstrap samples.

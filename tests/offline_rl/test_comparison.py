@@ -149,6 +149,8 @@ def test_what_the_picture_shows(runs, tmp_path, monkeypatch):
     titles = [axis.get_title().split(":")[0] for axis in curves]
     assert titles == ["critic", "behavior", "baseline", "policy"]
     assert [len(axis.lines) for axis in curves] == [6] * 4
+    tasks = [text.get_text() for text in figures[0].subfigs[-1].legends[0].get_texts()]
+    assert tasks == ["hopper", "swing"]
     np.testing.assert_array_equal(curves[0].lines[0].get_xdata(), [10, 20, 30, 40, 50])
 
 
@@ -169,6 +171,9 @@ def test_what_cannot_be_compared(tmp_path):
     (first / "critic/metrics.jsonl").write_text('{"step": 1')
     with pytest.raises(RunError, match=r"metrics\.jsonl"):
         compare_runs([first])
-    (first / "result.json").write_text("{}")
-    with pytest.raises(RunError, match="data_return"):
+    (first / "result.json").write_text('{"policy": null, "baseline": null}')
+    with pytest.raises(RunError, match=r"were not evaluated.*--evaluation\.environment"):
+        compare_runs([first])
+    (first / "result.json").write_text('{"policy": {"returns": [1.0]}}')
+    with pytest.raises(RunError, match="environment"):
         compare_runs([first])

@@ -70,7 +70,8 @@ def test_the_policy_is_left_as_it_is_and_nothing_warns(tmp_path, caplog):
     state = torch.get_rng_state()
     with warnings.catch_warnings(), caplog.at_level(logging.INFO):
         warnings.simplefilter("error")
-        export_onnx(policy, tmp_path / "policy.onnx")
+        exported = export_onnx(policy, tmp_path / "policy.onnx")
+    assert runtime.InferenceSession(exported.path).get_inputs()[0].type == "tensor(float)"
     assert not [r for r in caplog.records if r.name.startswith("torch.onnx")]
     assert policy.observation_mean.dtype == torch.float64
     assert torch.get_rng_state().equal(state)

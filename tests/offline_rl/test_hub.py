@@ -1,5 +1,6 @@
 """Folders in the Hub's format: what is written, read back, and uploaded."""
 
+import json
 import re
 from pathlib import Path
 
@@ -40,8 +41,10 @@ def test_the_record_is_that_of_the_run(run_dir):
     assert isinstance(baseline.record, TrainingRecord)
     assert (policy.record.method, policy.record.seed, policy.record.beta) == ("SRPO", 7, 0.1)
     assert policy.record.data == "swing.hdf5"
+    assert policy.record.evaluation is not None
     assert policy.record.evaluation.returns == (-200.0, -300.0)
     assert (baseline.record.method, baseline.record.beta) == ("advantage-weighted actor", None)
+    assert baseline.record.evaluation is not None
     assert baseline.record.evaluation.mean == -450.0
     np.testing.assert_array_equal(policy(OBSERVATIONS), make_policy(0)(OBSERVATIONS))
     np.testing.assert_array_equal(baseline(OBSERVATIONS), make_policy(1)(OBSERVATIONS))
@@ -93,6 +96,21 @@ def test_a_card_without_a_record(tmp_path):
     assert "not chosen" in card.text
     assert "license" not in card.data.to_dict()
     assert TrainedPolicy.from_pretrained(tmp_path).record is None
+
+
+def test_a_policy_without_a_simulator(run_dir, tmp_path):
+    result = json.loads((run_dir / "result.json").read_text())
+    (run_dir / "result.json").write_text(json.dumps(result | {"policy": None, "data_score": None}))
+    policy = load_policy(run_dir)
+    assert policy.record is not None
+    assert policy.record.evaluation is None
+    policy.save_pretrained(tmp_path / "hub")
+    card = ModelCard.load(tmp_path / "hub/README.md")
+    assert "model-index" not in card.data.to_dict()
+    assert "| the data's trajectories | -900.0 | - |" in card.text
+    assert "this policy" not in card.text
+    assert "not been run in a simulator" in card.text
+    assert TrainedPolicy.from_pretrained(tmp_path / "hub").record == policy.record
 
 
 def test_a_card_that_is_there_is_kept(tmp_path):
