@@ -70,10 +70,7 @@ def load_policy(run_dir: Path, stage: str = "policy") -> TrainedPolicy:
     if stage not in AGENT_FOLDERS:
         raise ArgumentError(f"got stage {stage!r}, expected one of {', '.join(AGENT_FOLDERS)}")
     policy = TrainedPolicy.load(run_dir / AGENT_FOLDERS[stage])
-    result = load_json(run_dir / "result.json")
-    # A policy that could not be evaluated has no record to show.
-    if result[stage] is not None:
-        policy.record = TrainingRecord.from_result(result, stage)
+    policy.record = TrainingRecord.from_result(load_json(run_dir / "result.json"), stage)
     return policy
 
 

@@ -59,7 +59,7 @@ def test_evaluate_with_a_film(run_dir, tmp_path, monkeypatch, capsys):
 
         return evaluate(policy, environment, 1, seed)
 
-    monkeypatch.setattr("scoreregs_offline_rl.cli.record_video", record_video)
+    monkeypatch.setattr("scoreregs_offline_rl.cli_tools.record_video", record_video)
     path = tmp_path / "swing.gif"
     arguments = ["evaluate", str(run_dir), "--episodes", "2", "--seed", "3", "--video", str(path)]
     assert main(arguments) == 0
