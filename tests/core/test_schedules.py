@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from scoreregs import NoiseSchedule, VPSchedule
+from scoreregs import (
+    CosineSchedule,
+    EDMSchedule,
+    NoiseSchedule,
+    RectifiedFlowSchedule,
+    SubVPSchedule,
+    TabulatedSchedule,
+    VESchedule,
+    VPSchedule,
+)
 from scoreregs.errors import ArgumentError
 from scoreregs.testing import ScheduleContract
 from tests.core.ground_truth import vp_scales
@@ -25,12 +34,29 @@ class Cosine(NoiseSchedule):
         return torch.cos(t * torch.pi / 2), torch.sin(t * torch.pi / 2)
 
 
+def table_of(schedule):
+    """997 steps: none of the times compared is a step, where the derivative jumps."""
+    t = torch.arange(1, 998, dtype=torch.float64) / 997
+    return TabulatedSchedule(*schedule(t), interpolation="log_snr")
+
+
 SCHEDULES = {
     "vp": VPSchedule,
     "vp, slow": lambda: VPSchedule(0.2, 5),
     "vp, constant": lambda: VPSchedule(3, 3),
     "inherited": Inherited,
-    "cosine": Cosine,
+    "inherited cosine": Cosine,
+    "sub-VP": SubVPSchedule,
+    "cosine": CosineSchedule,
+    "cosine, no offset": lambda: CosineSchedule(offset=0.0),
+    "VE": VESchedule,
+    "EDM": EDMSchedule,
+    "EDM, linear": lambda: EDMSchedule(sigma_min=0.01, sigma_max=10.0, rho=1.0),
+    "flow": RectifiedFlowSchedule,
+    "flow, shift 3": lambda: RectifiedFlowSchedule(shift=3.0),
+    "flow, shift 0.3": lambda: RectifiedFlowSchedule(shift=0.3),
+    "table of VP": lambda: table_of(VPSchedule()),
+    "table of sub-VP": lambda: table_of(SubVPSchedule()),
 }
 
 

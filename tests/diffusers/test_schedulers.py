@@ -315,6 +315,8 @@ class TestEDM:
         output, sample = randn(0), randn(1)
         model = Fixed(output)
         prior = DiffusersPrior(model, scheduler)
+        ends = prior.schedule(torch.tensor([0.0, 1.0]))[1]
+        torch.testing.assert_close(ends, torch.tensor([0.002, 700.0]))
         t = prior.schedule.t_from_log_snr(-2 * sigma.double().log()).item()
         denoised = prior.denoise(sample, t)
         scheduler._step_index = index
@@ -324,6 +326,13 @@ class TestEDM:
         timestep = scheduler.timesteps[index].expand(4)
         torch.testing.assert_close(model.seen["timestep"], timestep)
         torch.testing.assert_close(denoised, step.pred_original_sample, rtol=1e-4, atol=1e-4)
+
+    def test_continuous_euler_without_a_range_has_its_tables(self):
+        scheduler = make(
+            "EulerDiscreteScheduler", timestep_type="continuous", prediction_type="v_prediction"
+        )
+        ends = read_scheduler(scheduler).schedule(torch.tensor([0.0, 1.0]))[1]
+        torch.testing.assert_close(ends, scheduler.sigmas[[-2, 0]], rtol=1e-3, atol=0)
 
 
 class TestReading:
