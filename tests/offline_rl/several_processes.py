@@ -1,0 +1,116 @@
+"""What every process of `test_processes` does: `torchrun ... several_processes.py DATA OUT`."""
+
+import os
+import signal
+import sys
+from dataclasses import fields, replace
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator, PartialState
+from scoreregs_offline_rl.baseline import BaselineStage
+from scoreregs_offline_rl.behavior import BehaviorStage
+from scoreregs_offline_rl.configuration import (
+    BaselineConfig,
+    BehaviorConfig,
+    CriticConfig,
+    PolicyConfig,
+    TrainConfig,
+    TrainerConfig,
+)
+from scoreregs_offline_rl.critic import CriticStage
+from scoreregs_offline_rl.interruption import InterruptedRun
+from scoreregs_offline_rl.networks import DiracPolicy
+from scoreregs_offline_rl.policy import PolicyStage
+from scoreregs_offline_rl.randoms import seeded
+from scoreregs_offline_rl.run import train
+from scoreregs_offline_rl.stage import Stage
+from scoreregs_offline_rl.trainer import Trainer
+from scoreregs_offline_rl.transitions import Transitions
+
+from tests.offline_rl.rl_data import ACTION, OBSERVATION, make_transitions
+
+STEPS, BATCH = 100, 16
+SIZES = (OBSERVATION, ACTION)
+
+
+def make_stages() -> dict[str, Stage]:
+    """Every stage, the behavior model with and without dropout, in the default precision."""
+    with seeded(0, "test"):
+        critic = CriticStage(*SIZES, CriticConfig(width=16))
+        dropped = BehaviorStage(*SIZES, BehaviorConfig(width=16, dropout=0.25))
+        undropped = BehaviorStage(*SIZES, BehaviorConfig(width=16, dropout=0.0))
+        policies = [DiracPolicy(*SIZES, width=16) for _ in range(2)]
+    network, config = dropped.network, PolicyConfig(steps=STEPS)
+    return {
+        "critic": critic,
+        "behavior": undropped,
+        "behavior with dropout": dropped,
+        "baseline": BaselineStage(policies[0], critic.critic, BaselineConfig(), steps=STEPS),
+        "policy": PolicyStage(policies[1], critic.critic, network, config, beta=0.1),
+    }
+
+
+def in_double(data: Transitions) -> Transitions:
+    """The data with floating tensors in float64."""
+    values = {field.name: getattr(data, field.name) for field in fields(data)}
+    doubled = {
+        name: value.double()
+        for name, value in values.items()
+        if isinstance(value, torch.Tensor) and value.is_floating_point()
+    }
+    return replace(data, **doubled)
+
+
+def train_stages(out: Path) -> None:
+    """Train every stage in float64, each into a folder of its own."""
+    torch.set_default_dtype(torch.float64)
+    try:
+        data = in_double(make_transitions())
+        config = TrainerConfig(log_every=20, checkpoint_every=1000)
+        for name, stage in make_stages().items():
+            accelerator = Accelerator(cpu=True, step_scheduler_with_optimizer=False)
+            trainer = Trainer(accelerator, config, seed=0)
+            trainer.run(stage, data, steps=STEPS, batch_size=BATCH, folder=out / name)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def configuration(data: str) -> TrainConfig:
+    """A small run without evaluation."""
+    return TrainConfig(
+        data=data,
+        beta=0.1,
+        critic=CriticConfig(steps=130, batch_size=32, width=16),
+        behavior=BehaviorConfig(steps=20, batch_size=32, width=16),
+        policy=PolicyConfig(steps=20, batch_size=32, width=16),
+        trainer=TrainerConfig(log_every=10, checkpoint_every=10_000, cpu=True),
+    )
+
+
+def train_interrupted(data: str, run_dir: Path) -> None:
+    """One of the processes receives a signal at step 60; then all of them go on."""
+
+    def progress(stage: str, step: int, steps: int, metrics: dict[str, float]) -> None:
+        if (stage, step) == ("critic", 60):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    config = configuration(data)
+    config = replace(config, evaluation=replace(config.evaluation, episodes=0))
+    try:
+        train(config, run_dir, progress=progress)
+    except InterruptedRun as interruption:
+        (run_dir / f"stopped-{PartialState().process_index}").write_text(str(interruption.step))
+    train(config, run_dir)
+
+
+def main() -> None:
+    """Train the stages, then a run that is interrupted."""
+    torch.set_num_threads(1)
+    out = Path(sys.argv[2])
+    train_stages(out / "stages")
+    train_interrupted(sys.argv[1], out / "run")
+
+
+if __name__ == "__main__":
+    main()

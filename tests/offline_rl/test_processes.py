@@ -1,0 +1,136 @@
+"""Two processes do what one does."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from scoreregs_offline_rl.configuration import STAGES
+from scoreregs_offline_rl.errors import RunError
+from scoreregs_offline_rl.hdf5 import save_hdf5
+from scoreregs_offline_rl.pendulum import record_pendulum_swingup
+from scoreregs_offline_rl.run import train
+
+from tests.offline_rl.several_processes import configuration, make_stages, train_stages
+from tests.offline_rl.test_trainer import metrics_of
+
+pytestmark = pytest.mark.skipif(
+    not torch.distributed.is_available() or sys.platform == "win32", reason="needs gloo"
+)
+ROOT = Path(__file__).parents[2]
+
+
+def environment_for_children():
+    paths = [str(ROOT), str(ROOT / "integrations"), os.environ.get("PYTHONPATH", "")]
+    settings = {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    return os.environ | settings
+
+
+@pytest.fixture(scope="module")
+def data_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "swing.hdf5"
+    save_hdf5(path, record_pendulum_swingup(episodes=6), "Pendulum-v1")
+    return path
+
+
+@pytest.fixture(scope="module")
+def of_two(data_file, tmp_path_factory):
+    """What two processes leave."""
+    out = tmp_path_factory.mktemp("two")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    launcher = ["-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    address = ["--master-addr", "127.0.0.1", "--master-port", str(port)]
+    script = str(Path(__file__).with_name("several_processes.py"))
+    child = subprocess.run(
+        [sys.executable, *launcher, *address, script, str(data_file), str(out)],
+        env=environment_for_children(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert child.returncode == 0, child.stderr
+    return out
+
+
+@pytest.fixture(scope="module")
+def of_one(tmp_path_factory):
+    """What one process leaves."""
+    out = tmp_path_factory.mktemp("one")
+    train_stages(out)
+    return out
+
+
+@pytest.mark.parametrize("stage", list(make_stages()))
+def test_weights_after_100_steps(of_one, of_two, stage):
+    one = load_file(of_one / stage / "weights.safetensors")
+    two = load_file(of_two / "stages" / stage / "weights.safetensors")
+    initial = make_stages()[stage].state_dict()
+    torch.testing.assert_close(two, one, rtol=1e-9, atol=1e-9)
+    assert any(not tensor.equal(initial[name].double()) for name, tensor in one.items())
+    assert all(tensor.dtype == torch.float64 for tensor in one.values())
+
+
+@pytest.mark.parametrize("stage", list(make_stages()))
+def test_metrics_are_those_of_the_global_batch(of_one, of_two, stage):
+    one, two = metrics_of(of_one / stage), metrics_of(of_two / "stages" / stage)
+    assert len(one) == len(two) == 5
+    for ours, theirs in zip(one, two, strict=True):
+        assert theirs == pytest.approx(ours, rel=1e-4)
+
+
+def test_processes_stop_at_one_step_and_go_on(of_two, data_file, tmp_path):
+    """The signal came to one of them at step 60; they agree every 50 steps."""
+    run_dir = of_two / "run"
+    stopped = sorted(path.name for path in run_dir.glob("stopped-*"))
+    assert {(run_dir / name).read_text() for name in stopped} == {"100"}
+    assert stopped == ["stopped-0", "stopped-1"]
+    config = configuration(str(data_file))
+    config = replace(config, evaluation=replace(config.evaluation, episodes=0))
+    result = train(config, tmp_path)
+    theirs = json.loads((run_dir / "result.json").read_text())
+    assert set(theirs["stages"]) == set(STAGES)
+    for stage in STAGES:
+        one, two = metrics_of(tmp_path / stage), metrics_of(run_dir / stage)
+        assert [record["step"] for record in one] == [record["step"] for record in two]
+        assert two[-1] == pytest.approx(one[-1], rel=1e-2, abs=1e-3)
+    assert result["health"].keys() == theirs["health"].keys()
+
+
+def test_a_batch_that_does_not_divide_is_refused():
+    from scoreregs_offline_rl.randoms import process_slice
+
+    with pytest.raises(RunError, match="batch size of 255 for 2 processes"):
+        process_slice(255, 0, 2)
+
+
+def test_processes_that_do_not_see_each_other_are_refused(data_file, tmp_path, monkeypatch):
+    """torchrun on a machine without GPUs and without --trainer.cpu."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(RunError, match=r"got 2 processes, of which Accelerate sees 1: .*cpu"):
+        train(configuration(str(data_file)), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_accelerate_launch(tmp_path):
+    """The module is what launchers start."""
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "1"]
+    arguments = ["train", "--data", "nowhere.hdf5", "--run-dir", str(tmp_path / "run")]
+    child = subprocess.run(
+        [*command, "--module", "scoreregs_offline_rl", *arguments],
+        env=environment_for_children(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert child.returncode != 0
+    assert "error: nowhere.hdf5: got no such file" in child.stderr
