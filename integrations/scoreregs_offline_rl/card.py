@@ -42,12 +42,14 @@ def model_card(
         model_name=name if evaluation else None,
         eval_results=_eval_results(evaluation) if evaluation else None,
     )
-    task = f"{environment or 'not stated'}, {sizes[0]} observations to {sizes[1]} actions"
+    task = (
+        f"{environment or 'not stated'}, observations of {sizes[0]} numbers, actions of {sizes[1]}"
+    )
     sections = [
         f"# {name}",
         f"- task: {task}\n- data: {record.data if record else 'not stated'}\n"
         f"- licence of the weights: {license_ or 'not chosen by whoever wrote this folder'}",
-        f"Trained from recorded data alone, with [SRPO]({_PAPER})'s critic, by `scoreregs`. "
+        f"Trained from recorded data alone by `scoreregs`, an implementation of [SRPO]({_PAPER}). "
         "Observation statistics and action bounds are part of the policy."
         if record
         else "Observation statistics and action bounds are part of the policy.",

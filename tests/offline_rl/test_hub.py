@@ -65,7 +65,7 @@ def test_card(run_dir, tmp_path):
     assert metrics == {"mean_reward": -250.0, "normalized_score": 90.73}
     for words in (
         "# SRPO policy for Pendulum-v1",
-        "task: Pendulum-v1, 3 observations to 1 actions",
+        "task: Pendulum-v1, observations of 3 numbers, actions of 1",
         "data: swing.hdf5",
         "licence of the weights: cc-by-4.0",
         "| this policy, 2 episodes of Pendulum-v1 | -250.0 [-300.0, -200.0] | 90.7 [86.1, 95.4] |",
