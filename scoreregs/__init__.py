@@ -10,8 +10,9 @@ from scoreregs.errors import ScoreRegsError
 from scoreregs.fitting import fit_prior
 from scoreregs.guidance import GuidedPrior
 from scoreregs.matching import MatchedPrior
-from scoreregs.objective import Diagnostics, ObjectiveResult, ScoreRegularizedObjective
+from scoreregs.objective import ScoreRegularizedObjective
 from scoreregs.prior import NetworkPrior, ScorePrior
+from scoreregs.results import Diagnostics, ObjectiveResult
 from scoreregs.schedules import (
     CosineSchedule,
     EDMSchedule,

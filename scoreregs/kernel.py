@@ -7,7 +7,8 @@ $$ \nabla_\theta = \Big[ \nabla_x Q(x, c) - \tfrac1\beta\, \mathbb E_{t, \epsilo
 is Eq. 15 of SRPO. `weighted_residual` is one draw of its second term, `regularized_gradient` its
 bracket, and `denoising_loss` (Eq. 13) is what a prior is trained with. They draw nothing, check
 only what is free, and leave module modes alone, so golden values, quadrature, graph capture and
-vmap all use these same lines.
+vmap all use these same lines. Where weighting or baseline look at more than the level, they look at
+the same `Draw`.
 
 References:
     Chen et al., Score Regularized Policy Optimization through Diffusion Behavior, ICLR 2024.
@@ -19,10 +20,9 @@ import torch
 from torch import Tensor
 
 from scoreregs.baselines import Baseline
+from scoreregs.draws import Draw, diffuse
 from scoreregs.errors import ArgumentError
-from scoreregs.predictions import expand
 from scoreregs.prior import ScorePrior
-from scoreregs.schedules import NoiseLevel
 from scoreregs.trees import Condition
 from scoreregs.weightings import Weighting
 
@@ -32,23 +32,12 @@ __all__ = [
     "denoising_loss",
     "diffuse",
     "regularized_gradient",
-    "weighted_factor",
+    "residual_of",
     "weighted_residual",
 ]
 
 Normalization = Literal["l2", "rms"]
 BetaPlacement = Literal["prior", "value"]
-
-
-def diffuse(x: Tensor, noise: Tensor, level: NoiseLevel) -> Tensor:
-    """Returns x_t = alpha x + sigma noise, all of shape (batch, *event)."""
-    return expand(level.alpha, x) * x + expand(level.sigma, x) * noise
-
-
-def weighted_factor(prior: ScorePrior, level: NoiseLevel, weighting: Weighting) -> Tensor:
-    """Returns w(t) c(t), (batch,), the factor of the network's difference (`predictions`)."""
-    log_factor = prior.prediction.log_factor(level, prior.schedule)
-    return torch.exp(weighting.log_weight(level) + log_factor)
 
 
 @torch.no_grad()
@@ -61,7 +50,7 @@ def weighted_residual(
     weighting: Weighting,
     baseline: Baseline,
 ) -> Tensor:
-    r"""Returns one draw of the regulariser's gradient, w(t) (epsilon_hat - b), without gradient.
+    r"""Returns one draw of the regulariser's gradient, w (epsilon_hat - b), without gradient.
 
     Args:
         prior: the diffusion prior.
@@ -69,7 +58,7 @@ def weighted_residual(
         condition: passed to the prior, batch first.
         t: times, (batch,), in [0, 1].
         noise: epsilon, (batch, *event).
-        weighting: w(t).
+        weighting: w.
         baseline: b.
 
     Returns:
@@ -85,16 +74,17 @@ def weighted_residual(
         >>> weighted_residual(prior, x, None, t, noise, Uniform(), NoiseBaseline()).abs() < 1e-4
         tensor([[True]])
     """
-    dtype = torch.promote_types(x.dtype, torch.float32)
-    clean, epsilon = x.to(dtype), noise.to(dtype)
-    level = prior.schedule.at(t)
-    output = prior.checked_predict(diffuse(clean, epsilon, level), level, condition)
-    difference = prior.prediction.difference(output, clean, epsilon, level, prior.schedule)
-    residual = expand(weighted_factor(prior, level, weighting), clean) * difference
-    remainder = baseline.remainder(epsilon)
-    if remainder is not None:
-        residual = residual + expand(weighting(level), clean) * remainder
-    return residual.to(x.dtype)
+    draw = Draw.of(prior, x, condition, t, noise)
+    return residual_of(draw, weighting, baseline).to(x.dtype)
+
+
+@torch.no_grad()
+def residual_of(draw: Draw, weighting: Weighting, baseline: Baseline) -> Tensor:
+    """Returns w (epsilon_hat - b) of a draw, (batch, *event), in float32 or more."""
+    log_weight = weighting.log_weight_of(draw)
+    residual = draw.residual(log_weight)
+    remainder = baseline.remainder(draw, log_weight)
+    return residual if remainder is None else residual + remainder
 
 
 def denoising_loss(
@@ -120,10 +110,7 @@ def denoising_loss(
         >>> denoising_loss(perfect, torch.zeros(2, 3), None, torch.rand(2), torch.ones(2, 3))
         tensor([0., 0.])
     """
-    level = prior.schedule.at(t)
-    output = prior.checked_predict(diffuse(x, noise, level), level, condition)
-    difference = prior.prediction.difference(output, x, noise, level, prior.schedule)
-    return difference.square().flatten(1).sum(1)
+    return Draw.of(prior, x, condition, t, noise).squared_error()
 
 
 def regularized_gradient(

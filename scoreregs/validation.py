@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from scoreregs.draws import Draw
 from scoreregs.errors import ArgumentError, PriorError, SingularTimeError, ValueFunctionError
-from scoreregs.kernel import BetaPlacement, weighted_factor
-from scoreregs.predictions import expand
+from scoreregs.kernel import BetaPlacement
 from scoreregs.prior import ScorePrior
 from scoreregs.trees import Condition, leaves
 from scoreregs.weightings import Weighting
@@ -150,17 +150,26 @@ def given_draws(x: Tensor, t: float | Tensor | None, noise: Tensor | None) -> in
 def check_singular(prior: ScorePrior, weighting: Weighting, t: Tensor) -> None:
     """Raises `SingularTimeError` where the weighted residual has no finite value at a time."""
     level = prior.schedule.at(t)
-    ones = torch.ones_like(level.t)[:, None]
-    target = prior.prediction.difference(0 * ones, ones, ones, level, prior.schedule)
-    residual = expand(weighted_factor(prior, level, weighting), ones) * target
-    weight = weighting(level)
-    bad = ~(residual[:, 0].isfinite() & weight.isfinite())
+    bad = weighting.is_singular(prior, level)
     if bool(bad.any()):
         raise SingularTimeError(
             f"got t = {level.t[bad][0].item():.6g}, where {type(weighting).__name__} times the "
             f"residual of a {prior.prediction.name} prediction is not finite under "
             f"{type(prior.schedule).__name__}; expected a finite product: narrow the time range or "
             'choose a weighting that vanishes there, such as "sigma2" (weights are >= 0)'
+        )
+
+
+def check_weight(weighting: Weighting, draw: Draw) -> None:
+    """Raises `ArgumentError` where a draw's weight is negative or infinite (waits for the device).
+
+    The time is not to blame here: `check_singular` comes before.
+    """
+    log_weight = weighting.log_weight_of(draw)
+    if not bool((log_weight < math.inf).all()) and bool(draw.output.isfinite().all()):
+        raise ArgumentError(
+            f"got a weight that is negative, infinite or NaN from {type(weighting).__name__}, "
+            "expected finite ones >= 0: look for a division by zero in it"
         )
 
 

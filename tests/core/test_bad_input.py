@@ -213,7 +213,7 @@ CASES: dict[str, tuple[Callable[[], object], type[ScoreRegsError], tuple[str, ..
     "normalize unknown": (lambda: build(normalize="l1"), ArgumentError, ("'l1'", "'l2', 'rms'")),
     "beta_on unknown": (lambda: build(beta_on="q"), ArgumentError, ("'q'", "'prior', 'value'")),
     "reduction unknown": (lambda: build(reduction="max"), ArgumentError, ("'max'", "'mean'")),
-    "weighting unknown": (lambda: build(weighting="snr"), ArgumentError, ("'snr'", "'sigma2'")),
+    "weighting unknown": (lambda: build(weighting="sigma"), ArgumentError, ("'sigma'", "'sigma2'")),
     "weighting None": (lambda: build(weighting=None), ArgumentError, ("None", "'sigma2'")),
     "weighting a number": (
         lambda: build(weighting=lambda level: 1.0),

@@ -352,11 +352,14 @@ class TestMonitoring:
             assert not actual.requires_grad
 
     def test_diagnostics_without_one_of_the_forces(self):
-        for objective in (seeded(None), seeded(quadratic, beta=math.inf)):
+        for value, objective in (
+            (None, seeded(None)),
+            (quadratic, seeded(quadratic, beta=math.inf)),
+        ):
             diagnostics = objective(X, diagnostics=True).diagnostics
             assert diagnostics is not None
             assert diagnostics.cosine is None
-            assert (diagnostics.value_gradient_norm is None) == (not objective.has_value)
+            assert (diagnostics.value_gradient_norm is None) == (value is None)
             assert (diagnostics.prior_gradient_norm is None) == (objective.beta == math.inf)
             assert (diagnostics.t is None) == (diagnostics.residual_norm is None)
 

@@ -1,6 +1,5 @@
-"""Samplers of the diffusion time t in Eq. 15."""
+"""Times that are uniform in t, or fixed."""
 
-from abc import ABC, abstractmethod
 from typing import TypeGuard
 
 import torch
@@ -9,53 +8,23 @@ from typing_extensions import override
 
 from scoreregs.errors import ArgumentError
 from scoreregs.schedules import as_time
+from scoreregs.times.base import QuantileTimes, TimeSampler
+from scoreregs.times.points import PointsLike
 
-__all__ = [
-    "FixedTime",
-    "TimeSampler",
-    "TimesLike",
-    "UniformTimes",
-    "as_times",
-    "check_times",
-]
+__all__ = ["FixedTime", "TimesLike", "UniformTimes", "as_distribution", "as_times"]
 
 
-def check_times(times: Tensor) -> None:
-    """Raises `ArgumentError` unless times are in [0, 1] (waits for the device)."""
-    if not bool(((times >= 0) & (times <= 1)).all()):
-        raise ArgumentError(
-            f"got times from {times.min().item():.6g} to {times.max().item():.6g}, expected them "
-            "in [0, 1]: 0 is data, 1 is noise; a step k of N is (k + 1) / N"
-        )
-
-
-class TimeSampler(ABC):
-    """A distribution of times, abstract in `sample`.
-
-    Attributes:
-        low: no sampled time lies below.
-        high: no sampled time lies above.
-    """
-
-    low: float
-    high: float
-
-    @abstractmethod
-    def sample(
-        self, draws: int, batch: int, device: torch.device, generator: torch.Generator | None
-    ) -> Tensor:
-        """Returns times, (draws, batch), float64, between `low` and `high`."""
-
-
-class UniformTimes(TimeSampler):
-    """Times drawn independently and uniformly between two bounds.
+class UniformTimes(QuantileTimes):
+    """Times drawn uniformly between two bounds.
 
     Args:
         low: lower bound, the paper's .02.
         high: upper bound, the paper's .98.
+        points: "independent"; "stratified" (jittered) or "low_discrepancy", which spread the draws
+            of a sample and the samples of a batch evenly, for a smaller variance.
 
     Raises:
-        ArgumentError: unless 0 <= low < high <= 1.
+        ArgumentError: unless 0 <= low < high <= 1, or for unknown points.
 
     Example:
         >>> generator = torch.Generator().manual_seed(0)
@@ -64,7 +33,10 @@ class UniformTimes(TimeSampler):
         True
     """
 
-    def __init__(self, low: float = 0.02, high: float = 0.98) -> None:
+    def __init__(
+        self, low: float = 0.02, high: float = 0.98, points: PointsLike = "independent"
+    ) -> None:
+        super().__init__(points)
         if not 0 <= low < high <= 1:
             raise ArgumentError(
                 f"got the time range ({low}, {high}), expected 0 <= low < high <= 1: 0 is data and "
@@ -74,12 +46,8 @@ class UniformTimes(TimeSampler):
         self.high = float(high)
 
     @override
-    def sample(
-        self, draws: int, batch: int, device: torch.device, generator: torch.Generator | None
-    ) -> Tensor:
-        dtype = as_time(0.0, device).dtype
-        uniform = torch.rand(draws, batch, generator=generator, dtype=dtype, device=device)
-        return self.low + (self.high - self.low) * uniform
+    def quantile(self, u: Tensor) -> Tensor:
+        return self.low + (self.high - self.low) * u
 
 
 class FixedTime(TimeSampler):
@@ -130,6 +98,20 @@ def as_times(times: TimesLike) -> TimeSampler:
     raise ArgumentError(
         f"got times={times!r}, expected a range (low, high), a fixed time or a TimeSampler"
     )
+
+
+def as_distribution(times: tuple[float, float] | QuantileTimes) -> QuantileTimes:
+    """Returns the uniform distribution over a range (low, high), or a distribution itself.
+
+    Raises:
+        ArgumentError: for anything else.
+    """
+    sampler = as_times(times)
+    if not isinstance(sampler, QuantileTimes):
+        raise ArgumentError(
+            f"got {times!r}, expected a range (low, high) or a distribution such as LogSNRTimes"
+        )
+    return sampler
 
 
 def _is_number(time: object) -> TypeGuard[float]:

@@ -1,0 +1,45 @@
+r"""What baselines share.
+
+A baseline gives what it leaves of the noise, $\epsilon - b$, so that the residual of Eq. 15 is the
+native one plus a remainder:
+
+$$ w (\hat\epsilon - b) = w (\hat\epsilon - \epsilon) + w (\epsilon - b). $$
+"""
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor
+
+from scoreregs.draws import Draw
+from scoreregs.schedules import NoiseSchedule
+
+__all__ = ["Baseline"]
+
+
+class Baseline(ABC):
+    """What is subtracted from the predicted noise, abstract in what it leaves of the noise.
+
+    One with state is a `torch.nn.Module` too, whose buffers an objective saves.
+
+    Example:
+        >>> from scoreregs.draws import weigh
+        >>> class Half(Baseline):
+        ...     def remainder(self, draw, log_weight):
+        ...         return weigh(log_weight, draw.noise / 2)
+    """
+
+    @abstractmethod
+    def remainder(self, draw: Draw, log_weight: Tensor) -> Tensor | None:
+        """Returns w (epsilon - b), (batch, *event), or None where that is zero.
+
+        Args:
+            draw: the prior's prediction.
+            log_weight: log w, (batch,).
+        """
+
+    def observe(self, draw: Draw) -> None:  # noqa: B027
+        """Learns from a draw, after its residual has been computed; nothing by default."""
+
+    def under(self, schedule: NoiseSchedule) -> "Baseline":
+        """Returns the baseline for a prior on this schedule."""
+        return self

@@ -1,0 +1,67 @@
+"""What an objective returns."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from typing_extensions import Self
+
+__all__ = ["Diagnostics", "ObjectiveResult"]
+
+
+@dataclass(frozen=True)
+class Diagnostics:
+    """What the two forces on x do; every tensor is detached and on x's device.
+
+    Attributes:
+        value_gradient_norm: L2 norm of the value's gradient, (batch,), or None without a value.
+        prior_gradient_norm: L2 norm of the expected weighted residual, (batch,), or None where beta
+            is infinite.
+        cosine: cosine between the value's gradient and minus the residual, (batch,): 1 where both
+            pull x the same way, -1 where they are opposed; None where one of them is.
+        t: the times, (draws, batch), or None where beta is infinite.
+        residual_norm: L2 norm of each draw's weighted residual, (draws, batch); with `t`, the
+            residual by time.
+    """
+
+    value_gradient_norm: Tensor | None
+    prior_gradient_norm: Tensor | None
+    cosine: Tensor | None
+    t: Tensor | None
+    residual_norm: Tensor | None
+
+    @classmethod
+    def of(
+        cls, value_gradient: Tensor | None, times: Tensor | None, residuals: Tensor | None
+    ) -> Self:
+        """Returns the diagnostics of a value's gradient and of residuals (draws, batch, *event)."""
+        value = None if value_gradient is None else value_gradient.flatten(1)
+        prior = None if residuals is None else residuals.mean(0).flatten(1)
+        return cls(
+            value_gradient_norm=None if value is None else value.norm(dim=1),
+            prior_gradient_norm=None if prior is None else prior.norm(dim=1),
+            cosine=None
+            if value is None or prior is None
+            else torch.cosine_similarity(value, -prior, dim=1),
+            t=times,
+            residual_norm=None if residuals is None else residuals.flatten(2).norm(dim=2),
+        )
+
+
+@dataclass(frozen=True)
+class ObjectiveResult:
+    r"""What an objective returns.
+
+    Attributes:
+        loss: $\sum_{\text{event}} x \cdot \mathrm{stopgrad}(\text{gradient})$, reduced over the
+            batch. Its gradient is what matters, its value has no meaning: watch `value` instead.
+        gradient: minus the bracket of Eq. 15 for each sample, (batch, *event), detached; with the
+            mean reduction x.grad is this over the batch size.
+        value: the value of each sample, (batch,), detached, or None without a value.
+        diagnostics: on request, else None.
+    """
+
+    loss: Tensor
+    gradient: Tensor
+    value: Tensor | None
+    diagnostics: Diagnostics | None

@@ -1,0 +1,23 @@
+"""Samplers of the diffusion time t in Eq. 15."""
+
+from scoreregs.times.base import QuantileTimes, TimeSampler, check_times
+from scoreregs.times.log_snr import LogNormalTimes, LogSNRTimes
+from scoreregs.times.points import Points, PointsLike
+from scoreregs.times.progressive import AnnealedTimes, DescendingTimes
+from scoreregs.times.uniform import FixedTime, TimesLike, UniformTimes, as_times
+
+__all__ = [
+    "AnnealedTimes",
+    "DescendingTimes",
+    "FixedTime",
+    "LogNormalTimes",
+    "LogSNRTimes",
+    "Points",
+    "PointsLike",
+    "QuantileTimes",
+    "TimeSampler",
+    "TimesLike",
+    "UniformTimes",
+    "as_times",
+    "check_times",
+]

@@ -1,0 +1,124 @@
+r"""Distributions of the log-SNR, which mean the same for every schedule."""
+
+import math
+
+import torch
+from torch import Tensor
+from typing_extensions import override
+
+from scoreregs.errors import ArgumentError
+from scoreregs.schedules import NoiseSchedule, as_time
+from scoreregs.times.base import QuantileTimes
+from scoreregs.times.points import PointsLike
+
+__all__ = ["LogNormalTimes", "LogSNRTimes"]
+
+
+class LogSNRTimes(QuantileTimes):
+    r"""Times at which the log-SNR is uniform between two bounds.
+
+    Args:
+        schedule: the prior's schedule, `prior.schedule`.
+        low: lowest log-SNR, that of the noisiest time.
+        high: highest log-SNR.
+        points: as for `UniformTimes`.
+
+    Raises:
+        ArgumentError: unless low < high and the schedule has both.
+
+    Example:
+        >>> from scoreregs import VPSchedule
+        >>> schedule = VPSchedule()
+        >>> times = LogSNRTimes(schedule, -4, 4)
+        >>> schedule.log_snr(times.quantile(torch.tensor([0.0, 0.75]).double())).round(decimals=6)
+        tensor([ 4., -2.], dtype=torch.float64)
+    """
+
+    def __init__(
+        self,
+        schedule: NoiseSchedule,
+        low: float = -4.0,
+        high: float = 4.0,
+        points: PointsLike = "independent",
+    ) -> None:
+        super().__init__(points)
+        if not -math.inf < low < high < math.inf:
+            raise ArgumentError(
+                f"got the log-SNR range ({low}, {high}), expected finite low < high"
+            )
+        self._schedule = schedule
+        self._noisiest, self._cleanest = float(low), float(high)
+        ends = as_time([high, low], "cpu")
+        schedule.check_reached(ends)
+        self.low, self.high = schedule.t_from_log_snr(ends).tolist()
+
+    @override
+    def quantile(self, u: Tensor) -> Tensor:
+        log_snr = self._cleanest - (self._cleanest - self._noisiest) * u
+        return self._schedule.t_from_log_snr(log_snr).clamp(self.low, self.high)
+
+
+class LogNormalTimes(QuantileTimes):
+    r"""Times at which $\sigma / \alpha$ is log-normal, as EDM is trained.
+
+    $$ \ln(\sigma / \alpha) \sim \mathcal N(\mathrm{mean}, \mathrm{std}^2),
+       \qquad \mathrm{low} \le t \le \mathrm{high} $$
+
+    Args:
+        schedule: the prior's schedule, `prior.schedule`.
+        mean: mean of the logarithm.
+        std: standard deviation of the logarithm, > 0.
+        low: time at which the distribution is cut below.
+        high: time at which it is cut above.
+        points: as for `UniformTimes`.
+
+    Raises:
+        ArgumentError: for arguments outside their range, or a time range without mass.
+
+    References:
+        Karras et al., Elucidating the Design Space of Diffusion-Based Generative Models, NeurIPS
+        2022, Table 1.
+
+    Example:
+        >>> from scoreregs import EDMSchedule
+        >>> schedule = EDMSchedule()
+        >>> t = LogNormalTimes(schedule).quantile(torch.tensor([0.5]).double())
+        >>> schedule(t)[1].log().round(decimals=3)
+        tensor([-1.2000], dtype=torch.float64)
+    """
+
+    def __init__(
+        self,
+        schedule: NoiseSchedule,
+        mean: float = -1.2,
+        std: float = 1.2,
+        low: float = 0.0,
+        high: float = 1.0,
+        points: PointsLike = "independent",
+    ) -> None:
+        super().__init__(points)
+        if not (math.isfinite(mean) and 0 < std < math.inf):
+            raise ArgumentError(f"got mean={mean}, std={std}, expected finite ones and std > 0")
+        if not 0 <= low < high <= 1:
+            raise ArgumentError(
+                f"got the time range ({low}, {high}), expected 0 <= low < high <= 1"
+            )
+        self.low, self.high = float(low), float(high)
+        self._schedule, self._mean, self._std = schedule, float(mean), float(std)
+        log_snr = schedule.log_snr(as_time([low, high], "cpu"))
+        self._cleanest, self._noisiest = log_snr.tolist()
+        shares = torch.special.ndtr((-log_snr / 2 - mean) / std)
+        self._below, self._above = shares.tolist()
+        if not self._below < self._above:
+            raise ArgumentError(
+                f"got mean={mean}, std={std}, of which nothing lies between the times {low} and "
+                f"{high}, expected some: log(sigma / alpha) is there from "
+                f"{-self._cleanest / 2:.3g} to {-self._noisiest / 2:.3g}"
+            )
+
+    @override
+    def quantile(self, u: Tensor) -> Tensor:
+        share = self._below + (self._above - self._below) * u
+        log_snr = -2 * (self._mean + self._std * torch.special.ndtri(share))
+        log_snr = log_snr.clamp(self._noisiest, self._cleanest)
+        return self._schedule.t_from_log_snr(log_snr).clamp(self.low, self.high)

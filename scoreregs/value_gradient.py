@@ -1,0 +1,39 @@
+"""The value's side of Eq. 15."""
+
+import torch
+from torch import Tensor
+
+from scoreregs import validation
+from scoreregs.errors import ArgumentError, ValueFunctionError
+from scoreregs.options import ValueFunction
+from scoreregs.trees import Condition
+
+__all__ = ["value_and_gradient"]
+
+
+def value_and_gradient(
+    value: ValueFunction, x: Tensor, condition: Condition
+) -> tuple[Tensor, Tensor]:
+    """Returns a value at a detached x, (batch,), and its gradient, (batch, *event), both detached.
+
+    Raises:
+        ArgumentError: in inference mode.
+        ValueFunctionError: where the value is not (batch,) or independent of x.
+
+    Example:
+        >>> value_and_gradient(lambda x, condition: x.square().sum(-1), torch.ones(1, 2), None)
+        (tensor([2.]), tensor([[2., 2.]]))
+    """
+    if torch.is_inference_mode_enabled():
+        raise ArgumentError(
+            "got a call in torch.inference_mode(), where a value cannot be differentiated; "
+            "expected torch.no_grad() or none"
+        )
+    with torch.enable_grad():
+        leaf = x.detach().requires_grad_()
+        values = value(leaf, condition)
+        validation.check_value(values, leaf)
+        (gradient,) = torch.autograd.grad(values.sum(), leaf, allow_unused=True)
+    if gradient is None:
+        raise ValueFunctionError(validation.INDEPENDENT_VALUE)
+    return values.detach(), gradient
