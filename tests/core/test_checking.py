@@ -145,6 +145,19 @@ class TestNoFalseAlarms:
         report = check_prior(prior, data)
         assert report.ok, str(report)
 
+    @pytest.mark.parametrize(
+        ("base", "power", "smallest"), [(2, 0.5, 1.0), (3, 1.0, 0.2), (2, 1.5, 0.05)]
+    )
+    def test_heavy_tails(self, base, power, smallest):
+        """Data that looks much the same when it is scaled: another scale is easier, not right."""
+        scales = smallest * base ** torch.arange(8, dtype=torch.float64)
+        weights = scales**-power
+        prior = GaussianMixturePrior(
+            weights / weights.sum(), torch.zeros(8, 1), scales.square()[:, None, None], SCHEDULE
+        )
+        report = check_prior(prior, prior.draw(2048, generator=torch.Generator().manual_seed(0)))
+        assert report.ok, str(report)
+
     def test_conditional(self):
         def mixture(c):
             goal = c["goal"]
