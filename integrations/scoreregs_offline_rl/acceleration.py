@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
+from accelerate.tracking import get_available_trackers
 
 from scoreregs_offline_rl.configuration import TrainConfig, to_dict
 from scoreregs_offline_rl.errors import RunError
@@ -20,6 +21,12 @@ def make_accelerator(config: TrainConfig, run_dir: Path) -> Accelerator:
             precision, or a tracker is not installed.
     """
     trainer = config.trainer
+    available = {str(tracker) for tracker in get_available_trackers()}
+    if missing := sorted(set(trainer.log_with) - available):
+        raise RunError(
+            f"got the trackers {missing}, which are not installed: pip install "
+            f"{' '.join(missing)}, or leave them out of --trainer.log-with"
+        )
     try:
         accelerator = Accelerator(
             cpu=trainer.cpu,
@@ -31,17 +38,11 @@ def make_accelerator(config: TrainConfig, run_dir: Path) -> Accelerator:
         )
     except ValueError as error:
         raise RunError(
-            f"got trainer settings that this machine does not have ({error}): change "
-            "--trainer.mixed-precision, or how it is launched"
+            f"got trainer settings that cannot be had here ({error}): change "
+            "--trainer.mixed-precision, or start a new process"
         ) from error
+    _check_precision(accelerator, config)
     _check_processes(accelerator)
-    missing = set(trainer.log_with) - {str(tracker) for tracker in accelerator.log_with}
-    if missing:
-        raise RunError(
-            f"got the trackers {sorted(missing)}, which are not installed, expected installed "
-            f"ones: pip install {' '.join(sorted(missing))}, or leave them out of "
-            "--trainer.log-with"
-        )
     return accelerator
 
 
@@ -65,6 +66,19 @@ def tracked_settings(config: TrainConfig) -> dict[str, bool | str | float | int]
 
     add(to_dict(config), "")
     return flat
+
+
+def _check_precision(accelerator: Accelerator, config: TrainConfig) -> None:
+    """Accelerate keeps the settings of the first run in a process where the next one gives none."""
+    wanted = config.trainer.mixed_precision
+    wanted = wanted or os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
+    if accelerator.mixed_precision != wanted:
+        raise RunError(
+            f"got a run in the precision {wanted!r} after one in {accelerator.mixed_precision!r}: "
+            "start a new process, or give --trainer.mixed-precision"
+        )
+    if wanted == "fp16" and accelerator.device.type == "cpu":
+        raise RunError("got fp16, which needs a GPU: change --trainer.mixed-precision to bf16")
 
 
 def _check_processes(accelerator: Accelerator) -> None:
