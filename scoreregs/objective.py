@@ -35,8 +35,9 @@ class ScoreRegularizedObjective(nn.Module, ABC):
     Called with x it returns a loss to minimise: after `result.loss.backward()`, x.grad is minus the
     bracket, averaged over the batch and summed over the event. The prior is never sampled from nor
     differentiated through, the value is differentiated at a detached x, and neither's parameters
-    are the objective's or get a gradient. What the plug-ins remember, as the step of descending
-    times, is in `state_dict()`; in eval mode it stands still.
+    are the objective's or get a gradient; a critic that a subclass keeps as an attribute is
+    registered, as in any `torch.nn.Module`: give it to `from_value` instead. What the plug-ins
+    remember, as the step of descending times, is in `state_dict()`; in eval mode it stands still.
 
     Args:
         prior: the diffusion prior.
@@ -111,7 +112,8 @@ class ScoreRegularizedObjective(nn.Module, ABC):
         self.reduction: Reduction = reduction
         self.generator = generator
         self.beta = beta
-        self._values_checked = False
+        # The calls of which kind, with the prior or without it, have had their values checked.
+        self._values_checked: set[bool] = set()
         validation.check_singular(prior, self.weighting, as_time([self.times.low, self.times.high]))
 
     @classmethod
@@ -187,11 +189,12 @@ class ScoreRegularizedObjective(nn.Module, ABC):
             ValueFunctionError: where the value is not (batch,), not finite or independent of x.
             SingularTimeError: where the weighted residual is infinite at a given time.
         """
-        check_values = diagnostics or not self._values_checked
+        skips_prior = self.beta == float("inf")
+        check_values = diagnostics or skips_prior not in self._values_checked
         validation.check_inputs(x, condition, self.generator, check_values)
         value, value_gradient = self._value_and_gradient(x, condition)
         residuals = times = None
-        if self.beta != float("inf"):
+        if not skips_prior:
             times, residuals = self._residuals(x, condition, t, noise, check_values)
         residual = None
         if residuals is not None:
@@ -201,7 +204,7 @@ class ScoreRegularizedObjective(nn.Module, ABC):
         )
         if check_values:
             validation.check_gradients(value, value_gradient, residual)
-            self._values_checked = True
+            self._values_checked.add(skips_prior)
         return ObjectiveResult(
             loss=self._reduce((x * gradient).flatten(1).sum(1)),
             gradient=gradient,

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from scoreregs import GaussianMixturePrior, NetworkPrior, ScoreRegularizedObjective, VPSchedule
 from scoreregs.baselines import NoiseBaseline
+from scoreregs.errors import PriorError
 from scoreregs.kernel import regularized_gradient, weighted_residual
 from scoreregs.times import FixedTime, TimeSampler, UniformTimes
 from scoreregs.weightings import Uniform
@@ -428,3 +429,18 @@ def test_vmap_over_the_pure_kernel():
         lambda t, n: weighted_residual(prior, X, None, t, n, Uniform(), NoiseBaseline())
     )(TIMES, NOISE)
     torch.testing.assert_close(draws[0], together)
+
+
+def test_values_are_checked_at_the_first_call_that_evaluates_the_prior() -> None:
+    def broken(x_t: Tensor, t: Tensor, condition: object) -> Tensor:
+        return torch.full_like(x_t, float("nan"))
+
+    prior = NetworkPrior(broken, VPSchedule())
+    objective = ScoreRegularizedObjective.from_value(
+        lambda x, c: x.sum(-1), prior, beta=float("inf")
+    )
+    x = torch.zeros(2, 1, requires_grad=True)
+    objective(x)
+    objective.beta = 1.0
+    with pytest.raises(PriorError, match="NaN or infinity"):
+        objective(x)
