@@ -274,12 +274,23 @@ def test_red_diff_descends_and_sums():
     assert objective.beta == 4.0  # lambda = .25
 
 
-def test_diff_instruct_draws_log_normal_sigma():
+def test_diff_instruct_draws_log_normal_sigma_for_both():
     schedule = EDMSchedule()
-    objective, _ = recipes.diff_instruct(conditional_gaussian(schedule), fake_prior(schedule))
-    t = objective.times.sample(1, 20_000, torch.device("cpu"), torch.Generator().manual_seed(0))
-    log_sigma = schedule(t[0])[1].log()
-    assert stats.kstest(log_sigma.numpy(), stats.norm(-1.2, 1.2).cdf).pvalue > 0.01
+    seen = []
+
+    def network(x_t, t, condition):
+        seen.append(t)
+        return x_t
+
+    generator = torch.Generator().manual_seed(0)
+    objective, fit = recipes.diff_instruct(
+        conditional_gaussian(schedule), NetworkPrior(network, schedule), generator=generator
+    )
+    fit(torch.zeros(20_000, 1))
+    seen.append(objective.times.sample(1, 20_000, torch.device("cpu"), generator)[0])
+    for t in seen:
+        log_sigma = schedule(t.double())[1].log()
+        assert stats.kstest(log_sigma.numpy(), stats.norm(-1.2, 1.2).cdf).pvalue > 0.01
 
 
 def test_options_replace_the_recipes_own():
