@@ -1,6 +1,7 @@
 """A run directory: whose it is, and which settings may still change."""
 
 import hashlib
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,7 @@ def claim(run_dir: Path, config: TrainConfig, data: Transitions, accelerator: Ac
             )
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
+        _remove_partial(run_dir)
         for name, content in contents.items():
             save_json(run_dir / name, content)
     accelerator.wait_for_everyone()
@@ -81,6 +83,15 @@ def check_data(run_dir: Path, data: Transitions) -> None:
             f"got other data than that of the run in {run_dir} ({'; '.join(changes)}): put back "
             "the data that it was trained on"
         )
+
+
+def _remove_partial(run_dir: Path) -> None:
+    """Remove what was being written when a run was killed."""
+    for path in sorted(run_dir.rglob("*.partial*"), reverse=True):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def _has_started(run_dir: Path, file: str, change: str) -> bool:

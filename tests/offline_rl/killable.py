@@ -1,8 +1,8 @@
 """A training that is killed and started again, by a plan: `python killable.py DATA RUN_DIR PLAN`.
 
-The plan is JSON, a list of [stage, "step" or "file", count]: SIGKILL comes after that many steps of
-the stage, or before that many of its accesses to files under the run directory, which are counted
-from the start of the child. Where a stage ends before, it comes at the first step of the next one.
+The plan is JSON, a list of [stage, "step", count], [stage, "access", count] or [stage, "file", name]:
+SIGKILL comes after that many steps of the stage, before that many of its accesses to files, counted
+from the start of the child, or before an access to a file with that in its path. Where a stage ends before, it comes at the first step of the next one.
 Children are forks, so that only one process imports torch. How each ended is printed as JSON.
 """
 
@@ -38,23 +38,26 @@ def configuration(data: str) -> TrainConfig:
     )
 
 
-def train_until_killed(data: str, run_dir: Path, stage: str, kind: str, count: int) -> None:
+def train_until_killed(data: str, run_dir: Path, stage: str, kind: str, moment: int | str) -> None:
     """Train, and send SIGKILL to this process where the plan says so."""
     accesses = 0
 
     def watch_files(event: str, arguments: tuple[object, ...]) -> None:
         nonlocal accesses
         if event.startswith(("open", "os.", "shutil.", "pathlib.")) and arguments:
-            accesses += str(arguments[0]).startswith(str(run_dir / stage) + os.sep)
-            if accesses >= count:
+            path = str(arguments[0])
+            inside = path.startswith(str(run_dir / stage) + os.sep)
+            accesses += inside
+            named = kind == "file" and str(moment) in path
+            if inside and (named or accesses == moment):
                 signal.raise_signal(signal.SIGKILL)
 
     def progress(running: str, step: int, steps: int, metrics: dict[str, float]) -> None:
         later = STAGES.index(running) > STAGES.index(stage)  # pyright: ignore[reportArgumentType]
-        if later or (kind == "step" and running == stage and step == count):
+        if later or (kind == "step" and running == stage and step == moment):
             signal.raise_signal(signal.SIGKILL)
 
-    if kind == "file":
+    if kind != "step":
         sys.addaudithook(watch_files)
     train(configuration(data), run_dir, progress=progress)
 
@@ -66,11 +69,11 @@ def main() -> None:
     torch.optim.Adam([torch.zeros(1, requires_grad=True)])
     data, run_dir = sys.argv[1], Path(sys.argv[2])
     ends = []
-    for stage, kind, count in json.loads(sys.argv[3]):
+    for stage, kind, moment in json.loads(sys.argv[3]):
         child = os.fork()
         if child == 0:
             try:
-                train_until_killed(data, run_dir, stage, kind, count)
+                train_until_killed(data, run_dir, stage, kind, moment)
             finally:
                 os._exit(1)
         status = os.waitpid(child, 0)[1]

@@ -292,17 +292,17 @@ def test_a_healthy_run(data, tmp_path, caplog):
 
 
 def test_held_rows_are_not_trained_on(data, tmp_path):
-    """Changing what is kept out changes nothing; changing a row of training does."""
+    """Changing what is kept out changes nothing, unless nothing is kept out."""
     config = quick(critic=CriticConfig(steps=1, batch_size=8, width=8))
     held = held_rows(ROWS, 1024, seed=0)[1]
     observations = data.observations.clone()
-    observations[held[0]] += 5.0
+    observations[held] += 5.0
     train(config, tmp_path / "a", data=data, stages=["behavior"])
     changed = replace(data, observations=observations)
     train(config, tmp_path / "b", data=changed, stages=["behavior"])
     name = "behavior/weights.safetensors"
     assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
-    trains_on_all = quick(behavior=replace(config.behavior, held_out=0, steps=60))
+    trains_on_all = quick(behavior=replace(config.behavior, held_out=0))
     train(trains_on_all, tmp_path / "c", data=data, stages=["behavior"])
     train(trains_on_all, tmp_path / "d", data=changed, stages=["behavior"])
     assert (tmp_path / "c" / name).read_bytes() != (tmp_path / "d" / name).read_bytes()

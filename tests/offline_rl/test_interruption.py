@@ -23,8 +23,8 @@ from tests.offline_rl.killable import configuration
 from tests.offline_rl.test_trainer import assert_same_outcome, metrics_of, run
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-# In the middle of a checkpoint, of its rotation, of the metrics, and at the end of a stage.
-KILLS = [("step", 3), ("file", 8), ("step", 17), ("file", 23)]
+# Before the first checkpoint, in the middle of it, beside it, later, and at the end of a stage.
+KILLS = [("step", 3), ("access", 8), ("access", 12), ("step", 17), ("file", ".weights.")]
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def send(number, at):
 
 
 def test_a_run_that_is_killed_again_and_again_ends_as_one_that_was_not(data_file, tmp_path):
-    plan = [[stage, kind, count] for stage in STAGES for kind, count in KILLS]
+    plan = [[stage, kind, moment] for stage in STAGES for kind, moment in KILLS]
     command = [sys.executable, str(Path(__file__).with_name("killable.py")), str(data_file)]
     environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
     child = subprocess.run(
@@ -61,17 +61,46 @@ def test_a_run_that_is_killed_again_and_again_ends_as_one_that_was_not(data_file
     killed = Counter(stage for stage, was_killed, finished in ends if was_killed)
     within = Counter(stage for stage, was_killed, finished in ends if stage not in finished)
     assert all(killed[stage] == len(KILLS) for stage in STAGES), ends
-    assert all(within[stage] >= 3 for stage in STAGES), ends
+    assert all(within[stage] == len(KILLS) for stage in STAGES), ends
 
     train(configuration(str(data_file)), tmp_path / "whole")
     for stage in STAGES:
         assert_same_outcome(tmp_path / "killed" / stage, tmp_path / "whole" / stage)
-        assert not list((tmp_path / "killed" / stage).rglob("*.partial"))
+    assert not list((tmp_path / "killed").rglob("*partial*"))
     results = [
         json.loads((tmp_path / name / "result.json").read_text()) for name in ("killed", "whole")
     ]
     for name in ("policy", "baseline", "health", "beta"):
         assert results[0][name] == results[1][name]
+
+
+def test_a_checkpoint_that_has_its_name_is_whole(tmp_path):
+    """Whatever moment a kill picks: looked at before every access to a file."""
+    run(tmp_path / "first", checkpoint_every=2)
+    newest = sorted((tmp_path / "first/checkpoints").iterdir())[-1]
+    whole = {path.name: path.stat().st_size for path in newest.iterdir()}
+    whole = {name: size for name, size in whole.items() if name != "trainer.json"}
+    folder, seen, watching = tmp_path / "second/checkpoints", [], True
+
+    def look(event, arguments):
+        nonlocal watching
+        if not watching or not event.startswith(("open", "os.", "shutil.", "pathlib.")):
+            return
+        watching = False
+        for checkpoint in folder.glob("step-*") if folder.exists() else ():
+            if checkpoint.suffix != ".partial":
+                found = {path.name: path.stat().st_size for path in checkpoint.iterdir()}
+                found.pop("trainer.json", None)
+                seen.append((checkpoint.name, found))
+        watching = True
+
+    sys.addaudithook(look)
+    try:
+        run(tmp_path / "second", checkpoint_every=2)
+    finally:
+        watching = False
+    assert len({name for name, found in seen}) == 6
+    assert [name for name, found in seen if found != whole] == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
