@@ -18,20 +18,22 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.axes import Axes
-from scoreregs_offline_rl import RunModels, load_data, load_models
-from scoreregs_offline_rl.cli import main as command_line
 from torch import Tensor
 
 from scoreregs import probability_flow
+from scoreregs_offline_rl import RunModels, load_data, load_models
+from scoreregs_offline_rl.cli import main as command_line
 
 SETTINGS = [
     "--data=pendulum-swingup",
     "--beta=0.1",
-    "--critic.steps=12000",
-    "--behavior.steps=6000",
+    "--critic.steps=10000",
+    "--critic.width=128",
+    "--behavior.steps=4000",
     "--behavior.batch-size=256",
     "--behavior.width=128",
-    "--policy.steps=6000",
+    "--policy.steps=5000",
+    "--policy.width=128",
     "--evaluation.episodes=50",
 ]
 SPEEDS, TORQUES = torch.linspace(-4, 4, 33), torch.linspace(-2, 2, 41)

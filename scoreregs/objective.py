@@ -192,21 +192,28 @@ class ScoreRegularizedObjective(nn.Module, ABC):
         skips_prior = self.beta == float("inf")
         check_values = diagnostics or skips_prior not in self._values_checked
         validation.check_inputs(x, condition, self.generator, check_values)
+        dtype = torch.promote_types(x.dtype, torch.float32)
         value, value_gradient = self._value_and_gradient(x, condition)
         residuals = times = None
         if not skips_prior:
             times, residuals = self._residuals(x, condition, t, noise, check_values)
         residual = None
         if residuals is not None:
-            residual = reduce(residuals, "k b ... -> b ...", "mean").to(x.dtype)
-        gradient = regularized_gradient(
-            value_gradient, residual, self.beta, self.normalize, self.beta_on
+            residual = reduce(residuals, "k b ... -> b ...", "mean")
+        exact = regularized_gradient(
+            None if value_gradient is None else value_gradient.to(dtype),
+            residual,
+            self.beta,
+            self.normalize,
+            self.beta_on,
         )
+        gradient = exact.to(x.dtype)
         if check_values:
             validation.check_gradients(value, value_gradient, residual)
+            validation.check_overflow(gradient, self.beta)
             self._values_checked.add(skips_prior)
         return ObjectiveResult(
-            loss=self._reduce((x * gradient).flatten(1).sum(1)),
+            loss=self._reduce((x.to(dtype) * gradient.to(dtype)).flatten(1).sum(1)),
             gradient=gradient,
             value=value,
             diagnostics=Diagnostics.of(value_gradient, times, residuals) if diagnostics else None,

@@ -5,6 +5,8 @@ the residual of Eq. 15 are derived from the prediction. Mind the sign: `score` i
 $\nabla \log p_t$, which points towards the data.
 """
 
+import functools
+import types
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -220,8 +222,8 @@ class NetworkPrior(ScorePrior):
         return self.network(x_t.to(dtype), time, condition)
 
     def _network_dtype(self, x_t: Tensor) -> torch.dtype:
-        if isinstance(self.network, nn.Module):
-            for parameter in self.network.parameters():
+        for module in _modules_of(self.network):
+            for parameter in module.parameters():
                 if parameter.is_floating_point():
                     return parameter.dtype
         return x_t.dtype
@@ -237,3 +239,7 @@ def _modules_of(found: object) -> Iterator[nn.Module]:
     elif isinstance(found, list | tuple):
         for element in found:
             yield from _modules_of(element)
+    elif isinstance(found, functools.partial):
+        yield from _modules_of([found.func, found.args, found.keywords])
+    elif isinstance(found, types.MethodType):
+        yield from _modules_of(found.__self__)

@@ -35,7 +35,7 @@ def map_tensors(function: Callable[[Tensor], Tensor], condition: Condition) -> C
     if isinstance(condition, list):
         return [map_tensors(function, leaf) for leaf in condition]
     if isinstance(condition, tuple):
-        return tuple(map_tensors(function, leaf) for leaf in condition)
+        return _like(condition, [map_tensors(function, leaf) for leaf in condition])
     raise ArgumentError(
         f"got a condition with a {type(condition).__name__} in it, expected None, a tensor, or a "
         "dict, list or tuple of them: convert it, for instance with torch.as_tensor"
@@ -91,7 +91,7 @@ def concatenate(conditions: Sequence[Condition]) -> Condition:
         if any(len(c) != len(last) for c in lists):
             _refuse_structures(conditions)
         joined = [concatenate(column) for column in zip(*lists, strict=True)]
-        return joined if isinstance(last, list) else tuple(joined)
+        return joined if isinstance(last, list) else _like(last, joined)
     return None
 
 
@@ -137,3 +137,9 @@ def leaves(condition: Condition) -> Iterator[Tensor]:
 
     map_tensors(keep, condition)
     yield from found
+
+
+def _like(original: tuple[Condition, ...], leaves: list[Condition]) -> tuple[Condition, ...]:
+    """Returns leaves as a tuple, a named one where the original is."""
+    make = getattr(type(original), "_make", tuple)
+    return make(leaves)

@@ -212,6 +212,15 @@ def check_gradients(
         )
 
 
+def check_overflow(gradient: Tensor, beta: float) -> None:
+    """Raises `ArgumentError` where finite parts gave an infinite whole (waits for the device)."""
+    if not bool(gradient.isfinite().all()):
+        raise ArgumentError(
+            f"got a gradient beyond the range of {gradient.dtype} with beta={beta:g}, expected a "
+            "finite one: choose beta nearer to the ratio of the two forces, or keep x in float32"
+        )
+
+
 def check_finite(name: str, tensor: Tensor) -> None:
     """Raises `ArgumentError` where a tensor is not finite (waits for the device)."""
     finite = tensor.isfinite()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from scoreregs_offline_rl.cli import main
 from scoreregs_offline_rl.hdf5 import save_hdf5
 from scoreregs_offline_rl.pendulum import record_pendulum_swingup
@@ -55,3 +56,15 @@ def test_make_targets_exist() -> None:
     assert targets
     for target in targets:
         assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/reproducibility.md"])
+def test_links_lead_somewhere(page: str) -> None:
+    path = README.parent / page
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text())
+    named = re.findall(
+        r"`(scoreregs/[\w/.]+|integrations/[\w/.]+|tests/[\w/.]+)`", path.read_text()
+    )
+    missing = [link for link in links if not (path.parent / link).exists()]
+    missing += [name for name in named if not (README.parent / name).exists()]
+    assert not missing

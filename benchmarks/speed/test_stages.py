@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import torch
 from accelerate import Accelerator
+
+from benchmarks.speed.paper_code import PaperSteps
 from scoreregs_offline_rl.behavior import BehaviorStage
 from scoreregs_offline_rl.configuration import BehaviorConfig, CriticConfig, PolicyConfig
 from scoreregs_offline_rl.critic import CriticStage
@@ -18,8 +20,6 @@ from scoreregs_offline_rl.policy import PolicyStage
 from scoreregs_offline_rl.stage import Stage
 from scoreregs_offline_rl.step import TrainingStep
 from scoreregs_offline_rl.transitions import Transitions
-
-from benchmarks.speed.paper_code import PaperSteps
 
 OBSERVATION, ACTION = 17, 6
 BATCH = {"critic": 256, "behavior": 2048, "policy": 256}

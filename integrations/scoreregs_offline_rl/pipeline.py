@@ -17,7 +17,7 @@ from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.health import Finding, HealthChecks, Monitor
 from scoreregs_offline_rl.networks import DiracPolicy
 from scoreregs_offline_rl.policy import PolicyStage
-from scoreregs_offline_rl.randoms import seeded
+from scoreregs_offline_rl.randoms import check_batch, seeded
 from scoreregs_offline_rl.scaling import ActionScaling, ObservationScaling, RewardScaling
 from scoreregs_offline_rl.stage import Stage
 from scoreregs_offline_rl.stage_files import StageReport, is_finished
@@ -160,6 +160,7 @@ class Pipeline:
             RunError: See `check_needs`, `adopt` and `Trainer.run`.
         """
         check_needs(self._config, self._run_dir, stages)
+        self._check_batches(stages)
         used = set(stages).union(*(_NEEDS[stage] for stage in stages))
         config, sizes = self._config, self._data.sizes
         critic, behavior = new_critic(config, sizes), new_behavior(config, sizes)
@@ -177,6 +178,19 @@ class Pipeline:
         if "policy" in stages:
             self._train_policy(critic, behavior)
         return self._results
+
+    def _check_batches(self, stages: Collection[StageName]) -> None:
+        """Refuse a batch that a later stage cannot fill before an earlier one is trained."""
+        config, rows = self._config, len(self._data.transitions)
+        trained = len(self._checks.trained_rows)
+        for name, batch_size, count in (
+            ("critic", config.critic.batch_size, rows),
+            ("behavior", config.behavior.batch_size, trained),
+            ("baseline", config.baseline.batch_size, rows),
+            ("policy", config.policy.batch_size, rows),
+        ):
+            if name in stages and not is_finished(self._run_dir / name):
+                check_batch(batch_size, count, name)
 
     def _prepare(
         self, stage: CriticStage | BehaviorStage, weights: str | None, monitor: StageMonitor

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from scoreregs_offline_rl.errors import RunError
 
-__all__ = ["EpochSampler", "generator_for", "process_slice", "seeded"]
+__all__ = ["EpochSampler", "check_batch", "generator_for", "process_slice", "seeded"]
 
 
 def generator_for(
@@ -66,6 +66,15 @@ def process_slice(batch_size: int, process_index: int, num_processes: int) -> sl
     return slice(process_index * part, (process_index + 1) * part)
 
 
+def check_batch(batch_size: int, rows: int, purpose: str) -> None:
+    """Raise `RunError` unless a stage's batch can be filled from its rows."""
+    if not 1 <= batch_size <= rows:
+        raise RunError(
+            f"got a batch size of {batch_size} for {rows} rows of data, expected at least 1 "
+            f"and at most {rows}: set --{purpose}.batch-size"
+        )
+
+
 class EpochSampler:
     """Batches of row indices, without replacement within an epoch.
 
@@ -97,11 +106,7 @@ class EpochSampler:
         purpose: str,
         device: torch.device | str = "cpu",
     ) -> None:
-        if not 1 <= batch_size <= rows:
-            raise RunError(
-                f"got a batch size of {batch_size} for {rows} rows of data, expected at least 1 "
-                f"and at most {rows}: set the {purpose} stage's batch size"
-            )
+        check_batch(batch_size, rows, purpose)
         self._rows = rows
         self._batch_size = batch_size
         self._seed = seed

@@ -1,7 +1,10 @@
 """ScoreRegularizedObjective: what it computes, what it draws and what it leaves alone."""
 
 import copy
+import functools
 import math
+from collections.abc import Callable
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -9,7 +12,7 @@ from torch import Tensor, nn
 
 from scoreregs import GaussianMixturePrior, NetworkPrior, ScoreRegularizedObjective, VPSchedule
 from scoreregs.baselines import NoiseBaseline
-from scoreregs.errors import PriorError
+from scoreregs.errors import ArgumentError, PriorError
 from scoreregs.kernel import regularized_gradient, weighted_residual
 from scoreregs.times import FixedTime, TimeSampler, UniformTimes
 from scoreregs.weightings import Uniform
@@ -404,7 +407,8 @@ def test_half_precision(dtype):
     """The residual is computed in float32 and rounded once."""
     x, noise, t = X.to(dtype), NOISE[0].to(dtype), 1e-3
     half = seeded(quadratic)(x.clone().requires_grad_(), t=t, noise=noise)
-    assert half.loss.dtype == half.gradient.dtype == dtype
+    assert half.gradient.dtype == dtype
+    assert half.loss.dtype == torch.float32
     exact = seeded(quadratic)(x.double(), t=t, noise=noise.double()).gradient
     torch.testing.assert_close(half.gradient.double(), exact, rtol=0.02, atol=0.02)
     # Near the noise end the residual is a small difference, which a half type would round away.
@@ -444,3 +448,64 @@ def test_values_are_checked_at_the_first_call_that_evaluates_the_prior() -> None
     objective.beta = 1.0
     with pytest.raises(PriorError, match="NaN or infinity"):
         objective(x)
+
+
+def test_a_gradient_beyond_half_precision_is_an_error() -> None:
+    prior = NetworkPrior(lambda x_t, t, condition: torch.tanh(x_t), VPSchedule())
+    x = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)).half()
+    objective = ScoreRegularizedObjective.from_value(
+        lambda x, c: -(x.float() - 3).square().flatten(1).sum(1), prior, beta=1e-5
+    )
+    with pytest.raises(ArgumentError, match="beyond the range"):
+        objective(x)
+
+
+def test_the_loss_of_half_precision_is_summed_in_single() -> None:
+    prior = GaussianMixturePrior([1.0], [[0.0]], [[[1.0]]], VPSchedule())
+    objective = ScoreRegularizedObjective.from_value(
+        lambda x, c: -(x.float() - 30).square().flatten(1).sum(1), prior, beta=float("inf")
+    )
+    x = torch.full((1, 3, 64, 64), -9.0).half().requires_grad_()
+    result = objective(x)
+    assert bool(result.loss.isfinite())
+    result.loss.backward()
+    assert x.grad is not None
+    assert x.grad.dtype == torch.float16
+    torch.testing.assert_close(x.grad, result.gradient)
+
+
+class Dropping(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(2, 2).double()
+        self.modes: list[bool] = []
+
+    def forward(self, x_t: Tensor, t: Tensor, condition: object, scale: float = 1.0) -> Tensor:
+        self.modes.append(self.training)
+        return scale * self.layer(x_t)
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda m: m, lambda m: m.forward, lambda m: functools.partial(m, scale=2.0)]
+)
+def test_a_wrapped_network_is_found(wrap: Callable[[nn.Module], Callable[..., Tensor]]) -> None:
+    network = Dropping().train()
+    prior = NetworkPrior(wrap(network), VPSchedule())
+    assert prior.epsilon(torch.zeros(3, 2), 0.5).dtype == torch.float32
+    assert network.modes == [False]
+    assert network.training
+
+
+def test_a_named_tuple_stays_one() -> None:
+    class Prompt(NamedTuple):
+        text: Tensor
+        label: Tensor
+
+    def network(x_t: Tensor, t: Tensor, condition: Prompt) -> Tensor:
+        return x_t * condition.label[:, None]
+
+    objective = ScoreRegularizedObjective.from_value(
+        None, NetworkPrior(network, VPSchedule()), draws=2
+    )
+    condition = Prompt(torch.ones(4, 3), torch.ones(4))
+    assert bool(objective(torch.zeros(4, 2), condition).loss.isfinite())

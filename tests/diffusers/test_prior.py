@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from scoreregs_diffusers import DiffusersPrior, LatentCodec
 from torch import Tensor, nn
 
 from scoreregs import (
@@ -21,6 +20,7 @@ from scoreregs import (
 from scoreregs.errors import ArgumentError, MissingDependencyError
 from scoreregs.testing import PriorContract
 from scoreregs.trees import Condition, map_tensors
+from scoreregs_diffusers import DiffusersPrior, LatentCodec
 
 diffusers = pytest.importorskip("diffusers")
 

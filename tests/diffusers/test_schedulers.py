@@ -4,13 +4,13 @@ from functools import partial
 
 import pytest
 import torch
-from scoreregs_diffusers import DiffusersPrior, read_scheduler
 from torch import Tensor, nn
 
 from scoreregs import EDMSchedule, RectifiedFlowSchedule, TabulatedSchedule, VESchedule
 from scoreregs.errors import ArgumentError
 from scoreregs.kernel import diffuse
 from scoreregs.predictions import as_prediction
+from scoreregs_diffusers import DiffusersPrior, read_scheduler
 
 diffusers = pytest.importorskip("diffusers")
 

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import torch
+
 from scoreregs_offline_rl.configuration import (
     STAGES,
     BehaviorConfig,

@@ -1,6 +1,7 @@
 """Small random transitions that the stages' tests share."""
 
 import torch
+
 from scoreregs_offline_rl.transitions import Batch, Transitions
 
 OBSERVATION, ACTION = 4, 2

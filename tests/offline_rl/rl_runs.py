@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import torch
+
 from scoreregs_offline_rl.agent import TrainedPolicy
 from scoreregs_offline_rl.evaluation import EvaluationResult
 from scoreregs_offline_rl.files import save_json

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator, PartialState
+
 from scoreregs_offline_rl.baseline import BaselineStage
 from scoreregs_offline_rl.behavior import BehaviorStage
 from scoreregs_offline_rl.configuration import (
@@ -27,7 +28,6 @@ from scoreregs_offline_rl.run import train
 from scoreregs_offline_rl.stage import Stage
 from scoreregs_offline_rl.trainer import Trainer
 from scoreregs_offline_rl.transitions import Transitions
-
 from tests.offline_rl.rl_data import ACTION, OBSERVATION, make_transitions
 
 STEPS, BATCH = 100, 16

@@ -8,11 +8,11 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
+
 from scoreregs_offline_rl.acceleration import tracked_settings
 from scoreregs_offline_rl.configuration import TrainConfig, TrainerConfig
 from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.run import train
-
 from tests.offline_rl.killable import configuration
 from tests.offline_rl.rl_data import make_transitions
 

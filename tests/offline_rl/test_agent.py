@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pytest
 import torch
+
+from scoreregs.errors import ArgumentError
 from scoreregs_offline_rl.agent import TrainedPolicy
 from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.networks import DiracPolicy
 from scoreregs_offline_rl.scaling import ActionScaling, ObservationScaling
-
-from scoreregs.errors import ArgumentError
 
 
 @pytest.fixture

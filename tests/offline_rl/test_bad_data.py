@@ -4,6 +4,7 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
+
 from scoreregs_offline_rl.errors import DataError
 from scoreregs_offline_rl.evaluation import action_bounds
 from scoreregs_offline_rl.hdf5 import save_hdf5

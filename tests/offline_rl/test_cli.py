@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+
 from scoreregs_offline_rl.cli import main
 from scoreregs_offline_rl.configuration import TrainConfig, from_dict
 from scoreregs_offline_rl.errors import DataError

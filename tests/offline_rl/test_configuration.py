@@ -3,6 +3,8 @@
 import json
 
 import pytest
+
+from scoreregs.errors import ArgumentError
 from scoreregs_offline_rl.configuration import (
     BaselineConfig,
     BehaviorConfig,
@@ -15,8 +17,6 @@ from scoreregs_offline_rl.configuration import (
     from_dict,
     to_dict,
 )
-
-from scoreregs.errors import ArgumentError
 
 
 def test_json_and_back():

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from scoreregs_offline_rl import download as module
 from scoreregs_offline_rl.d4rl_data import d4rl_file, load_d4rl
 from scoreregs_offline_rl.download import download

@@ -8,6 +8,8 @@ from dataclasses import asdict
 import gymnasium
 import numpy as np
 import pytest
+
+from scoreregs.errors import ArgumentError
 from scoreregs_offline_rl.evaluation import (
     EvaluationResult,
     action_bounds,
@@ -18,8 +20,6 @@ from scoreregs_offline_rl.hdf5 import load_hdf5
 from scoreregs_offline_rl.scores import normalized_score
 from scoreregs_offline_rl.statistics import bootstrap_interval, mean
 from scoreregs_offline_rl.transitions import Transitions
-
-from scoreregs.errors import ArgumentError
 from tests.shared import shared_file
 
 

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+
+from scoreregs import ScoreRegularizedObjective, VPSchedule
 from scoreregs_offline_rl.behavior import behavior_prior
 from scoreregs_offline_rl.configuration import PolicyConfig
 from scoreregs_offline_rl.critic import Critic
@@ -16,8 +18,6 @@ from scoreregs_offline_rl.paper_weights import (
 )
 from scoreregs_offline_rl.policy import PolicyStage
 from scoreregs_offline_rl.transitions import Batch
-
-from scoreregs import ScoreRegularizedObjective, VPSchedule
 from tests.shared import shared_file
 
 TOLERANCE = 1e-5

@@ -4,11 +4,11 @@ import h5py
 import numpy as np
 import pytest
 import torch
+
 from scoreregs_offline_rl.errors import DataError
 from scoreregs_offline_rl.hdf5 import check_hdf5, load_hdf5, save_hdf5
 from scoreregs_offline_rl.loading import DataKeys, LoadingConfig
 from scoreregs_offline_rl.scaling import RewardScaling
-
 from tests.shared import shared_file
 
 ANTMAZE_FILE = "Ant_maze_u-maze_noisy_multistart_False_multigoal_False_sparse_fixed.hdf5"

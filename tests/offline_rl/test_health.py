@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import pytest
 import torch
+
+from scoreregs import GaussianMixturePrior, VPSchedule
 from scoreregs_offline_rl.behavior import BehaviorStage, behavior_prior
 from scoreregs_offline_rl.configuration import (
     BehaviorConfig,
@@ -30,8 +32,6 @@ from scoreregs_offline_rl.networks import TwinQ, ValueNetwork
 from scoreregs_offline_rl.probe import GaussianActions, Probe, held_rows
 from scoreregs_offline_rl.run import train
 from scoreregs_offline_rl.transitions import Transitions
-
-from scoreregs import GaussianMixturePrior, VPSchedule
 
 ROWS, NOISE = 4000, 0.4
 WEIGHT = torch.tensor([[0.4, -0.3], [0.0, 0.5], [0.2, 0.1]])

@@ -9,13 +9,13 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 from PIL import Image
+
 from scoreregs_offline_rl.cli import main
 from scoreregs_offline_rl.hdf5 import save_hdf5
 from scoreregs_offline_rl.inspection import Distribution, Features, inspect_data
 from scoreregs_offline_rl.inspection_plot import draw_inspection
 from scoreregs_offline_rl.inspection_report import format_inspection
 from scoreregs_offline_rl.transitions import Transitions
-
 from tests.shared import shared_file
 
 ROWS = 60

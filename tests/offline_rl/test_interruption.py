@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from scoreregs_offline_rl.cli import main
 from scoreregs_offline_rl.configuration import STAGES
 from scoreregs_offline_rl.console import Bars
@@ -18,7 +19,6 @@ from scoreregs_offline_rl.hdf5 import save_hdf5
 from scoreregs_offline_rl.interruption import InterruptedRun, watch_signals
 from scoreregs_offline_rl.pendulum import record_pendulum_swingup
 from scoreregs_offline_rl.run import train
-
 from tests.offline_rl.killable import configuration
 from tests.offline_rl.test_trainer import assert_same_outcome, metrics_of, run
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+
 from scoreregs_offline_rl.errors import DataError
 from scoreregs_offline_rl.loading import LoadingConfig
 from scoreregs_offline_rl.minari_data import load_minari

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+
 from scoreregs_offline_rl.networks import BehaviorNetwork, DiracPolicy, TwinQ, ValueNetwork
 
 

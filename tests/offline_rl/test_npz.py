@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
+
+from scoreregs.errors import ArgumentError
 from scoreregs_offline_rl.errors import DataError
 from scoreregs_offline_rl.hdf5 import load_hdf5, save_hdf5
 from scoreregs_offline_rl.loading import DataKeys, LoadingConfig
 from scoreregs_offline_rl.npz import load_npz
-
-from scoreregs.errors import ArgumentError
 
 
 def arrays(rows=20):

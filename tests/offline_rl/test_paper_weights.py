@@ -2,6 +2,9 @@
 
 import pytest
 import torch
+
+from scoreregs.errors import ArgumentError
+from scoreregs.kernel import denoising_loss
 from scoreregs_offline_rl.behavior import behavior_prior
 from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.evaluation import evaluate
@@ -13,9 +16,6 @@ from scoreregs_offline_rl.paper_weights import (
     load_paper_policy,
 )
 from scoreregs_offline_rl.scaling import RewardScaling
-
-from scoreregs.errors import ArgumentError
-from scoreregs.kernel import denoising_loss
 from tests.shared import shared_file
 
 ROWS = 4000

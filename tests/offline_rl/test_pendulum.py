@@ -9,6 +9,7 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
+
 from scoreregs_offline_rl import pendulum
 from scoreregs_offline_rl.errors import DataError
 from scoreregs_offline_rl.evaluation import data_score, evaluate

@@ -1,6 +1,8 @@
 """The paper's settings by task."""
 
 import pytest
+
+from scoreregs.errors import ArgumentError
 from scoreregs_offline_rl.configuration import (
     BaselineConfig,
     BehaviorConfig,
@@ -10,8 +12,6 @@ from scoreregs_offline_rl.configuration import (
 )
 from scoreregs_offline_rl.presets import beta_for, known_task, preset
 from scoreregs_offline_rl.tasks import PAPER_TASKS
-
-from scoreregs.errors import ArgumentError
 
 # Table 2, row by row.
 TABLE_2 = {

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+
 from scoreregs_offline_rl.configuration import STAGES
 from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.hdf5 import save_hdf5
 from scoreregs_offline_rl.pendulum import record_pendulum_swingup
 from scoreregs_offline_rl.run import train
-
 from tests.offline_rl.several_processes import configuration, make_stages, train_stages
 from tests.offline_rl.test_trainer import metrics_of
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.randoms import EpochSampler, generator_for, process_slice, seeded
 

@@ -5,9 +5,9 @@ import re
 import numpy as np
 import pytest
 from huggingface_hub import ModelCard
+
 from scoreregs_offline_rl.agent import TrainedPolicy
 from scoreregs_offline_rl.cli import main
-
 from tests.offline_rl.rl_runs import make_policy, write_run
 
 OBSERVATIONS = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
+
 from scoreregs_offline_rl.agent import TrainedPolicy
 from scoreregs_offline_rl.configuration import (
     BehaviorConfig,
@@ -175,3 +176,10 @@ def test_scaled_data(data_file):
     torch.testing.assert_close(scaled.rewards, data.rewards * 1000 / extent)
     plain = scale(data, dataclasses.replace(config, normalize_observations=False)).transitions
     assert plain.observations.equal(data.observations)
+
+
+def test_a_batch_that_cannot_be_filled_is_refused_before_any_training(data_file, tmp_path):
+    config = small(data_file, behavior=BehaviorConfig(steps=3, batch_size=10**6))
+    with pytest.raises(RunError, match=r"--behavior\.batch-size"):
+        train(config, tmp_path / "run")
+    assert not (tmp_path / "run" / "critic").exists()

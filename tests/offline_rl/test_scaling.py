@@ -6,12 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+
+from scoreregs.errors import ArgumentError
 from scoreregs_offline_rl.errors import DataError
 from scoreregs_offline_rl.hdf5 import load_hdf5
 from scoreregs_offline_rl.scaling import ActionScaling, ObservationScaling, RewardScaling
 from scoreregs_offline_rl.transitions import Transitions
-
-from scoreregs.errors import ArgumentError
 from tests.shared import shared_file
 
 

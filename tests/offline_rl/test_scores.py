@@ -1,9 +1,9 @@
 """Reference returns and names."""
 
 import pytest
-from scoreregs_offline_rl.scores import environment_for, normalized_score, reference_returns
 
 from scoreregs.errors import ArgumentError
+from scoreregs_offline_rl.scores import environment_for, normalized_score, reference_returns
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
+from scoreregs.errors import MissingDependencyError
 from scoreregs_offline_rl import d4rl_data, sources
 from scoreregs_offline_rl.configuration import TrainConfig, from_dict, to_dict
 from scoreregs_offline_rl.d4rl_package import d4rl_infos
@@ -16,8 +18,6 @@ from scoreregs_offline_rl.run import train
 from scoreregs_offline_rl.scores import reference_returns
 from scoreregs_offline_rl.sources import load_data
 from scoreregs_offline_rl.tasks import PAPER_TASKS, find_task, task_of_file
-
-from scoreregs.errors import MissingDependencyError
 
 
 def arrays(rows=20):

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+
+from scoreregs.errors import ArgumentError
 from scoreregs_offline_rl.agent import TrainedPolicy
 from scoreregs_offline_rl.configuration import CriticConfig, PolicyConfig
 from scoreregs_offline_rl.errors import DataError, RunError
@@ -19,8 +21,6 @@ from scoreregs_offline_rl.presets import preset
 from scoreregs_offline_rl.resolution import resolve
 from scoreregs_offline_rl.run import evaluate_run, train
 from scoreregs_offline_rl.transitions import Transitions
-
-from scoreregs.errors import ArgumentError
 from tests.offline_rl.killable import configuration
 from tests.offline_rl.rl_data import ACTION, OBSERVATION, make_transitions
 from tests.shared import shared_file

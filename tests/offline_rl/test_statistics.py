@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from scipy import stats
-from scoreregs_offline_rl.statistics import bootstrap_interval, interquartile_mean, mean
 
 from scoreregs.errors import ArgumentError
+from scoreregs_offline_rl.statistics import bootstrap_interval, interquartile_mean, mean
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 7, 8, 15, 50])

@@ -7,6 +7,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file
+
 from scoreregs_offline_rl import checkpoints as checkpoints_module
 from scoreregs_offline_rl.baseline import BaselineStage
 from scoreregs_offline_rl.behavior import BehaviorStage
@@ -24,7 +25,6 @@ from scoreregs_offline_rl.networks import DiracPolicy
 from scoreregs_offline_rl.policy import PolicyStage
 from scoreregs_offline_rl.randoms import EpochSampler, generator_for, seeded
 from scoreregs_offline_rl.trainer import Trainer, no_progress
-
 from tests.offline_rl.rl_data import ACTION, OBSERVATION, make_transitions
 
 STEPS, BATCH = 13, 16

@@ -5,11 +5,11 @@ import sys
 import gymnasium
 import numpy as np
 import pytest
+
+from scoreregs.errors import ArgumentError, MissingDependencyError
 from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.evaluation import evaluate
 from scoreregs_offline_rl.video import record_video
-
-from scoreregs.errors import ArgumentError, MissingDependencyError
 
 imageio = pytest.importorskip("imageio", reason="needs the extra video")
 
