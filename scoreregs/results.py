@@ -54,7 +54,8 @@ class ObjectiveResult:
 
     Attributes:
         loss: $\sum_{\text{event}} x \cdot \mathrm{stopgrad}(\text{gradient})$, reduced over the
-            batch, in float32 or more. Its gradient is what matters, its value has no meaning: watch `value` instead.
+            batch, in float32 or more. Its gradient is what matters, its value has no meaning: watch
+            `value` instead.
         gradient: minus the bracket of Eq. 15 for each sample, (batch, *event), detached; with the
             mean reduction x.grad is this over the batch size.
         value: the value of each sample, (batch,), detached, or None without a value.

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scoreregs_offline_rl.cli import main
-from scoreregs_offline_rl.hdf5 import save_hdf5
-from scoreregs_offline_rl.pendulum import record_pendulum_swingup
+from scoreregs_offline_rl.commands.cli import main
+from scoreregs_offline_rl.data.hdf5 import save_hdf5
+from scoreregs_offline_rl.data.pendulum import record_pendulum_swingup
 
 README = Path(__file__).parents[1] / "README.md"
 SHRUNK = [
@@ -62,9 +62,7 @@ def test_make_targets_exist() -> None:
 def test_links_lead_somewhere(page: str) -> None:
     path = README.parent / page
     links = re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text())
-    named = re.findall(
-        r"`(scoreregs/[\w/.]+|integrations/[\w/.]+|tests/[\w/.]+)`", path.read_text()
-    )
+    named = re.findall(r"`((?:scoreregs|integrations|tests)/[\w/.]+)`", path.read_text())
     missing = [link for link in links if not (path.parent / link).exists()]
     missing += [name for name in named if not (README.parent / name).exists()]
     assert not missing

@@ -12,14 +12,14 @@ import torch
 from accelerate import Accelerator
 
 from benchmarks.speed.paper_code import PaperSteps
-from scoreregs_offline_rl.behavior import BehaviorStage
-from scoreregs_offline_rl.configuration import BehaviorConfig, CriticConfig, PolicyConfig
-from scoreregs_offline_rl.critic import CriticStage
-from scoreregs_offline_rl.networks import DiracPolicy
-from scoreregs_offline_rl.policy import PolicyStage
-from scoreregs_offline_rl.stage import Stage
-from scoreregs_offline_rl.step import TrainingStep
-from scoreregs_offline_rl.transitions import Transitions
+from scoreregs_offline_rl.data.transitions import Transitions
+from scoreregs_offline_rl.runs.configuration import BehaviorConfig, CriticConfig, PolicyConfig
+from scoreregs_offline_rl.stages.behavior import BehaviorStage
+from scoreregs_offline_rl.stages.critic import CriticStage
+from scoreregs_offline_rl.stages.networks import DiracPolicy
+from scoreregs_offline_rl.stages.policy import PolicyStage
+from scoreregs_offline_rl.stages.stage import Stage
+from scoreregs_offline_rl.training.step import TrainingStep
 
 OBSERVATION, ACTION = 17, 6
 BATCH = {"critic": 256, "behavior": 2048, "policy": 256}

@@ -1,8 +1,18 @@
 """Offline reinforcement learning with score-regularized policies (SRPO)."""
 
-from scoreregs_offline_rl.agent import TrainedPolicy
-from scoreregs_offline_rl.comparison import RunComparison, compare_runs
-from scoreregs_offline_rl.configuration import (
+from scoreregs_offline_rl.data.hdf5 import load_hdf5
+from scoreregs_offline_rl.data.inspection import Inspection, inspect_data
+from scoreregs_offline_rl.data.loading import DataKeys, LoadingConfig
+from scoreregs_offline_rl.data.sources import load_data
+from scoreregs_offline_rl.data.transitions import Transitions
+from scoreregs_offline_rl.deployment.agent import TrainedPolicy
+from scoreregs_offline_rl.deployment.export import OnnxExport, export_onnx
+from scoreregs_offline_rl.deployment.record import TrainingRecord
+from scoreregs_offline_rl.errors import DataError, RunError
+from scoreregs_offline_rl.evaluation.comparison import RunComparison, compare_runs
+from scoreregs_offline_rl.evaluation.rollouts import EvaluationResult, evaluate
+from scoreregs_offline_rl.evaluation.video import record_video
+from scoreregs_offline_rl.runs.configuration import (
     STAGES,
     BaselineConfig,
     BehaviorConfig,
@@ -13,22 +23,12 @@ from scoreregs_offline_rl.configuration import (
     TrainConfig,
     TrainerConfig,
 )
-from scoreregs_offline_rl.diagnosis import diagnose
-from scoreregs_offline_rl.errors import DataError, RunError
-from scoreregs_offline_rl.evaluation import EvaluationResult, evaluate
-from scoreregs_offline_rl.export import OnnxExport, export_onnx
-from scoreregs_offline_rl.hdf5 import load_hdf5
-from scoreregs_offline_rl.health import Finding
-from scoreregs_offline_rl.inspection import Inspection, inspect_data
-from scoreregs_offline_rl.interruption import InterruptedRun
-from scoreregs_offline_rl.loading import DataKeys, LoadingConfig
-from scoreregs_offline_rl.models import RunModels, load_models, load_policy
-from scoreregs_offline_rl.presets import preset
-from scoreregs_offline_rl.record import TrainingRecord
-from scoreregs_offline_rl.run import evaluate_run, train
-from scoreregs_offline_rl.sources import load_data
-from scoreregs_offline_rl.transitions import Transitions
-from scoreregs_offline_rl.video import record_video
+from scoreregs_offline_rl.runs.models import RunModels, load_models, load_policy
+from scoreregs_offline_rl.runs.presets import preset
+from scoreregs_offline_rl.runs.run import evaluate_run, train
+from scoreregs_offline_rl.training.diagnosis import diagnose
+from scoreregs_offline_rl.training.health import Finding
+from scoreregs_offline_rl.training.interruption import InterruptedRun
 
 __all__ = [
     "STAGES",

@@ -1,9 +1,10 @@
 """A training that is killed and started again, by a plan: `python killable.py DATA RUN_DIR PLAN`.
 
-The plan is JSON, a list of [stage, "step", count], [stage, "access", count] or [stage, "file", name]:
-SIGKILL comes after that many steps of the stage, before that many of its accesses to files, counted
-from the start of the child, or before an access to a file with that in its path. Where a stage ends before, it comes at the first step of the next one.
-Children are forks, so that only one process imports torch. How each ended is printed as JSON.
+The plan is JSON, a list of [stage, "step", count], [stage, "access", count] or
+[stage, "file", name]: SIGKILL comes after that many steps of the stage, before that many of its
+accesses to files, counted from the start of the child, or before an access to a file with that in
+its path. Where a stage ends before, it comes at the first step of the next one. How each ended is
+printed as JSON.
 """
 
 import json
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from scoreregs_offline_rl.configuration import (
+from scoreregs_offline_rl.runs.configuration import (
     STAGES,
     BehaviorConfig,
     CriticConfig,
@@ -23,7 +24,7 @@ from scoreregs_offline_rl.configuration import (
     TrainConfig,
     TrainerConfig,
 )
-from scoreregs_offline_rl.run import train
+from scoreregs_offline_rl.runs.run import train
 
 
 def configuration(data: str) -> TrainConfig:

@@ -2,7 +2,7 @@
 
 import torch
 
-from scoreregs_offline_rl.transitions import Batch, Transitions
+from scoreregs_offline_rl.data.transitions import Batch, Transitions
 
 OBSERVATION, ACTION = 4, 2
 

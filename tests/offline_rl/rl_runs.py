@@ -6,11 +6,11 @@ import json
 import numpy as np
 import torch
 
-from scoreregs_offline_rl.agent import TrainedPolicy
-from scoreregs_offline_rl.evaluation import EvaluationResult
+from scoreregs_offline_rl.data.scaling import ActionScaling, ObservationScaling
+from scoreregs_offline_rl.deployment.agent import TrainedPolicy
+from scoreregs_offline_rl.evaluation.rollouts import EvaluationResult
 from scoreregs_offline_rl.files import save_json
-from scoreregs_offline_rl.networks import DiracPolicy
-from scoreregs_offline_rl.scaling import ActionScaling, ObservationScaling
+from scoreregs_offline_rl.stages.networks import DiracPolicy
 
 STAGES = ("critic", "behavior", "baseline", "policy")
 

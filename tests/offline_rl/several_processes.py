@@ -9,9 +9,8 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator, PartialState
 
-from scoreregs_offline_rl.baseline import BaselineStage
-from scoreregs_offline_rl.behavior import BehaviorStage
-from scoreregs_offline_rl.configuration import (
+from scoreregs_offline_rl.data.transitions import Transitions
+from scoreregs_offline_rl.runs.configuration import (
     BaselineConfig,
     BehaviorConfig,
     CriticConfig,
@@ -19,15 +18,16 @@ from scoreregs_offline_rl.configuration import (
     TrainConfig,
     TrainerConfig,
 )
-from scoreregs_offline_rl.critic import CriticStage
-from scoreregs_offline_rl.interruption import InterruptedRun
-from scoreregs_offline_rl.networks import DiracPolicy
-from scoreregs_offline_rl.policy import PolicyStage
-from scoreregs_offline_rl.randoms import seeded
-from scoreregs_offline_rl.run import train
-from scoreregs_offline_rl.stage import Stage
-from scoreregs_offline_rl.trainer import Trainer
-from scoreregs_offline_rl.transitions import Transitions
+from scoreregs_offline_rl.runs.run import train
+from scoreregs_offline_rl.stages.baseline import BaselineStage
+from scoreregs_offline_rl.stages.behavior import BehaviorStage
+from scoreregs_offline_rl.stages.critic import CriticStage
+from scoreregs_offline_rl.stages.networks import DiracPolicy
+from scoreregs_offline_rl.stages.policy import PolicyStage
+from scoreregs_offline_rl.stages.stage import Stage
+from scoreregs_offline_rl.training.interruption import InterruptedRun
+from scoreregs_offline_rl.training.randoms import seeded
+from scoreregs_offline_rl.training.trainer import Trainer
 from tests.offline_rl.rl_data import ACTION, OBSERVATION, make_transitions
 
 STEPS, BATCH = 100, 16

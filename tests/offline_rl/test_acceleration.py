@@ -9,10 +9,10 @@ import torch
 from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
-from scoreregs_offline_rl.acceleration import tracked_settings
-from scoreregs_offline_rl.configuration import TrainConfig, TrainerConfig
 from scoreregs_offline_rl.errors import RunError
-from scoreregs_offline_rl.run import train
+from scoreregs_offline_rl.runs.configuration import TrainConfig, TrainerConfig
+from scoreregs_offline_rl.runs.run import train
+from scoreregs_offline_rl.training.acceleration import tracked_settings
 from tests.offline_rl.killable import configuration
 from tests.offline_rl.rl_data import make_transitions
 
@@ -67,7 +67,7 @@ def test_a_precision_that_the_device_lacks(tmp_path, fresh):
 
 @pytest.mark.parametrize("tracker", ["wandb", "trackio"])
 def test_a_tracker_that_is_not_installed(tmp_path, tracker, monkeypatch):
-    monkeypatch.setattr("scoreregs_offline_rl.acceleration.get_available_trackers", list)
+    monkeypatch.setattr("scoreregs_offline_rl.training.acceleration.get_available_trackers", list)
     with pytest.raises(RunError, match=rf"got the trackers \['{tracker}'\].*pip install {tracker}"):
         train(small(log_with=(tracker,)), tmp_path / "run", data=make_transitions(400))
     assert not (tmp_path / "run").exists()

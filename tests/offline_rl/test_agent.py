@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from scoreregs.errors import ArgumentError
-from scoreregs_offline_rl.agent import TrainedPolicy
+from scoreregs_offline_rl.data.scaling import ActionScaling, ObservationScaling
+from scoreregs_offline_rl.deployment.agent import TrainedPolicy
 from scoreregs_offline_rl.errors import RunError
-from scoreregs_offline_rl.networks import DiracPolicy
-from scoreregs_offline_rl.scaling import ActionScaling, ObservationScaling
+from scoreregs_offline_rl.stages.networks import DiracPolicy
 
 
 @pytest.fixture

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 import torch
 
+from scoreregs_offline_rl.data.hdf5 import save_hdf5
+from scoreregs_offline_rl.data.scaling import ActionScaling, RewardScaling
+from scoreregs_offline_rl.data.sources import load_data
+from scoreregs_offline_rl.data.transitions import Transitions
 from scoreregs_offline_rl.errors import DataError
-from scoreregs_offline_rl.evaluation import action_bounds
-from scoreregs_offline_rl.hdf5 import save_hdf5
-from scoreregs_offline_rl.scaling import ActionScaling, RewardScaling
-from scoreregs_offline_rl.sources import load_data
-from scoreregs_offline_rl.transitions import Transitions
+from scoreregs_offline_rl.evaluation.rollouts import action_bounds
 
 ROWS = 12
 

@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 
-from scoreregs_offline_rl.baseline import BaselineStage
-from scoreregs_offline_rl.configuration import BaselineConfig
-from scoreregs_offline_rl.critic import Critic
-from scoreregs_offline_rl.networks import DiracPolicy, TwinQ, ValueNetwork
+from scoreregs_offline_rl.runs.configuration import BaselineConfig
+from scoreregs_offline_rl.stages.baseline import BaselineStage
+from scoreregs_offline_rl.stages.critic import Critic
+from scoreregs_offline_rl.stages.networks import DiracPolicy, TwinQ, ValueNetwork
 from tests.offline_rl.rl_data import ACTION, OBSERVATION, as_double, make_transitions, rows_of
 
 CONFIG = BaselineConfig(advantage_scale=30.0, clip=20.0)

@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from scoreregs_offline_rl.behavior import BehaviorStage, behavior_prior
-from scoreregs_offline_rl.configuration import BehaviorConfig
-from scoreregs_offline_rl.randoms import generator_for
+from scoreregs_offline_rl.runs.configuration import BehaviorConfig
+from scoreregs_offline_rl.stages.behavior import BehaviorStage, behavior_prior
+from scoreregs_offline_rl.training.randoms import generator_for
 from tests.offline_rl.rl_data import ACTION, OBSERVATION, as_double, make_transitions, rows_of
 
 CONFIG = BehaviorConfig(width=16, blocks=2, dropout=0.25)

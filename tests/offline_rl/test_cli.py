@@ -7,12 +7,12 @@ import sys
 
 import pytest
 
-from scoreregs_offline_rl.cli import main
-from scoreregs_offline_rl.configuration import TrainConfig, from_dict
+from scoreregs_offline_rl.commands.cli import main
+from scoreregs_offline_rl.data.hdf5 import save_hdf5
+from scoreregs_offline_rl.data.pendulum import record_pendulum_swingup
 from scoreregs_offline_rl.errors import DataError
-from scoreregs_offline_rl.hdf5 import save_hdf5
-from scoreregs_offline_rl.interruption import InterruptedRun
-from scoreregs_offline_rl.pendulum import record_pendulum_swingup
+from scoreregs_offline_rl.runs.configuration import TrainConfig, from_dict
+from scoreregs_offline_rl.training.interruption import InterruptedRun
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,7 @@ def test_a_mistake_of_ours_is_not_the_users(data_file, tmp_path, monkeypatch):
     def broken(*arguments, **options):
         raise KeyError("ours")
 
-    monkeypatch.setattr("scoreregs_offline_rl.cli_train.train", broken)
+    monkeypatch.setattr("scoreregs_offline_rl.commands.cli_train.train", broken)
     with pytest.raises(KeyError):
         train(data_file, tmp_path)
 
@@ -186,10 +186,10 @@ def test_an_interruption_says_how_to_go_on(data_file, tmp_path, monkeypatch, cap
     def interrupted(*arguments, **options):
         raise InterruptedRun("critic", 3, 5, signal.SIGTERM)
 
-    monkeypatch.setattr("scoreregs_offline_rl.cli_train.train", interrupted)
+    monkeypatch.setattr("scoreregs_offline_rl.commands.cli_train.train", interrupted)
     assert train(data_file, tmp_path) == 143
     assert "step 3 of 5: the same command goes on" in capsys.readouterr().err
-    monkeypatch.setattr("scoreregs_offline_rl.cli_train.train", _interrupt)
+    monkeypatch.setattr("scoreregs_offline_rl.commands.cli_train.train", _interrupt)
     assert train(data_file, tmp_path) == 130
     assert "the same command goes on" in capsys.readouterr().err
 

@@ -5,12 +5,12 @@ import pytest
 from matplotlib.image import imread
 
 from scoreregs.errors import ArgumentError
-from scoreregs_offline_rl import comparison_plot
-from scoreregs_offline_rl.comparison import FinishedRun, compare_runs
-from scoreregs_offline_rl.comparison_plot import draw_comparison
 from scoreregs_offline_rl.errors import RunError
-from scoreregs_offline_rl.scores import normalized_score
-from scoreregs_offline_rl.statistics import bootstrap_interval
+from scoreregs_offline_rl.evaluation import comparison_plot
+from scoreregs_offline_rl.evaluation.comparison import FinishedRun, compare_runs
+from scoreregs_offline_rl.evaluation.comparison_plot import draw_comparison
+from scoreregs_offline_rl.evaluation.scores import normalized_score
+from scoreregs_offline_rl.evaluation.statistics import bootstrap_interval
 from tests.offline_rl.rl_runs import write_run
 
 MEANS = (-200.0, -180.0, -400.0, -160.0)

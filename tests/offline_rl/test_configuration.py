@@ -5,7 +5,7 @@ import json
 import pytest
 
 from scoreregs.errors import ArgumentError
-from scoreregs_offline_rl.configuration import (
+from scoreregs_offline_rl.runs.configuration import (
     BaselineConfig,
     BehaviorConfig,
     CriticConfig,

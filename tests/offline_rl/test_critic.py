@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from scoreregs_offline_rl.configuration import CriticConfig
-from scoreregs_offline_rl.critic import Critic, CriticStage, expectile_loss
-from scoreregs_offline_rl.networks import TwinQ, ValueNetwork
+from scoreregs_offline_rl.runs.configuration import CriticConfig
+from scoreregs_offline_rl.stages.critic import Critic, CriticStage, expectile_loss
+from scoreregs_offline_rl.stages.networks import TwinQ, ValueNetwork
 from tests.offline_rl.rl_data import ACTION, OBSERVATION, as_double, make_transitions, rows_of
 
 CONFIG = CriticConfig(width=16, expectile=0.8, discount=0.9, target_rate=0.25)

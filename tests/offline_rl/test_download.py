@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scoreregs_offline_rl import download as module
-from scoreregs_offline_rl.d4rl_data import d4rl_file, load_d4rl
-from scoreregs_offline_rl.download import download
+from scoreregs_offline_rl.data import download as module
+from scoreregs_offline_rl.data.d4rl_data import d4rl_file, load_d4rl
+from scoreregs_offline_rl.data.download import download
+from scoreregs_offline_rl.data.hdf5 import check_hdf5, save_hdf5
+from scoreregs_offline_rl.data.loading import LoadingConfig
+from scoreregs_offline_rl.data.tasks import D4RLTask
 from scoreregs_offline_rl.errors import DataError
-from scoreregs_offline_rl.hdf5 import check_hdf5, save_hdf5
-from scoreregs_offline_rl.loading import LoadingConfig
-from scoreregs_offline_rl.tasks import D4RLTask
 
 ETAG = '"one"'
 
@@ -298,7 +298,7 @@ def task(server, tmp_path, monkeypatch) -> D4RLTask:
 
 
 def test_a_name_is_downloaded_once_and_loaded(server, tmp_path, monkeypatch, task):
-    monkeypatch.setattr("scoreregs_offline_rl.d4rl_data.find_task", lambda name: task)
+    monkeypatch.setattr("scoreregs_offline_rl.data.d4rl_data.find_task", lambda name: task)
     data = load_d4rl("hopper-medium-v2")
     assert len(load_d4rl("hopper-medium-v2")) == len(data) == 4500
     assert server.requests == [("/host/hopper_medium-v2.hdf5", None)]
@@ -338,7 +338,7 @@ def test_mirrors_follow_in_their_order(server, monkeypatch, task):
 
 
 def test_a_configured_mirror_is_used(server, monkeypatch, task):
-    monkeypatch.setattr("scoreregs_offline_rl.d4rl_data.find_task", lambda name: task)
+    monkeypatch.setattr("scoreregs_offline_rl.data.d4rl_data.find_task", lambda name: task)
     server.answers["/host/hopper_medium-v2.hdf5"] = [error(403)]
     config = LoadingConfig(mirrors=(server.url("/one"),))
     assert len(load_d4rl("hopper-medium-v2", config)) == 4500

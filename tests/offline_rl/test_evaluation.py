@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 
 from scoreregs.errors import ArgumentError
-from scoreregs_offline_rl.evaluation import (
+from scoreregs_offline_rl.data.hdf5 import load_hdf5
+from scoreregs_offline_rl.data.transitions import Transitions
+from scoreregs_offline_rl.evaluation.rollouts import (
     EvaluationResult,
     action_bounds,
     data_score,
     evaluate,
 )
-from scoreregs_offline_rl.hdf5 import load_hdf5
-from scoreregs_offline_rl.scores import normalized_score
-from scoreregs_offline_rl.statistics import bootstrap_interval, mean
-from scoreregs_offline_rl.transitions import Transitions
+from scoreregs_offline_rl.evaluation.scores import normalized_score
+from scoreregs_offline_rl.evaluation.statistics import bootstrap_interval, mean
 from tests.shared import shared_file
 
 

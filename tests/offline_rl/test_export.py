@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from scoreregs.errors import MissingDependencyError
-from scoreregs_offline_rl import export
+from scoreregs_offline_rl.deployment import export
+from scoreregs_offline_rl.deployment.export import TOLERANCE, export_onnx
 from scoreregs_offline_rl.errors import RunError
-from scoreregs_offline_rl.export import TOLERANCE, export_onnx
 from tests.offline_rl.rl_runs import make_policy
 
 onnx = pytest.importorskip("onnx", reason="needs the extra onnx")

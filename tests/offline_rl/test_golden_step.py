@@ -5,19 +5,19 @@ import pytest
 import torch
 
 from scoreregs import ScoreRegularizedObjective, VPSchedule
-from scoreregs_offline_rl.behavior import behavior_prior
-from scoreregs_offline_rl.configuration import PolicyConfig
-from scoreregs_offline_rl.critic import Critic
-from scoreregs_offline_rl.networks import ValueNetwork
-from scoreregs_offline_rl.paper_weights import (
+from scoreregs_offline_rl.data.transitions import Batch
+from scoreregs_offline_rl.runs.configuration import PolicyConfig
+from scoreregs_offline_rl.runs.paper_weights import (
     behavior_from_paper,
     load_paper_behavior,
     load_paper_critic,
     policy_from_paper,
     twin_q_from_paper,
 )
-from scoreregs_offline_rl.policy import PolicyStage
-from scoreregs_offline_rl.transitions import Batch
+from scoreregs_offline_rl.stages.behavior import behavior_prior
+from scoreregs_offline_rl.stages.critic import Critic
+from scoreregs_offline_rl.stages.networks import ValueNetwork
+from scoreregs_offline_rl.stages.policy import PolicyStage
 from tests.shared import shared_file
 
 TOLERANCE = 1e-5

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import torch
 
+from scoreregs_offline_rl.data.hdf5 import check_hdf5, load_hdf5, save_hdf5
+from scoreregs_offline_rl.data.loading import DataKeys, LoadingConfig
+from scoreregs_offline_rl.data.scaling import RewardScaling
 from scoreregs_offline_rl.errors import DataError
-from scoreregs_offline_rl.hdf5 import check_hdf5, load_hdf5, save_hdf5
-from scoreregs_offline_rl.loading import DataKeys, LoadingConfig
-from scoreregs_offline_rl.scaling import RewardScaling
 from tests.shared import shared_file
 
 ANTMAZE_FILE = "Ant_maze_u-maze_noisy_multistart_False_multigoal_False_sparse_fixed.hdf5"

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from scoreregs import GaussianMixturePrior, VPSchedule
-from scoreregs_offline_rl.behavior import BehaviorStage, behavior_prior
-from scoreregs_offline_rl.configuration import (
+from scoreregs_offline_rl.data.transitions import Transitions
+from scoreregs_offline_rl.errors import RunError
+from scoreregs_offline_rl.runs.configuration import (
     BehaviorConfig,
     CriticConfig,
     EvaluationConfig,
@@ -17,10 +18,12 @@ from scoreregs_offline_rl.configuration import (
     TrainConfig,
     TrainerConfig,
 )
-from scoreregs_offline_rl.critic import Critic
-from scoreregs_offline_rl.diagnosis import diagnose
-from scoreregs_offline_rl.errors import RunError
-from scoreregs_offline_rl.health import (
+from scoreregs_offline_rl.runs.run import train
+from scoreregs_offline_rl.stages.behavior import BehaviorStage, behavior_prior
+from scoreregs_offline_rl.stages.critic import Critic
+from scoreregs_offline_rl.stages.networks import TwinQ, ValueNetwork
+from scoreregs_offline_rl.training.diagnosis import diagnose
+from scoreregs_offline_rl.training.health import (
     Finding,
     Monitor,
     check_behavior,
@@ -28,10 +31,7 @@ from scoreregs_offline_rl.health import (
     check_policy,
     largest_q_allowed,
 )
-from scoreregs_offline_rl.networks import TwinQ, ValueNetwork
-from scoreregs_offline_rl.probe import GaussianActions, Probe, held_rows
-from scoreregs_offline_rl.run import train
-from scoreregs_offline_rl.transitions import Transitions
+from scoreregs_offline_rl.training.probe import GaussianActions, Probe, held_rows
 
 ROWS, NOISE = 4000, 0.4
 WEIGHT = torch.tensor([[0.4, -0.3], [0.0, 0.5], [0.2, 0.1]])
@@ -273,7 +273,7 @@ def test_training_warns_and_keeps_what_was_found(data, tmp_path, caplog, sick):
 def test_a_healthy_run(data, tmp_path, caplog):
     behavior = BehaviorConfig(steps=400, batch_size=256, width=64, blocks=1, learning_rate=3e-3)
     config = quick(behavior=behavior, beta=1e-3, policy=PolicyConfig(steps=300, batch_size=64))
-    with caplog.at_level(logging.WARNING, logger="scoreregs_offline_rl.health"):
+    with caplog.at_level(logging.WARNING, logger="scoreregs_offline_rl.training.health"):
         result = train(replace(config, trainer=TrainerConfig(cpu=True)), tmp_path, data=data)
     health = result["health"]
     assert {name: finding["ok"] for name, finding in health.items()} == {

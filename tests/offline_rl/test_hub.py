@@ -10,10 +10,10 @@ import torch
 from huggingface_hub import ModelCard
 
 from scoreregs.errors import ArgumentError
-from scoreregs_offline_rl.agent import TrainedPolicy
+from scoreregs_offline_rl.deployment.agent import TrainedPolicy
+from scoreregs_offline_rl.deployment.record import TrainingRecord
 from scoreregs_offline_rl.errors import RunError
-from scoreregs_offline_rl.models import load_policy
-from scoreregs_offline_rl.record import TrainingRecord
+from scoreregs_offline_rl.runs.models import load_policy
 from tests.offline_rl.rl_runs import make_policy, write_run
 
 OBSERVATIONS = np.random.default_rng(0).normal(size=(5, 3))

@@ -10,12 +10,12 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
-from scoreregs_offline_rl.cli import main
-from scoreregs_offline_rl.hdf5 import save_hdf5
-from scoreregs_offline_rl.inspection import Distribution, Features, inspect_data
-from scoreregs_offline_rl.inspection_plot import draw_inspection
-from scoreregs_offline_rl.inspection_report import format_inspection
-from scoreregs_offline_rl.transitions import Transitions
+from scoreregs_offline_rl.commands.cli import main
+from scoreregs_offline_rl.data.hdf5 import save_hdf5
+from scoreregs_offline_rl.data.inspection import Distribution, Features, inspect_data
+from scoreregs_offline_rl.data.inspection_plot import draw_inspection
+from scoreregs_offline_rl.data.inspection_report import format_inspection
+from scoreregs_offline_rl.data.transitions import Transitions
 from tests.shared import shared_file
 
 ROWS = 60
@@ -154,7 +154,7 @@ def test_many_columns_stay_a_page():
 
 
 def test_the_text_of_a_real_file():
-    from scoreregs_offline_rl.hdf5 import load_hdf5
+    from scoreregs_offline_rl.data.hdf5 import load_hdf5
 
     data = load_hdf5(shared_file("data/hopper-mixed.hdf5"))
     text = format_inspection(inspect_data(data))

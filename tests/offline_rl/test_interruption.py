@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from scoreregs_offline_rl.cli import main
-from scoreregs_offline_rl.configuration import STAGES
-from scoreregs_offline_rl.console import Bars
-from scoreregs_offline_rl.hdf5 import save_hdf5
-from scoreregs_offline_rl.interruption import InterruptedRun, watch_signals
-from scoreregs_offline_rl.pendulum import record_pendulum_swingup
-from scoreregs_offline_rl.run import train
+from scoreregs_offline_rl.commands.cli import main
+from scoreregs_offline_rl.commands.console import Bars
+from scoreregs_offline_rl.data.hdf5 import save_hdf5
+from scoreregs_offline_rl.data.pendulum import record_pendulum_swingup
+from scoreregs_offline_rl.runs.configuration import STAGES
+from scoreregs_offline_rl.runs.run import train
+from scoreregs_offline_rl.training.interruption import InterruptedRun, watch_signals
 from tests.offline_rl.killable import configuration
 from tests.offline_rl.test_trainer import assert_same_outcome, metrics_of, run
 

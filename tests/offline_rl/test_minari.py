@@ -11,9 +11,9 @@ import pytest
 import torch
 from gymnasium import spaces
 
+from scoreregs_offline_rl.data.loading import LoadingConfig
+from scoreregs_offline_rl.data.minari_data import load_minari
 from scoreregs_offline_rl.errors import DataError
-from scoreregs_offline_rl.loading import LoadingConfig
-from scoreregs_offline_rl.minari_data import load_minari
 
 minari = pytest.importorskip("minari")
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:minari")

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from scoreregs.errors import ArgumentError
+from scoreregs_offline_rl.data.hdf5 import load_hdf5, save_hdf5
+from scoreregs_offline_rl.data.loading import DataKeys, LoadingConfig
+from scoreregs_offline_rl.data.npz import load_npz
 from scoreregs_offline_rl.errors import DataError
-from scoreregs_offline_rl.hdf5 import load_hdf5, save_hdf5
-from scoreregs_offline_rl.loading import DataKeys, LoadingConfig
-from scoreregs_offline_rl.npz import load_npz
 
 
 def arrays(rows=20):

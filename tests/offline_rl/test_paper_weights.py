@@ -5,17 +5,17 @@ import torch
 
 from scoreregs.errors import ArgumentError
 from scoreregs.kernel import denoising_loss
-from scoreregs_offline_rl.behavior import behavior_prior
+from scoreregs_offline_rl.data.hdf5 import load_hdf5
+from scoreregs_offline_rl.data.scaling import RewardScaling
 from scoreregs_offline_rl.errors import RunError
-from scoreregs_offline_rl.evaluation import evaluate
-from scoreregs_offline_rl.hdf5 import load_hdf5
-from scoreregs_offline_rl.networks import DiracPolicy
-from scoreregs_offline_rl.paper_weights import (
+from scoreregs_offline_rl.evaluation.rollouts import evaluate
+from scoreregs_offline_rl.runs.paper_weights import (
     load_paper_behavior,
     load_paper_critic,
     load_paper_policy,
 )
-from scoreregs_offline_rl.scaling import RewardScaling
+from scoreregs_offline_rl.stages.behavior import behavior_prior
+from scoreregs_offline_rl.stages.networks import DiracPolicy
 from tests.shared import shared_file
 
 ROWS = 4000

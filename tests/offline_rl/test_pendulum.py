@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from scoreregs_offline_rl import pendulum
+from scoreregs_offline_rl.data import pendulum
 from scoreregs_offline_rl.errors import DataError
-from scoreregs_offline_rl.evaluation import data_score, evaluate
-from scoreregs_offline_rl.scores import reference_returns
+from scoreregs_offline_rl.evaluation.rollouts import data_score, evaluate
+from scoreregs_offline_rl.evaluation.scores import reference_returns
 
 # Of the arrays' bytes by sorted key. A change of the data is a change of its file's version, too.
 DIGEST = "5587af5ed44076f41954b7be896e8a555d0905707262c54a6a70c4f95919909d"
@@ -142,9 +142,8 @@ def test_the_cache_is_found_used_and_damage_is_told(tmp_path, monkeypatch):
 
 
 def test_the_default_cache_is_the_users(tmp_path):
-    code = (
-        "from scoreregs_offline_rl.pendulum import load_pendulum_swingup; load_pendulum_swingup()"
-    )
+    module = "scoreregs_offline_rl.data.pendulum"
+    code = f"from {module} import load_pendulum_swingup; load_pendulum_swingup()"
     environment = {k: v for k, v in os.environ.items() if k != "SCOREREGS_CACHE"}
     environment |= {"XDG_CACHE_HOME": str(tmp_path), "HOME": str(tmp_path)}
     environment |= {"LOCALAPPDATA": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}

@@ -6,11 +6,11 @@ import math
 import pytest
 import torch
 
-from scoreregs_offline_rl.configuration import PolicyConfig
-from scoreregs_offline_rl.critic import Critic
-from scoreregs_offline_rl.networks import BehaviorNetwork, DiracPolicy, TwinQ, ValueNetwork
-from scoreregs_offline_rl.policy import PolicyStage
-from scoreregs_offline_rl.randoms import generator_for
+from scoreregs_offline_rl.runs.configuration import PolicyConfig
+from scoreregs_offline_rl.stages.critic import Critic
+from scoreregs_offline_rl.stages.networks import BehaviorNetwork, DiracPolicy, TwinQ, ValueNetwork
+from scoreregs_offline_rl.stages.policy import PolicyStage
+from scoreregs_offline_rl.training.randoms import generator_for
 from tests.offline_rl.rl_data import ACTION, OBSERVATION, as_double, make_transitions, rows_of
 
 BETA = 0.3

@@ -3,15 +3,15 @@
 import pytest
 
 from scoreregs.errors import ArgumentError
-from scoreregs_offline_rl.configuration import (
+from scoreregs_offline_rl.data.tasks import PAPER_TASKS
+from scoreregs_offline_rl.runs.configuration import (
     BaselineConfig,
     BehaviorConfig,
     CriticConfig,
     PolicyConfig,
     TrainConfig,
 )
-from scoreregs_offline_rl.presets import beta_for, known_task, preset
-from scoreregs_offline_rl.tasks import PAPER_TASKS
+from scoreregs_offline_rl.runs.presets import beta_for, known_task, preset
 
 # Table 2, row by row.
 TABLE_2 = {

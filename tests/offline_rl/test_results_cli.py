@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from huggingface_hub import ModelCard
 
-from scoreregs_offline_rl.agent import TrainedPolicy
-from scoreregs_offline_rl.cli import main
+from scoreregs_offline_rl.commands.cli import main
+from scoreregs_offline_rl.deployment.agent import TrainedPolicy
 from tests.offline_rl.rl_runs import make_policy, write_run
 
 OBSERVATIONS = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
@@ -55,11 +55,11 @@ def test_evaluate_with_a_film(run_dir, tmp_path, monkeypatch, capsys):
 
     def record_video(policy, environment, path, *, seed):
         filmed.update(environment=environment, path=path, seed=seed)
-        from scoreregs_offline_rl.evaluation import evaluate
+        from scoreregs_offline_rl.evaluation.rollouts import evaluate
 
         return evaluate(policy, environment, 1, seed)
 
-    monkeypatch.setattr("scoreregs_offline_rl.cli_tools.record_video", record_video)
+    monkeypatch.setattr("scoreregs_offline_rl.commands.cli_tools.record_video", record_video)
     path = tmp_path / "swing.gif"
     arguments = ["evaluate", str(run_dir), "--episodes", "2", "--seed", "3", "--video", str(path)]
     assert main(arguments) == 0

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from scoreregs_offline_rl.transitions import Transitions
+from scoreregs_offline_rl.data.transitions import Transitions
 
 
 def recording(seed, rows, timeouts, terminal_rate=0.05):

@@ -7,8 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from scoreregs_offline_rl.agent import TrainedPolicy
-from scoreregs_offline_rl.configuration import (
+from scoreregs_offline_rl.data.hdf5 import load_hdf5, save_hdf5
+from scoreregs_offline_rl.data.pendulum import record_pendulum_swingup
+from scoreregs_offline_rl.deployment.agent import TrainedPolicy
+from scoreregs_offline_rl.errors import RunError
+from scoreregs_offline_rl.evaluation.rollouts import data_score, evaluate
+from scoreregs_offline_rl.runs.configuration import (
     BehaviorConfig,
     CriticConfig,
     EvaluationConfig,
@@ -17,13 +21,9 @@ from scoreregs_offline_rl.configuration import (
     TrainerConfig,
     to_dict,
 )
-from scoreregs_offline_rl.errors import RunError
-from scoreregs_offline_rl.evaluation import data_score, evaluate
-from scoreregs_offline_rl.hdf5 import load_hdf5, save_hdf5
-from scoreregs_offline_rl.pendulum import record_pendulum_swingup
-from scoreregs_offline_rl.pipeline import scale
-from scoreregs_offline_rl.resolution import resolve
-from scoreregs_offline_rl.run import evaluate_run, train
+from scoreregs_offline_rl.runs.pipeline import scale
+from scoreregs_offline_rl.runs.resolution import resolve
+from scoreregs_offline_rl.runs.run import evaluate_run, train
 
 STAGES = ("critic", "behavior", "baseline", "policy")
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from scoreregs.errors import ArgumentError
+from scoreregs_offline_rl.data.hdf5 import load_hdf5
+from scoreregs_offline_rl.data.scaling import ActionScaling, ObservationScaling, RewardScaling
+from scoreregs_offline_rl.data.transitions import Transitions
 from scoreregs_offline_rl.errors import DataError
-from scoreregs_offline_rl.hdf5 import load_hdf5
-from scoreregs_offline_rl.scaling import ActionScaling, ObservationScaling, RewardScaling
-from scoreregs_offline_rl.transitions import Transitions
 from tests.shared import shared_file
 
 

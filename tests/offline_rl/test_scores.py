@@ -3,7 +3,11 @@
 import pytest
 
 from scoreregs.errors import ArgumentError
-from scoreregs_offline_rl.scores import environment_for, normalized_score, reference_returns
+from scoreregs_offline_rl.evaluation.scores import (
+    environment_for,
+    normalized_score,
+    reference_returns,
+)
 
 
 @pytest.mark.parametrize(

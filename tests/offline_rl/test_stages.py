@@ -10,17 +10,17 @@ import torch
 from safetensors.torch import load_file
 
 from scoreregs.errors import ArgumentError
-from scoreregs_offline_rl.agent import TrainedPolicy
-from scoreregs_offline_rl.configuration import CriticConfig, PolicyConfig
+from scoreregs_offline_rl.data.hdf5 import save_hdf5
+from scoreregs_offline_rl.data.pendulum import record_pendulum_swingup
+from scoreregs_offline_rl.data.transitions import Transitions
+from scoreregs_offline_rl.deployment.agent import TrainedPolicy
 from scoreregs_offline_rl.errors import DataError, RunError
-from scoreregs_offline_rl.hdf5 import save_hdf5
-from scoreregs_offline_rl.models import load_policy
-from scoreregs_offline_rl.paper_weights import load_paper_behavior, load_paper_critic
-from scoreregs_offline_rl.pendulum import record_pendulum_swingup
-from scoreregs_offline_rl.presets import preset
-from scoreregs_offline_rl.resolution import resolve
-from scoreregs_offline_rl.run import evaluate_run, train
-from scoreregs_offline_rl.transitions import Transitions
+from scoreregs_offline_rl.runs.configuration import CriticConfig, PolicyConfig
+from scoreregs_offline_rl.runs.models import load_policy
+from scoreregs_offline_rl.runs.paper_weights import load_paper_behavior, load_paper_critic
+from scoreregs_offline_rl.runs.presets import preset
+from scoreregs_offline_rl.runs.resolution import resolve
+from scoreregs_offline_rl.runs.run import evaluate_run, train
 from tests.offline_rl.killable import configuration
 from tests.offline_rl.rl_data import ACTION, OBSERVATION, make_transitions
 from tests.shared import shared_file

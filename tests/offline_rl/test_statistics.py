@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from scoreregs.errors import ArgumentError
-from scoreregs_offline_rl.statistics import bootstrap_interval, interquartile_mean, mean
+from scoreregs_offline_rl.evaluation.statistics import bootstrap_interval, interquartile_mean, mean
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 7, 8, 15, 50])

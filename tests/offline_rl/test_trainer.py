@@ -8,23 +8,23 @@ import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file
 
-from scoreregs_offline_rl import checkpoints as checkpoints_module
-from scoreregs_offline_rl.baseline import BaselineStage
-from scoreregs_offline_rl.behavior import BehaviorStage
-from scoreregs_offline_rl.configuration import (
+from scoreregs_offline_rl.errors import RunError
+from scoreregs_offline_rl.runs.configuration import (
     BaselineConfig,
     BehaviorConfig,
     CriticConfig,
     PolicyConfig,
     TrainerConfig,
 )
-from scoreregs_offline_rl.critic import CriticStage
-from scoreregs_offline_rl.errors import RunError
-from scoreregs_offline_rl.metrics import MetricsFile
-from scoreregs_offline_rl.networks import DiracPolicy
-from scoreregs_offline_rl.policy import PolicyStage
-from scoreregs_offline_rl.randoms import EpochSampler, generator_for, seeded
-from scoreregs_offline_rl.trainer import Trainer, no_progress
+from scoreregs_offline_rl.stages.baseline import BaselineStage
+from scoreregs_offline_rl.stages.behavior import BehaviorStage
+from scoreregs_offline_rl.stages.critic import CriticStage
+from scoreregs_offline_rl.stages.networks import DiracPolicy
+from scoreregs_offline_rl.stages.policy import PolicyStage
+from scoreregs_offline_rl.training import checkpoints as checkpoints_module
+from scoreregs_offline_rl.training.metrics import MetricsFile
+from scoreregs_offline_rl.training.randoms import EpochSampler, generator_for, seeded
+from scoreregs_offline_rl.training.trainer import Trainer, no_progress
 from tests.offline_rl.rl_data import ACTION, OBSERVATION, make_transitions
 
 STEPS, BATCH = 13, 16

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from scoreregs.errors import ArgumentError
+from scoreregs_offline_rl.data.transitions import Transitions
 from scoreregs_offline_rl.errors import DataError
-from scoreregs_offline_rl.transitions import Transitions
 
 # Row:        0  1  2     | 3  4        | 5         | 6  7
 # Trajectory: terminal    | timeout     | both      | cut by the end of the data

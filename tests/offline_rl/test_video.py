@@ -8,8 +8,8 @@ import pytest
 
 from scoreregs.errors import ArgumentError, MissingDependencyError
 from scoreregs_offline_rl.errors import RunError
-from scoreregs_offline_rl.evaluation import evaluate
-from scoreregs_offline_rl.video import record_video
+from scoreregs_offline_rl.evaluation.rollouts import evaluate
+from scoreregs_offline_rl.evaluation.video import record_video
 
 imageio = pytest.importorskip("imageio", reason="needs the extra video")
 

@@ -1,0 +1,91 @@
+"""The command line, `scoreregs-offline-rl`."""
+
+import functools
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+
+import torch
+import tyro
+
+from scoreregs.errors import ScoreRegsError
+from scoreregs_offline_rl.commands import cli_tools
+from scoreregs_offline_rl.commands.cli_errors import one_line_errors
+from scoreregs_offline_rl.commands.cli_train import training_commands
+from scoreregs_offline_rl.training.interruption import InterruptedRun
+
+__all__ = ["main"]
+
+_DESCRIPTION = """\
+Offline reinforcement learning with score-regularized policies (SRPO).
+
+Look at data with `inspect`, train with `train`, see `diagnose` for how it went without a simulator
+and `evaluate` with one. Every command explains itself with --help. A mistake is answered with one
+line; --traceback, or SCOREREGS_TRACEBACK=1, shows where it was noticed.
+"""
+_TRACEBACK = "--traceback"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code.
+
+    It is 0; 2 after an error of the user's; 128 and the signal's number after an interruption.
+
+    Args:
+        arguments: In place of those of the process.
+    """
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    logging.getLogger("scoreregs_offline_rl").setLevel(logging.INFO)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    traceback = _TRACEBACK in given or os.environ.get("SCOREREGS_TRACEBACK", "0") != "0"
+    given = [argument for argument in given if argument != _TRACEBACK]
+    try:
+        _run(given)
+    except InterruptedRun as interruption:
+        print(interruption, file=sys.stderr)
+        return 128 + interruption.signal_number
+    except KeyboardInterrupt:
+        print("interrupted: the same command goes on from the newest checkpoint", file=sys.stderr)
+        return 128 + signal.SIGINT
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; nothing may be flushed to it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except (ScoreRegsError, OSError, torch.OutOfMemoryError) as error:
+        if traceback:
+            raise
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _run(arguments: list[str]) -> None:
+    commands: dict[str, Callable[..., None]] = {
+        "inspect": cli_tools.inspect,
+        **training_commands(arguments),
+        "diagnose": cli_tools.diagnose,
+        "evaluate": cli_tools.evaluate,
+        "report": cli_tools.report,
+        "export": cli_tools.export,
+    }
+    with one_line_errors("scoreregs-offline-rl", arguments):
+        chosen = tyro.extras.subcommand_cli_from_dict(
+            {name: _deferred(command) for name, command in commands.items()},
+            prog="scoreregs-offline-rl",
+            description=_DESCRIPTION,
+            args=arguments,
+            use_underscores=False,
+        )
+    chosen()
+
+
+def _deferred(command: Callable[..., None]) -> Callable[..., Callable[[], None]]:
+    """The command, put off: what it is called with is checked first, and by itself."""
+
+    @functools.wraps(command)
+    def put_off(*positional: object, **named: object) -> Callable[[], None]:
+        return functools.partial(command, *positional, **named)
+
+    return put_off

@@ -1,0 +1,121 @@
+"""The commands that look at data and at finished runs."""
+
+import dataclasses
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from scoreregs_offline_rl.commands.console import Bars, evaluation_line, health_line
+from scoreregs_offline_rl.data.inspection import inspect_data
+from scoreregs_offline_rl.data.inspection_plot import draw_inspection
+from scoreregs_offline_rl.data.inspection_report import format_inspection
+from scoreregs_offline_rl.data.loading import LoadingConfig
+from scoreregs_offline_rl.data.sources import load_data
+from scoreregs_offline_rl.deployment.export import export_onnx
+from scoreregs_offline_rl.evaluation.comparison import compare_runs
+from scoreregs_offline_rl.evaluation.comparison_plot import draw_comparison
+from scoreregs_offline_rl.evaluation.video import record_video
+from scoreregs_offline_rl.runs.models import load_policy
+from scoreregs_offline_rl.runs.run import evaluate_run
+from scoreregs_offline_rl.training.diagnosis import diagnose as diagnose_run
+
+__all__ = ["diagnose", "evaluate", "export", "inspect", "report"]
+
+_LOADING = LoadingConfig()
+
+
+def inspect(
+    source: tyro.conf.Positional[str],
+    loading: LoadingConfig = _LOADING,
+    picture: Path | None = None,
+) -> None:
+    """Print what a data set holds and what in it may go wrong, and draw a picture of it.
+
+    Args:
+        source: An HDF5 or NPZ file, a D4RL name, a Minari id or folder, or pendulum-swingup.
+        loading: How it is read.
+        picture: The PNG to draw; None: the data's name with .inspection.png, in this folder.
+    """
+    with Bars() as bars:
+        data = load_data(source, loading, progress=bars.download)
+    inspection = inspect_data(data)
+    print(format_inspection(inspection))
+    picture = picture or Path(f"{Path(source).stem}.inspection.png")
+    draw_inspection(data, inspection, picture)
+    print(f"\npicture: {picture}")
+
+
+def diagnose(run_dir: tyro.conf.Positional[Path]) -> None:
+    """Check critic, behavior model and policy of a run, without a simulator.
+
+    Args:
+        run_dir: The run's directory.
+    """
+    for finding in diagnose_run(run_dir).values():
+        print(health_line(dataclasses.asdict(finding) | {"ok": finding.ok}))
+
+
+def evaluate(
+    run_dir: tyro.conf.Positional[Path],
+    episodes: int = 20,
+    seed: int = 0,
+    environment: str | None = None,
+    video: Path | None = None,
+) -> None:
+    """Evaluate the policies of a finished run.
+
+    Args:
+        run_dir: The run's directory.
+        episodes: Episodes of each policy.
+        seed: Seed of the first episode; the others follow.
+        environment: Gymnasium id; None: the one that the run was trained for.
+        video: Film the policy's first episode into this .gif or .mp4.
+    """
+    for name, result in evaluate_run(run_dir, episodes, seed, environment=environment).items():
+        print(evaluation_line(name, result))
+    if video is not None:
+        policy = load_policy(run_dir)
+        filmed = record_video(policy, environment or str(policy.environment), video, seed=seed)
+        print(f"video: {video}, return {filmed.mean:.1f}")
+
+
+def report(
+    run_dirs: tyro.conf.Positional[tuple[Path, ...]], picture: Path = Path("comparison.png")
+) -> None:
+    """Compare finished runs: a table and a picture, seeds of one configuration together.
+
+    Args:
+        run_dirs: The runs' directories.
+        picture: The PNG to draw.
+    """
+    comparison = compare_runs(run_dirs)
+    print(comparison.table())
+    draw_comparison(comparison, picture)
+    print(f"\npicture: {picture}")
+
+
+def export(
+    run_dir: tyro.conf.Positional[Path],
+    path: tyro.conf.Positional[Path],
+    to: Literal["onnx", "hub"],
+    stage: Literal["policy", "baseline"] = "policy",
+    licence: str | None = None,
+) -> None:
+    """Write a policy of a finished run for use elsewhere, with its statistics and bounds.
+
+    Args:
+        run_dir: The run's directory.
+        path: The file for onnx, the folder for hub.
+        to: onnx: one file, compared with PyTorch. hub: weights, configuration and model card as
+            the Hugging Face Hub has them, for TrainedPolicy.from_pretrained.
+        stage: What trained the policy.
+        licence: Of the weights, for the model card, as the Hub names it: mit, cc-by-4.0.
+    """
+    policy = load_policy(run_dir, stage)
+    if to == "onnx":
+        exported = export_onnx(policy, path)
+        print(f"{path}: within {exported.error:.1g} of PyTorch, relative to the actions' range")
+    else:
+        policy.save_pretrained(path, model_card_kwargs={"license": licence})
+        print(f"{path}: {', '.join(sorted(file.name for file in path.iterdir()))}")

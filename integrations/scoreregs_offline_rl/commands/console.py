@@ -1,0 +1,67 @@
+"""What the commands print."""
+
+from typing import Any
+
+from tqdm import tqdm
+
+from scoreregs_offline_rl.evaluation.rollouts import EvaluationResult
+
+__all__ = ["Bars", "evaluation_line", "health_line", "score_suffix"]
+
+
+def health_line(finding: dict[str, Any]) -> str:
+    """A finding as a line for people."""
+    verdict = "ok" if finding["ok"] else "WARNING"
+    return f"{finding['check']} check: {verdict}, {finding['message']}"
+
+
+def evaluation_line(label: str, result: EvaluationResult) -> str:
+    """An evaluation as a line for people."""
+    interval = ""
+    if result.interval is not None:
+        interval = f", 95 % interval {result.interval[0]:.1f} to {result.interval[1]:.1f}"
+    episodes = f"{len(result.returns)} episodes of {result.environment}"
+    score = score_suffix(result.normalized_score)
+    return f"{label}: return {result.mean:.1f}{interval}{score}, {episodes}"
+
+
+def score_suffix(score: float | None) -> str:
+    """A score, where there is one, to follow a return."""
+    return "" if score is None else f", normalised score {score:.1f}"
+
+
+class Bars:
+    """A progress bar for each stage, and for a download."""
+
+    def __init__(self) -> None:
+        self._bar: tqdm | None = None
+        self._stage = ""
+        self._metrics: dict[str, float] = {}
+
+    def __enter__(self) -> "Bars":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def __call__(self, stage: str, step: int, steps: int, metrics: dict[str, float]) -> None:
+        """Show a step of training."""
+        if self._bar is None or stage != self._stage:
+            self.__exit__()
+            self._bar = tqdm(total=steps, initial=step - 1, desc=f"{stage:>8}", unit="step")
+            self._stage = stage
+        self._bar.update(step - self._bar.n)
+        if metrics is not self._metrics:
+            self._metrics = metrics
+            self._bar.set_postfix({name: f"{value:.3g}" for name, value in metrics.items()})
+
+    def download(self, received: int, total: int | None) -> None:
+        """Show a download."""
+        if self._bar is None or self._stage != "download":
+            self.__exit__()
+            self._stage = "download"
+            self._bar = tqdm(
+                total=total, initial=received, desc="download", unit="B", unit_scale=True
+            )
+        self._bar.update(received - self._bar.n)

@@ -1,0 +1,1 @@
+"""From any source to transitions: files, names, arrays, checks and scalings."""

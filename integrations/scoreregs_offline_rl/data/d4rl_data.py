@@ -1,0 +1,97 @@
+"""D4RL's data sets by name: from the user's folder, else downloaded into it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from scoreregs_offline_rl.data.download import DownloadProgress, download, no_download_progress
+from scoreregs_offline_rl.data.hdf5 import check_hdf5, load_hdf5
+from scoreregs_offline_rl.data.loading import LoadingConfig
+from scoreregs_offline_rl.data.tasks import PAPER_TASKS, D4RLTask, find_task
+from scoreregs_offline_rl.data.transitions import Transitions
+from scoreregs_offline_rl.errors import DataError
+
+__all__ = ["d4rl_file", "load_d4rl"]
+
+MIRRORS_VARIABLE = "SCOREREGS_D4RL_MIRRORS"
+
+
+def load_d4rl(
+    name: str,
+    config: LoadingConfig | None = None,
+    *,
+    progress: DownloadProgress = no_download_progress,
+) -> Transitions:
+    """Read a D4RL data set by its name, from the file that `d4rl_file` finds.
+
+    Args:
+        name: As `hopper-medium-v2`.
+        config: How to read it, and mirrors.
+        progress: Told of a download.
+
+    Raises:
+        DataError: See `d4rl_file` and `load_hdf5`.
+    """
+    config = config or LoadingConfig()
+    task = find_task(name)
+    if task is None:
+        raise DataError(
+            f"got the name {name!r}, expected one of {', '.join(PAPER_TASKS)}",
+            remedy="install `scoreregs[d4rl]` for D4RL's further names, or give a file",
+        )
+    return load_hdf5(d4rl_file(task, config.mirrors, progress=progress), config, task=task)
+
+
+def d4rl_file(
+    task: D4RLTask,
+    mirrors: Sequence[str] = (),
+    *,
+    progress: DownloadProgress = no_download_progress,
+) -> Path:
+    """The file of a task in `$D4RL_DATASET_DIR`, or in `~/.d4rl/datasets` where that is not set.
+
+    It may be called as D4RL publishes it (`hopper_medium-v2.hdf5`) or after the task
+    (`hopper-medium-v2.hdf5`). Where it is not there it is downloaded: from D4RL's own host, then
+    from `mirrors`, then from those in the environment variable SCOREREGS_D4RL_MIRRORS.
+
+    Args:
+        task: The task.
+        mirrors: URLs of folders, or URLs in which {file} or {name} is replaced.
+        progress: Told of a download.
+
+    Raises:
+        DataError: It cannot be downloaded or written.
+        MissingDependencyError: h5py is not installed.
+    """
+    folder = Path(os.environ.get("D4RL_DATASET_DIR") or "~/.d4rl/datasets").expanduser()
+    for file in (task.file, f"{task.name}.hdf5"):
+        if (folder / file).is_file():
+            return folder / file
+    path = folder / task.file
+    mirrors = [*mirrors, *os.environ.get(MIRRORS_VARIABLE, "").split()]
+    urls = [task.url, *(_mirrored(mirror, task) for mirror in mirrors)]
+    try:
+        download(urls, path, check=check_hdf5, progress=progress)
+    except DataError as error:
+        raise DataError(
+            error.problem,
+            source=error.source,
+            remedy="download it by hand to this path, or name a mirror in "
+            f"{MIRRORS_VARIABLE} or --loading.mirrors",
+        ) from error
+    except OSError as error:
+        raise DataError(
+            f"got a folder that cannot be written ({error}), expected a writable one",
+            source=str(path),
+            remedy="set the environment variable D4RL_DATASET_DIR",
+        ) from error
+    return path
+
+
+def _mirrored(mirror: str, task: D4RLTask) -> str:
+    """The task's URL at a mirror."""
+    if "{" not in mirror:
+        mirror = mirror.rstrip("/") + "/{file}"
+    return mirror.replace("{file}", task.file).replace("{name}", task.name)

@@ -1,0 +1,164 @@
+"""Minari's data sets, whose episodes hold one observation more than steps."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scoreregs.errors import MissingDependencyError
+from scoreregs_offline_rl.data.loading import LoadingConfig
+from scoreregs_offline_rl.data.transitions import Transitions
+from scoreregs_offline_rl.errors import DataError
+
+__all__ = ["is_minari_folder", "load_minari"]
+
+
+def load_minari(name: str | os.PathLike[str], config: LoadingConfig | None = None) -> Transitions:
+    """Read a Minari data set; every step is kept, with the observation that truly followed it.
+
+    Parts of an observation that is a dictionary or tuple are put side by side in their space's
+    order, as Gymnasium's `FlattenObservation` does.
+
+    Args:
+        name: An id, as `mujoco/hopper/medium-v0`, looked up in Minari's own cache and then
+            downloaded by it; or the folder of a data set.
+        config: How to read it; its keys and limit of steps are not needed here.
+
+    Raises:
+        DataError: There is no such data set, it is damaged, an episode has a wrong number of
+            observations, or it holds data that `Transitions.from_arrays` refuses.
+        MissingDependencyError: Minari is not installed.
+    """
+    config = config or LoadingConfig()
+    terminals_end = config.terminals_end is not False
+    source = os.fspath(name)
+    with _reading(source):
+        dataset = _open(name)
+        space = dataset.observation_space
+        episodes = [
+            _columns(episode, space, terminals_end, source)
+            for episode in dataset.iterate_episodes()
+        ]
+    arrays = _join(episodes, source)
+    return Transitions.from_arrays(
+        arrays["observations"],
+        arrays["actions"],
+        arrays["rewards"],
+        arrays["terminals"],
+        arrays["timeouts"],
+        arrays["next_observations"],
+        rows=config.rows,
+        terminals_end=terminals_end,
+        source=source,
+        environment=dataset.env_spec.id if dataset.env_spec else None,
+    )
+
+
+def is_minari_folder(path: Path) -> bool:
+    """Whether a folder looks like a Minari data set, or the `data` folder within one."""
+    return any((path / part / "metadata.json").is_file() for part in (".", "data"))
+
+
+def _open(name: str | os.PathLike[str]) -> Any:
+    try:
+        import minari
+    except ImportError as error:
+        raise MissingDependencyError("minari", "minari") from error
+    path = Path(name)
+    if path.is_dir():
+        return minari.MinariDataset(path if (path / "metadata.json").is_file() else path / "data")
+    return minari.load_dataset(os.fspath(name), download=True)
+
+
+def _columns(episode: Any, space: Any, terminals_end: bool, source: str) -> dict[str, np.ndarray]:
+    """One episode by D4RL's keys, its last row marked as an end."""
+    observations = _flatten(episode.observations, space)
+    actions, steps = np.asarray(episode.actions), len(episode.rewards)
+    for key, got, expected in (
+        ("observations", len(observations), steps + 1),
+        ("actions", len(actions), steps),
+        ("terminations", len(episode.terminations), steps),
+        ("truncations", len(episode.truncations), steps),
+    ):
+        if got != expected:
+            raise DataError(
+                f"got {got} in episode {episode.id} of {steps} rewards, expected {expected}",
+                source=source,
+                key=key,
+                remedy="record or download it again",
+            )
+    terminals, timeouts = np.array(episode.terminations), np.array(episode.truncations)
+    timeouts[-1:] |= ~(terminals[-1:] & terminals_end)
+    return {
+        "observations": observations[:-1],
+        "actions": actions,
+        "rewards": np.asarray(episode.rewards),
+        "terminals": terminals,
+        "timeouts": timeouts,
+        "next_observations": observations[1:],
+    }
+
+
+def _join(episodes: list[dict[str, np.ndarray]], source: str) -> dict[str, np.ndarray]:
+    """The episodes one after the other."""
+    if not episodes:
+        raise DataError(
+            "got no episodes, expected at least one", source=source, remedy="record data"
+        )
+    for key, first in episodes[0].items():
+        for number, episode in enumerate(episodes):
+            if episode[key].shape[1:] != first.shape[1:]:
+                raise DataError(
+                    f"got rows of shape {episode[key].shape[1:]} in the episode at place {number}, "
+                    f"expected {first.shape[1:]} as in the first one",
+                    source=source,
+                    key=key,
+                    remedy="record or download it again",
+                )
+    return {key: np.concatenate([part[key] for part in episodes]) for key in episodes[0]}
+
+
+def _flatten(observations: Any, space: Any) -> np.ndarray:
+    """Observations of a space, a row each."""
+    parts = getattr(space, "spaces", None)
+    if parts is None:
+        return np.asarray(observations)
+    keys = list(parts) if isinstance(parts, dict) else range(len(parts))
+    flat = [_flatten(observations[key], parts[key]) for key in keys]
+    return np.concatenate([part.reshape(len(part), -1) for part in flat], axis=1)
+
+
+@contextmanager
+def _reading(source: str) -> Iterator[None]:
+    """What Minari raises becomes a DataError."""
+    try:
+        from huggingface_hub.errors import HfHubHTTPError
+
+        # The Hub's HTTP library differs by version; this is the root of its errors.
+        network: type[BaseException] = HfHubHTTPError.__bases__[0]
+    except ImportError:
+        network = OSError
+    try:
+        yield
+    except MissingDependencyError:
+        raise
+    except (
+        ImportError,
+        OSError,
+        RuntimeError,
+        ValueError,
+        KeyError,
+        AssertionError,
+        network,
+    ) as error:
+        raise DataError(
+            f"got no data set that Minari can read ({error!r}), expected an id, as "
+            "mujoco/hopper/medium-v0, or the folder of a data set",
+            source=source,
+            remedy="see `minari list remote` for ids; a damaged local one is to be deleted",
+        ) from error

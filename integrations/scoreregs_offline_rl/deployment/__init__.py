@@ -1,0 +1,1 @@
+"""The finished policy, where training code is left behind: folders, cards, ONNX."""

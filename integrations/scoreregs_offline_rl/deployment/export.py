@@ -1,0 +1,160 @@
+"""Export of a policy to ONNX, compared with PyTorch before the file gets its name."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from scoreregs.errors import MissingDependencyError
+from scoreregs_offline_rl.deployment.agent import TrainedPolicy
+from scoreregs_offline_rl.errors import RunError
+from scoreregs_offline_rl.files import replacing
+
+__all__ = ["TOLERANCE", "OnnxExport", "export_onnx"]
+
+TOLERANCE = 1e-4
+"""Largest difference between ONNX Runtime and PyTorch, as a part of each action's range: a hundred
+times what float32 sums in another order make of it, a thousandth of what a mistake does."""
+
+_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+
+
+@dataclass(frozen=True)
+class OnnxExport:
+    """An exported policy.
+
+    Attributes:
+        path: The file: input `observation` (batch, o) float32, output `action` (batch, a) float32.
+        opset: Version of ONNX's operators.
+        checked: Observations that were compared.
+        error: Largest difference found, as a part of each action's range.
+    """
+
+    path: Path
+    opset: int
+    checked: int
+    error: float
+
+
+def export_onnx(policy: TrainedPolicy, path: Path) -> OnnxExport:
+    """Write a policy as ONNX, with its observation statistics and action bounds inside.
+
+    The file maps unscaled observations (batch, o), for any batch, to actions in the environment's
+    units. ONNX Runtime is run on observations around the data's mean, up to tens of standard
+    deviations away, one by one and together, and has to agree with PyTorch within `TOLERANCE` of
+    each action's range.
+
+    Args:
+        policy: Left as it is, on whatever device.
+        path: The file, written beside and renamed once it has been checked.
+
+    Raises:
+        MissingDependencyError: A package of the extra `onnx` is not installed.
+        RunError: ONNX Runtime and PyTorch disagree; no file is written.
+
+    Example:
+        >>> import tempfile
+        >>> from scoreregs_offline_rl.stages.networks import DiracPolicy
+        >>> from scoreregs_offline_rl.data.scaling import ActionScaling, ObservationScaling
+        >>> bounds = ActionScaling(torch.tensor([-2.0]), torch.tensor([2.0]))
+        >>> policy = TrainedPolicy(DiracPolicy(3, 1), ObservationScaling.identity(3), bounds)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     exported = export_onnx(policy, Path(folder) / "policy.onnx")
+        >>> exported.checked, exported.error <= TOLERANCE
+        (256, True)
+    """
+    for package in _PACKAGES:
+        try:
+            importlib.import_module(package)
+        except ImportError as error:
+            raise MissingDependencyError(package, "onnx") from error
+    policy = copy.deepcopy(policy).to("cpu", torch.float32)
+    with replacing(path) as partial:
+        opset = _write(policy, partial)
+        observations = _observations(policy)
+        error = _largest_error(policy, partial, observations)
+        # A NaN fails this comparison, too.
+        if not error <= TOLERANCE:
+            raise RunError(
+                f"got ONNX actions that differ from PyTorch's by {error:.2g} of their range, "
+                f"expected at most {TOLERANCE:g}: report it with the versions of torch, onnxscript "
+                "and onnxruntime"
+            )
+    return OnnxExport(path, opset, len(observations), error)
+
+
+def _write(policy: TrainedPolicy, path: Path) -> int:
+    """Writes the file and returns its opset."""
+    import onnx
+
+    example = policy.observation_mean.expand(2, -1)
+    with _quiet():
+        program = torch.onnx.export(
+            policy,
+            (example,),
+            dynamo=True,
+            verbose=False,
+            input_names=["observation"],
+            output_names=["action"],
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+        )
+    if program is None:
+        raise RunError("got nothing from torch.onnx.export, expected a program: update torch")
+    program.save(str(path))
+    model = onnx.load(str(path))
+    model.producer_name = "scoreregs"
+    known = {"environment": policy.environment}
+    if policy.record:
+        known |= {"method": policy.record.method, "data": policy.record.data}
+    onnx.helper.set_model_props(model, {name: text for name, text in known.items() if text})
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, str(path))
+    return next(entry.version for entry in model.opset_import if not entry.domain)
+
+
+def _observations(policy: TrainedPolicy) -> Tensor:
+    """Observations (256, o) at growing distances from the data's mean."""
+    generator = torch.Generator().manual_seed(0)
+    distances = torch.tensor([0.3, 1.0, 3.0, 10.0]).repeat(64)[:, None]
+    noise = torch.randn(256, len(policy.observation_mean), generator=generator)
+    return policy.observation_mean + distances * policy.observation_std * noise
+
+
+def _largest_error(policy: TrainedPolicy, path: Path, observations: Tensor) -> float:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
+
+    def run(rows: Tensor) -> np.ndarray:
+        return np.asarray(session.run(["action"], {"observation": rows.numpy()})[0])
+
+    expected = policy(observations).numpy()
+    span = (policy.action_high - policy.action_low).numpy()
+    together = run(observations)
+    singly = np.concatenate([run(row[None]) for row in observations[:8]])
+    errors = np.abs(together - expected), np.abs(singly - expected[:8])
+    return float(max((error / span).max() for error in errors))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what the exporter says about packages and types that a policy does not touch."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=FutureWarning)
+            yield
+    finally:
+        logger.setLevel(level)

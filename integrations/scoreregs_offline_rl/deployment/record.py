@@ -1,0 +1,78 @@
+"""Where a finished policy comes from: what its files and its model card say of it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import PurePath
+from typing import Any
+
+from scoreregs_offline_rl.errors import RunError
+from scoreregs_offline_rl.evaluation.rollouts import EvaluationResult
+
+__all__ = ["TrainingRecord"]
+
+_METHODS = {"policy": "SRPO", "baseline": "advantage-weighted actor"}
+
+
+@dataclass(frozen=True)
+class TrainingRecord:
+    """How a policy was trained and what it reached.
+
+    Attributes:
+        method: What trained it.
+        data: Name of the data set, without its folder.
+        seed: Of weights, batches and noise.
+        beta: Temperature of Eq. 15; None for a method without one.
+        command: How the run was started, if known.
+        evaluation: Its episodes; None for a task without a simulator.
+        data_return: Mean return of the data's own complete trajectories.
+        data_score: Their normalised score, where the task has reference returns.
+        versions: Of the packages that trained and evaluated it.
+    """
+
+    method: str
+    data: str
+    seed: int
+    beta: float | None
+    command: str | None
+    evaluation: EvaluationResult | None
+    data_return: float
+    data_score: float | None
+    versions: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def from_result(cls, result: dict[str, Any], stage: str) -> TrainingRecord:
+        """The record of a stage's policy out of a run's `result.json`.
+
+        Raises:
+            RunError: The result is that of no finished run.
+        """
+        try:
+            return cls(
+                method=_METHODS[stage],
+                data=PurePath(result["data"]).name,
+                seed=result["seed"],
+                beta=result["beta"] if stage == "policy" else None,
+                command=result["command"],
+                evaluation=_evaluation(result[stage]),
+                data_return=result["data_return"],
+                data_score=result["data_score"],
+                versions=result["versions"],
+            )
+        except (KeyError, TypeError) as error:
+            raise RunError(
+                f"got a result without its {error}, expected that of a finished run: train it again"
+            ) from error
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record as dictionaries that JSON can hold."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> TrainingRecord:
+        """The record out of what `to_dict` gave."""
+        return cls(**{**content, "evaluation": _evaluation(content["evaluation"])})
+
+
+def _evaluation(content: dict[str, Any] | None) -> EvaluationResult | None:
+    return None if content is None else EvaluationResult.from_dict(content)

@@ -1,0 +1,1 @@
+"""Policies in Gymnasium: returns, scores, intervals, comparisons, films."""

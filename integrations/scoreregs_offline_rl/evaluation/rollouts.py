@@ -1,0 +1,279 @@
+"""Evaluation of a policy in Gymnasium, one episode per sub-environment."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scoreregs.errors import ArgumentError, MissingDependencyError
+from scoreregs_offline_rl.data.transitions import Transitions
+from scoreregs_offline_rl.evaluation.scores import (
+    environment_for,
+    normalized_score,
+    reference_returns,
+)
+from scoreregs_offline_rl.evaluation.statistics import bootstrap_interval, mean
+
+if TYPE_CHECKING:
+    import gymnasium
+
+__all__ = [
+    "EvaluationResult",
+    "Policy",
+    "action_bounds",
+    "checked_actions",
+    "data_score",
+    "evaluate",
+    "make_environment",
+]
+
+Policy = Callable[[np.ndarray], np.ndarray]
+"""Observations (n, o) to actions (n, a) in the environment's units."""
+
+_ANTMAZE = (
+    "D4RL's AntMaze is not part of Gymnasium: flatten Gymnasium-Robotics' AntMaze to its 29 "
+    "numbers (achieved goal, then observation), register it under another id and name that"
+)
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """Episodes of one policy in one environment.
+
+    Attributes:
+        environment: Gymnasium id.
+        returns: Undiscounted return of each episode.
+        lengths: Steps of each episode.
+        mean: Mean return.
+        standard_error: Of the mean; None for a single episode.
+        normalized_score: D4RL's score of the mean; None where the task has no reference returns.
+        interval: Percentile bootstrap interval of the mean, 95 %; None for a single episode.
+    """
+
+    environment: str
+    returns: tuple[float, ...]
+    lengths: tuple[int, ...]
+    mean: float
+    standard_error: float | None
+    normalized_score: float | None
+    interval: tuple[float, float] | None = None
+
+    @classmethod
+    def from_returns(
+        cls, environment: str, returns: Sequence[float], lengths: Sequence[int]
+    ) -> EvaluationResult:
+        """The result of episodes, at least one, with their statistics.
+
+        Example:
+            >>> result = EvaluationResult.from_returns("Pendulum-v1", [-200.0, -300.0], [200, 200])
+            >>> result.mean, result.standard_error, result.interval
+            (-250.0, 50.0, (-300.0, -200.0))
+        """
+        average, several = float(np.mean(returns)), len(returns) > 1
+        known = reference_returns(environment) is not None
+        interval = bootstrap_interval([returns], mean) if several else None
+        return cls(
+            environment=environment,
+            returns=tuple(returns),
+            lengths=tuple(lengths),
+            mean=average,
+            standard_error=float(np.std(returns, ddof=1) / len(returns) ** 0.5)
+            if several
+            else None,
+            normalized_score=normalized_score(average, environment) if known else None,
+            interval=(interval.low, interval.high) if interval else None,
+        )
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> EvaluationResult:
+        """The result out of its fields as JSON holds them."""
+        return cls.from_returns(content["environment"], content["returns"], content["lengths"])
+
+    @property
+    def normalized_interval(self) -> tuple[float, float] | None:
+        """The interval as normalised scores; None without an interval or reference returns."""
+        if self.interval is None or self.normalized_score is None:
+            return None
+        low, high = (normalized_score(end, self.environment) for end in self.interval)
+        return low, high
+
+
+def evaluate(
+    policy: Policy,
+    environment: str,
+    episodes: int = 20,
+    seed: int = 0,
+    *,
+    parallel: int = 32,
+) -> EvaluationResult:
+    """Run a policy for a number of whole episodes.
+
+    Episode i is the first one of a sub-environment of its own, seeded with seed + i; what a
+    sub-environment does after its episode's end is not counted, so short episodes are not
+    over-represented, and the result does not depend on `parallel`.
+
+    Args:
+        policy: Called once per step on the batch of observations (n, o), gives actions (n, a).
+            It must have no state between calls.
+        environment: Gymnasium id, or a data set's name (`hopper-medium-expert-v2`).
+        episodes: How many, at least 1.
+        seed: Of the first episode, at least 0.
+        parallel: Sub-environments stepped together, at least 1.
+
+    Raises:
+        ArgumentError: The environment is unknown or cannot be made, has no time limit or has
+            no flat observations and bounded continuous actions; a count is below its range; the
+            policy gives another shape, values that are not finite or actions out of bounds.
+        MissingDependencyError: Gymnasium is not installed.
+
+    Example:
+        >>> result = evaluate(lambda s: np.zeros((len(s), 1)), "Pendulum-v1", episodes=2)
+        >>> result.lengths, result.mean < -500
+        ((200, 200), True)
+    """
+    for name, value, minimum in (
+        ("episodes", episodes, 1),
+        ("parallel", parallel, 1),
+        ("seed", seed, 0),
+    ):
+        if value < minimum:
+            raise ArgumentError(f"got {name}={value}, expected at least {minimum}")
+    environment = environment_for(environment)
+    returns: list[float] = []
+    lengths: list[int] = []
+    for first in range(0, episodes, parallel):
+        seeds = list(range(seed + first, seed + min(first + parallel, episodes)))
+        chunk_returns, chunk_lengths = _run_chunk(policy, environment, seeds)
+        returns += chunk_returns
+        lengths += chunk_lengths
+    return EvaluationResult.from_returns(environment, returns, lengths)
+
+
+def action_bounds(environment: str) -> tuple[np.ndarray, np.ndarray]:
+    """Lowest and highest action of an environment, two float32 arrays of shape (a,).
+
+    Raises:
+        ArgumentError: As `evaluate`.
+        MissingDependencyError: Gymnasium is not installed.
+
+    Example:
+        >>> action_bounds("pendulum-swingup")
+        (array([-2.], dtype=float32), array([2.], dtype=float32))
+    """
+    made = make_environment(environment_for(environment))
+    try:
+        space: Any = made.action_space
+        return space.low.astype(np.float32), space.high.astype(np.float32)
+    finally:
+        made.close()
+
+
+def data_score(data: Transitions, environment: str | None = None) -> float:
+    """Normalised score of the mean return of a data set's own complete trajectories.
+
+    Args:
+        data: The transitions.
+        environment: Gymnasium id or data set's name; the data's own where None.
+
+    Raises:
+        ArgumentError: The task is not known, or has no reference returns.
+    """
+    name = environment or data.environment
+    if name is None:
+        raise ArgumentError(
+            f"got no environment for {data.source}, which names none: give its Gymnasium id"
+        )
+    return normalized_score(float(data.returns().double().mean()), name)
+
+
+def _run_chunk(policy: Policy, environment: str, seeds: list[int]) -> tuple[list[float], list[int]]:
+    from gymnasium.vector import SyncVectorEnv
+
+    vector = SyncVectorEnv([partial(make_environment, environment)] * len(seeds))
+    try:
+        space: Any = vector.single_action_space
+        observations, _ = vector.reset(seed=list(seeds))
+        returns = np.zeros(len(seeds))
+        lengths = np.zeros(len(seeds), dtype=int)
+        running = np.ones(len(seeds), dtype=bool)
+        while running.any():
+            actions = checked_actions(policy(observations), space.low, space.high, len(seeds))
+            observations, rewards, terminated, truncated, _ = vector.step(actions)
+            returns += np.where(running, rewards, 0.0)
+            lengths += running
+            running &= ~(terminated | truncated)
+    finally:
+        vector.close()
+    return returns.tolist(), lengths.tolist()
+
+
+def checked_actions(
+    actions: np.ndarray, low: np.ndarray, high: np.ndarray, rows: int
+) -> np.ndarray:
+    """Actions within the bounds; float32 rounding is clipped, anything else is an error."""
+    actions = np.asarray(actions)
+    if actions.shape != (rows, *low.shape):
+        raise ArgumentError(
+            f"got actions of shape {actions.shape} from the policy, expected {(rows, *low.shape)}"
+        )
+    # A NaN fails this comparison, too.
+    allowed = np.abs(actions - (low + high) / 2) <= (high - low) / 2 * (1 + 1e-4)
+    if not allowed.all():
+        row = int(np.argmin(allowed.all(axis=1)))
+        raise ArgumentError(
+            f"got action {actions[row].tolist()} from the policy, expected {low.tolist()} to "
+            f"{high.tolist()}: give actions in the environment's units"
+        )
+    return np.clip(actions, low, high).astype(low.dtype)
+
+
+def make_environment(environment: str, render_mode: str | None = None) -> gymnasium.Env[Any, Any]:
+    """Make an environment that a policy can be evaluated in.
+
+    Args:
+        environment: Gymnasium id.
+        render_mode: Gymnasium's; None draws nothing.
+
+    Raises:
+        ArgumentError: See `evaluate`.
+        MissingDependencyError: Gymnasium is not installed.
+    """
+    try:
+        import gymnasium
+    except ImportError as error:
+        raise MissingDependencyError("gymnasium", "offline-rl") from error
+    try:
+        with warnings.catch_warnings():
+            # D4RL's tasks have the dynamics of v4, whatever is newer.
+            warnings.filterwarnings("ignore", ".*is out of date", DeprecationWarning)
+            made = gymnasium.make(environment, render_mode=render_mode)
+    except (gymnasium.error.Error, ImportError) as error:
+        reason = _ANTMAZE if environment.startswith("antmaze-") else str(error)
+        raise ArgumentError(
+            f"got environment {environment!r}, expected a Gymnasium id that can be made here: "
+            f"{reason}"
+        ) from error
+    box = gymnasium.spaces.Box
+    observation_space, action_space = made.observation_space, made.action_space
+    suited = (
+        isinstance(observation_space, box)
+        and isinstance(action_space, box)
+        and len(observation_space.shape) == len(action_space.shape) == 1
+        and action_space.is_bounded()
+    )
+    if not suited:
+        raise ArgumentError(
+            f"got {environment} with spaces {observation_space} and {action_space}, expected flat "
+            "boxes, the actions bounded: wrap the environment and register it under another id"
+        )
+    if made.spec is None or made.spec.max_episode_steps is None:
+        raise ArgumentError(
+            f"got {environment} without a time limit, expected one: register it with "
+            "`max_episode_steps`"
+        )
+    return made

@@ -1,0 +1,117 @@
+"""A film of an episode."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scoreregs.errors import ArgumentError, MissingDependencyError
+from scoreregs_offline_rl.errors import RunError
+from scoreregs_offline_rl.evaluation.rollouts import (
+    EvaluationResult,
+    Policy,
+    checked_actions,
+    make_environment,
+)
+from scoreregs_offline_rl.evaluation.scores import environment_for
+from scoreregs_offline_rl.files import replacing
+
+__all__ = ["record_video"]
+
+_FORMATS = (".gif", ".mp4")
+# Films of more frames a second are larger and look the same; GIF knows at most 50.
+_MAXIMUM_RATE = 30
+
+
+def record_video(
+    policy: Policy, environment: str, path: Path, *, seed: int = 0
+) -> EvaluationResult:
+    """Film one episode, the one that `evaluate` counts first under the same seed.
+
+    Frames are left out, evenly, so that at most 30 a second remain; time runs as in the simulator.
+
+    Args:
+        policy: Called on one observation (1, o) at a time.
+        environment: Gymnasium id, or a data set's name.
+        path: The film, `.gif` or `.mp4`, written beside and renamed.
+        seed: Of the episode.
+
+    Returns:
+        The episode.
+
+    Raises:
+        ArgumentError: See `evaluate`; the path has another suffix.
+        MissingDependencyError: ImageIO, or for `.mp4` its FFmpeg, is not installed.
+        RunError: The environment cannot draw itself here.
+    """
+    if path.suffix not in _FORMATS:
+        raise ArgumentError(f"got {path}, expected a file that ends in {' or '.join(_FORMATS)}")
+    environment = environment_for(environment)
+    made = make_environment(environment, render_mode="rgb_array")
+    try:
+        rate = float(made.metadata.get("render_fps", _MAXIMUM_RATE))
+        every = math.ceil(rate / _MAXIMUM_RATE)
+        with replacing(path) as partial, _open(partial, rate / every) as film:
+            return _film_episode(policy, made, environment, film, every, seed)
+    finally:
+        made.close()
+
+
+def _film_episode(
+    policy: Policy, made: Any, environment: str, film: Any, every: int, seed: int
+) -> EvaluationResult:
+    space = made.action_space
+    observation, _ = made.reset(seed=seed)
+    total, steps, done = 0.0, 0, False
+    while not done:
+        if steps % every == 0:
+            film.append_data(_frame(made, environment))
+        action = checked_actions(policy(observation[None]), space.low, space.high, 1)[0]
+        observation, reward, terminated, truncated, _ = made.step(action)
+        total, steps, done = total + float(reward), steps + 1, terminated or truncated
+    film.append_data(_frame(made, environment))
+    return EvaluationResult.from_returns(environment, [total], [steps])
+
+
+def _frame(made: Any, environment: str) -> np.ndarray:
+    try:
+        frame = made.render()
+    except _drawing_errors() as error:
+        raise RunError(
+            f"got no picture from {environment} ({error}), expected frames: install the package "
+            "that draws it; MuJoCo without a display needs MUJOCO_GL=egl or MUJOCO_GL=osmesa"
+        ) from error
+    if not isinstance(frame, np.ndarray):
+        raise RunError(
+            f"got {type(frame).__name__} as a picture of {environment}, expected an array of "
+            "pixels: the environment does not support render_mode='rgb_array'"
+        )
+    return frame
+
+
+def _drawing_errors() -> tuple[type[Exception], ...]:
+    """What Gymnasium, OpenGL and MuJoCo raise where they cannot draw."""
+    import gymnasium
+
+    errors = gymnasium.error.Error, ImportError, AttributeError, RuntimeError, OSError
+    mujoco = sys.modules.get("mujoco")
+    return errors if mujoco is None else (*errors, mujoco.FatalError)
+
+
+def _open(path: Path, rate: float) -> Any:
+    """A writer of frames, `rate` a second."""
+    for package in ("imageio", "imageio_ffmpeg") if path.suffix == ".mp4" else ("imageio",):
+        try:
+            importlib.import_module(package)
+        except ImportError as error:
+            raise MissingDependencyError(package, "video") from error
+    import imageio
+
+    if path.suffix == ".gif":
+        return imageio.get_writer(path, format="GIF", mode="I", duration=1000 / rate, loop=0)
+    return imageio.get_writer(path, format="FFMPEG", mode="I", fps=rate, macro_block_size=1)

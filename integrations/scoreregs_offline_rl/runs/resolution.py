@@ -1,0 +1,114 @@
+"""The settings of a run that depend on its data."""
+
+import logging
+from collections.abc import Collection
+from dataclasses import replace
+
+from torch import Tensor
+
+from scoreregs.errors import ArgumentError, MissingDependencyError
+from scoreregs_offline_rl.data.transitions import Transitions
+from scoreregs_offline_rl.errors import DataError, RunError
+from scoreregs_offline_rl.evaluation.rollouts import action_bounds
+from scoreregs_offline_rl.runs.configuration import STAGES, StageName, TrainConfig
+from scoreregs_offline_rl.runs.presets import beta_for
+
+__all__ = ["resolve"]
+
+logger = logging.getLogger(__name__)
+
+Bounds = tuple[tuple[float, ...], tuple[float, ...]]
+
+
+def resolve(
+    config: TrainConfig, data: Transitions, stages: Collection[StageName] = STAGES
+) -> TrainConfig:
+    """The configuration with temperature, environment, action bounds and baseline steps given.
+
+    Args:
+        config: As the user gave it.
+        data: Unscaled.
+        stages: Those that it is for; only the policy needs a temperature.
+
+    Raises:
+        RunError: No temperature is given, and none is known for the data.
+        ArgumentError: The environment that the user names cannot be made.
+        DataError: No bounds are given or known, and an action never changes.
+    """
+    beta = config.beta or beta_for(config.data, config.policy)
+    if beta is None and "policy" in stages:
+        raise RunError(_no_temperature(config))
+    environment, bounds = _environment(config, data)
+    if config.action_low is not None and config.action_high is not None:
+        size = data.actions.shape[1]
+        bounds = _each(config.action_low, size), _each(config.action_high, size)
+    low, high = bounds or _bounds_of(data)
+    return replace(
+        config,
+        beta=beta,
+        action_low=low,
+        action_high=high,
+        baseline=replace(config.baseline, steps=config.baseline.steps or config.policy.steps),
+        evaluation=replace(config.evaluation, environment=environment),
+    )
+
+
+def _no_temperature(config: TrainConfig) -> str:
+    start = f"got no temperature for {config.data!r}, and Table 2 of the paper knows none"
+    if config.policy.normalize is None:
+        return (
+            f"{start}: give --beta. It trades value for likelihood: 0.01 stays with the data, as "
+            "good data wants it, 0.5 follows the value, as mixed data wants it; sweep 0.01, 0.02, "
+            "0.05, 0.1, 0.2, 0.5, and take the largest that passes the policy check (rewards "
+            "scaled by their return range)"
+        )
+    return (
+        f"{start} for this form of Eq. 15: give --beta. It is relative to the value's gradient: "
+        "sweep 0.02 to 0.08, and take the largest that passes the policy check"
+    )
+
+
+def _environment(config: TrainConfig, data: Transitions) -> tuple[str | None, Bounds | None]:
+    """The environment, if there is one, and its action bounds."""
+    named = config.evaluation.environment or data.environment
+    if named is None:
+        logger.info("no environment is known, so policies are checked but not evaluated")
+        return None, None
+    try:
+        low, high = action_bounds(named)
+    except (ArgumentError, MissingDependencyError) as error:
+        if config.evaluation.environment is not None:
+            raise
+        logger.warning("policies are checked but not evaluated: %s", error)
+        return None, None
+    return named, (tuple(low.tolist()), tuple(high.tolist()))
+
+
+def _each(bound: tuple[float, ...], size: int) -> tuple[float, ...]:
+    """One bound for each of `size` dimensions."""
+    if len(bound) not in (1, size):
+        raise ArgumentError(
+            f"got {len(bound)} bounds of the actions, expected 1 or {size}: change action_low and "
+            "action_high"
+        )
+    return bound * (size // len(bound))
+
+
+def _bounds_of(data: Transitions) -> Bounds:
+    """The lowest and highest actions in the data."""
+    low, high = data.actions.amin(0), data.actions.amax(0)
+    constant = (low == high).nonzero().flatten()
+    if len(constant):
+        raise DataError(
+            f"got {float(low[constant[0]]):g} in every row of column {int(constant[0])}, expected "
+            "actions that change, to take their bounds from",
+            source=data.source,
+            key="actions",
+            remedy="give --action-low and --action-high",
+        )
+    logger.info("actions are bounded by those of the data, %s to %s", _shown(low), _shown(high))
+    return tuple(low.tolist()), tuple(high.tolist())
+
+
+def _shown(bound: Tensor) -> list[float]:
+    return [round(value, 4) for value in bound.tolist()]

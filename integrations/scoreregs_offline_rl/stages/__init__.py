@@ -1,0 +1,1 @@
+"""The three stages and the baseline: networks, losses and optimisers."""

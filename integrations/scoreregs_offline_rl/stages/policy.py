@@ -1,0 +1,86 @@
+"""The extraction of the policy (Eq. 15)."""
+
+from typing import ClassVar, final
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.optim import Adam, Optimizer
+from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
+
+from scoreregs import ScoreRegularizedObjective
+from scoreregs_offline_rl.data.transitions import Batch
+from scoreregs_offline_rl.runs.configuration import PolicyConfig, StageName
+from scoreregs_offline_rl.stages.behavior import behavior_prior
+from scoreregs_offline_rl.stages.critic import Critic
+from scoreregs_offline_rl.stages.networks import BehaviorNetwork, DiracPolicy
+from scoreregs_offline_rl.stages.stage import Metrics, Randoms, Stage
+
+__all__ = ["PolicyStage", "adam_with_cosine"]
+
+
+def adam_with_cosine(
+    module: nn.Module, learning_rate: float, steps: int
+) -> tuple[Optimizer, LRScheduler]:
+    """Adam with a cosine decay of its learning rate to zero over `steps` (the paper's code)."""
+    optimizer = Adam(module.parameters(), lr=learning_rate)
+    return optimizer, CosineAnnealingLR(optimizer, T_max=steps)
+
+
+@final
+class PolicyStage(Stage):
+    """A deterministic policy that climbs Q and stays where the behavior model puts the data.
+
+    The action's gradient is minus the bracket of Eq. 15, with Q the mean of the averaged twins.
+
+    Args:
+        policy: The policy that is trained.
+        critic: The finished critic, on the policy's device; it is only read.
+        behavior: The finished behavior network, likewise.
+        config: Settings.
+        beta: Temperature, above 0.
+    """
+
+    name: ClassVar[StageName] = "policy"
+
+    def __init__(
+        self,
+        policy: DiracPolicy,
+        critic: Critic,
+        behavior: BehaviorNetwork,
+        config: PolicyConfig,
+        *,
+        beta: float,
+    ) -> None:
+        super().__init__()
+        self.policy = policy
+        self.config = config
+        self.objective = ScoreRegularizedObjective.from_value(
+            critic.target_q.mean,
+            behavior_prior(behavior),
+            beta=beta,
+            weighting=config.weighting,
+            baseline=config.baseline,
+            times=config.times,
+            normalize=config.normalize,
+            beta_on=config.beta_on,
+        )
+        self._action_size = behavior.output.out_features
+
+    def draw(self, batch_size: int, generator: Generator) -> Randoms:
+        """Times t (batch,) and noise (batch, a)."""
+        device = generator.device
+        t = self.objective.times.sample(1, batch_size, device, generator)[0]
+        shape = (batch_size, self._action_size)
+        return {"t": t, "noise": torch.randn(shape, generator=generator, device=device)}
+
+    def forward(self, batch: Batch, randoms: Randoms) -> tuple[Tensor, Metrics]:
+        """The objective's loss at the policy's actions; the data's own actions play no part."""
+        # A forward pass in low precision ends here: x_t = alpha a + sigma eps needs more digits.
+        action = self.policy(batch.observations).to(batch.observations.dtype)
+        result = self.objective(action, batch.observations, **randoms)
+        gradient = result.gradient.norm(dim=-1).mean()
+        return result.loss, {"q": result.value.mean(), "gradient": gradient}
+
+    def optimizer(self) -> tuple[Optimizer, LRScheduler | None]:
+        """Adam, with a cosine decay to zero over the run."""
+        return adam_with_cosine(self.policy, self.config.learning_rate, self.config.steps)

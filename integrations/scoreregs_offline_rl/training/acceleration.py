@@ -1,0 +1,91 @@
+"""The Accelerator of a run, or a message that says why there is none."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+from accelerate.tracking import get_available_trackers
+
+from scoreregs_offline_rl.errors import RunError
+from scoreregs_offline_rl.runs.configuration import TrainConfig, to_dict
+
+__all__ = ["make_accelerator", "tracked_settings"]
+
+
+def make_accelerator(config: TrainConfig, run_dir: Path) -> Accelerator:
+    """The accelerator that a configuration asks for.
+
+    Raises:
+        RunError: The launched processes do not find each other, the device does not have the
+            precision, or a tracker is not installed.
+    """
+    trainer = config.trainer
+    available = {str(tracker) for tracker in get_available_trackers()}
+    if missing := sorted(set(trainer.log_with) - available):
+        raise RunError(
+            f"got the trackers {missing}, which are not installed: pip install "
+            f"{' '.join(missing)}, or leave them out of --trainer.log-with"
+        )
+    try:
+        accelerator = Accelerator(
+            cpu=trainer.cpu,
+            mixed_precision=trainer.mixed_precision,
+            log_with=list(trainer.log_with) or None,
+            project_dir=run_dir,
+            # A step of ours is one of the schedule, however many processes share it.
+            step_scheduler_with_optimizer=False,
+        )
+    except ValueError as error:
+        raise RunError(
+            f"got trainer settings that cannot be had here ({error}): change "
+            "--trainer.mixed-precision, or start a new process"
+        ) from error
+    _check_precision(accelerator, config)
+    _check_processes(accelerator)
+    return accelerator
+
+
+def tracked_settings(config: TrainConfig) -> dict[str, bool | str | float | int]:
+    """A configuration as trackers take it: one level, plain values, dotted names.
+
+    Example:
+        >>> settings = tracked_settings(TrainConfig("a.npz"))
+        >>> settings["seed"], settings["policy.times"]
+        (0, '[0.02, 0.98]')
+    """
+    flat: dict[str, bool | str | float | int] = {}
+
+    def add(content: dict[str, Any], prefix: str) -> None:
+        for name, value in content.items():
+            if isinstance(value, dict):
+                add(value, f"{prefix}{name}.")
+            else:
+                plain = isinstance(value, bool | str | float | int)
+                flat[prefix + name] = value if plain else str(value)
+
+    add(to_dict(config), "")
+    return flat
+
+
+def _check_precision(accelerator: Accelerator, config: TrainConfig) -> None:
+    """Accelerate keeps the settings of the first run in a process where the next one gives none."""
+    wanted = config.trainer.mixed_precision
+    wanted = wanted or os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
+    if accelerator.mixed_precision != wanted:
+        raise RunError(
+            f"got a run in the precision {wanted!r} after one in {accelerator.mixed_precision!r}: "
+            "start a new process, or give --trainer.mixed-precision"
+        )
+    if wanted == "fp16" and accelerator.device.type == "cpu":
+        raise RunError("got fp16, which needs a GPU: change --trainer.mixed-precision to bf16")
+
+
+def _check_processes(accelerator: Accelerator) -> None:
+    """Processes that do not know of each other would write one run directory at once."""
+    launched = int(os.environ.get("WORLD_SIZE", "1"))
+    if launched != accelerator.num_processes:
+        raise RunError(
+            f"got {launched} processes, of which Accelerate sees {accelerator.num_processes}: "
+            "without a GPU for each, give --trainer.cpu"
+        )
