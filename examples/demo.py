@@ -112,7 +112,9 @@ def draw(models: RunModels, result: dict, path: Path) -> None:
 
 def main() -> int:
     """Trains, draws, and says where everything is."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description="Train on the embedded data set and draw what the method does."
+    )
     parser.add_argument("--run-dir", type=Path, default=Path("runs/demo"))
     run_dir = parser.parse_args().run_dir
     code = command_line(["train", *SETTINGS, f"--run-dir={run_dir}"])

@@ -5,6 +5,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -69,7 +70,7 @@ class PaperSteps:
 def _redirect_cuda() -> None:
     original = nn.Module.to
 
-    def to(self: nn.Module, *args: object, **kwargs: object) -> nn.Module:
+    def to(self: nn.Module, *args: Any, **kwargs: Any) -> nn.Module:
         return original(self, *("cpu" if a == "cuda" else a for a in args), **kwargs)
 
     nn.Module.to = to

@@ -9,6 +9,7 @@ from accelerate import Accelerator
 from safetensors.torch import load_file
 
 from scoreregs_offline_rl.errors import RunError
+from scoreregs_offline_rl.files import save_json
 from scoreregs_offline_rl.runs.configuration import (
     BaselineConfig,
     BehaviorConfig,
@@ -141,7 +142,6 @@ def test_an_interrupted_checkpoint_is_never_picked_up(tmp_path, monkeypatch, bro
 
             patch.setattr(Accelerator, "save_state", save_state)
         else:
-            save_json = checkpoints_module.save_json
 
             def save(path, content):
                 if content["step"] == 10:
