@@ -1,9 +1,9 @@
 """A training that is killed and started again, by a plan: `python killable.py DATA RUN_DIR PLAN`.
 
 The plan is JSON, a list of [stage, kind, moment]. SIGKILL comes after so many steps of the stage
-(`step`), before so many of its accesses to files, counted from the start of the child (`access`), or
-before an access to a file with that in its path (`file`). Where a stage ends before, it comes at the
-first step of the next one. Children are forks, so that only one process imports torch. How each
+(`step`), before so many of its accesses to files, counted from the start of the child (`access`),
+or before an access to a file with that in its path (`file`). Where a stage ends before, it comes at
+the first step of the next one. Children are forks, so that only one process imports torch. How each
 ended is printed as JSON.
 """
 
