@@ -25,7 +25,7 @@ test: $(INSTALLED)  ## run the whole test suite
 lint: $(INSTALLED)  ## ruff and pyright
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/pyright
+	$(BIN)/pyright --project pyproject.toml
 
 check: lint test  ## everything that has to be green before a commit
 
