@@ -68,7 +68,7 @@ class PaperSteps:
 
 
 def _redirect_cuda() -> None:
-    original = nn.Module.to
+    original: Callable[..., nn.Module] = nn.Module.to
 
     def to(self: nn.Module, *args: Any, **kwargs: Any) -> nn.Module:
         return original(self, *("cpu" if a == "cuda" else a for a in args), **kwargs)

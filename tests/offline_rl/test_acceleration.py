@@ -82,8 +82,7 @@ def test_settings_for_trackers():
 
 def test_tensorboard_without_duplicates_after_a_resume(tmp_path, caplog):
     """A run that is cut between a line of metrics and the next checkpoint shows each step once."""
-    pytest.importorskip("tensorboard")
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
 
     class CutError(Exception):
         pass
@@ -97,7 +96,7 @@ def test_tensorboard_without_duplicates_after_a_resume(tmp_path, caplog):
         train(config, tmp_path, data=data, progress=cut)
     with caplog.at_level(logging.INFO):
         train(config, tmp_path, data=data)
-    events = EventAccumulator(str(tmp_path / "scoreregs-offline-rl"), {"scalars": 0}).Reload()
+    events = reader.EventAccumulator(str(tmp_path / "scoreregs-offline-rl"), {"scalars": 0}).Reload()
     steps = {"critic": (10, 20, 30), "behavior": (40, 50, 55), "policy": (91, 101, 107)}
     for stage, expected in steps.items():
         scalars = events.Scalars(f"{stage}/health_measured")
