@@ -96,7 +96,8 @@ def test_tensorboard_without_duplicates_after_a_resume(tmp_path, caplog):
         train(config, tmp_path, data=data, progress=cut)
     with caplog.at_level(logging.INFO):
         train(config, tmp_path, data=data)
-    events = reader.EventAccumulator(str(tmp_path / "scoreregs-offline-rl"), {"scalars": 0}).Reload()
+    folder = str(tmp_path / "scoreregs-offline-rl")
+    events = reader.EventAccumulator(folder, {"scalars": 0}).Reload()
     steps = {"critic": (10, 20, 30), "behavior": (40, 50, 55), "policy": (91, 101, 107)}
     for stage, expected in steps.items():
         scalars = events.Scalars(f"{stage}/health_measured")
