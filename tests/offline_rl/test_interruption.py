@@ -34,6 +34,16 @@ def data_file(tmp_path_factory):
     return path
 
 
+@pytest.fixture(autouse=True)
+def usual_handlers():
+    """Those of a process in the foreground, wherever the tests run."""
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 def send(number, at):
     """A progress that sends a signal to this process after a step."""
 
@@ -153,6 +163,14 @@ def test_a_second_signal_acts_at_once():
             os.kill(os.getpid(), signal.SIGINT)
     assert steps == [signal.SIGINT]
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_signal_that_is_ignored_stays_ignored(tmp_path):
+    """`nohup scoreregs-offline-rl train ... &`, and Ctrl-C for another command."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    report = run(tmp_path, progress=send(signal.SIGINT, 3))[1]
+    assert report.steps == 13
+    assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
 
 
 def test_handlers_are_put_back_after_an_error(tmp_path):

@@ -47,14 +47,17 @@ class SignalWatch:
 def watch_signals() -> Iterator[SignalWatch]:
     """Note SIGINT and SIGTERM within the block in place of acting on them.
 
-    A second signal acts at once. The handlers are those of before after the block. Outside of the
-    main thread, where Python allows no handlers, nothing is watched.
+    A second signal acts at once; one that was ignored before stays so. The handlers are those of
+    before after the block. Outside of the main thread, where Python allows no handlers, nothing is
+    watched.
     """
     watch = SignalWatch()
     if threading.current_thread() is not threading.main_thread():
         yield watch
         return
-    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    handlers = {number: signal.getsignal(number) for number in _SIGNALS}
+    # What the caller ignores, as `nohup ... &` does, stays ignored.
+    before = {number: found for number, found in handlers.items() if found != signal.SIG_IGN}
 
     def restore() -> None:
         for number, handler in before.items():
@@ -68,7 +71,7 @@ def watch_signals() -> Iterator[SignalWatch]:
             signal.raise_signal(number)
         watch.received = number
 
-    for number in _SIGNALS:
+    for number in before:
         signal.signal(number, note)
     try:
         yield watch
