@@ -241,5 +241,5 @@ def _modules_of(found: object) -> Iterator[nn.Module]:
             yield from _modules_of(element)
     elif isinstance(found, functools.partial):
         yield from _modules_of([found.func, found.args, found.keywords])
-    elif isinstance(found, types.MethodType):
-        yield from _modules_of(found.__self__)
+    elif isinstance(found, types.MethodType) and isinstance(found.__self__, nn.Module):
+        yield found.__self__
