@@ -183,13 +183,13 @@ class Pipeline:
         """Refuse a batch that a later stage cannot fill before an earlier one is trained."""
         config, rows = self._config, len(self._data.transitions)
         trained = len(self._checks.trained_rows)
-        for name, batch_size, count in (
-            ("critic", config.critic.batch_size, rows),
-            ("behavior", config.behavior.batch_size, trained),
-            ("baseline", config.baseline.batch_size, rows),
-            ("policy", config.policy.batch_size, rows),
+        for name, batch_size, count, given in (
+            ("critic", config.critic.batch_size, rows, config.critic.weights),
+            ("behavior", config.behavior.batch_size, trained, config.behavior.weights),
+            ("baseline", config.baseline.batch_size, rows, None),
+            ("policy", config.policy.batch_size, rows, None),
         ):
-            if name in stages and not is_finished(self._run_dir / name):
+            if name in stages and given is None and not is_finished(self._run_dir / name):
                 check_batch(batch_size, count, name)
 
     def _prepare(
