@@ -91,3 +91,12 @@ def test_defaults():
     config = BaselineConfig()
     assert (config.steps, config.batch_size, config.learning_rate) == (None, 256, 3e-4)
     assert (config.advantage_scale, config.clip) == (3.0, 100.0)
+
+
+def test_at_scale_zero_it_is_cloning(critic, batch):
+    policy = DiracPolicy(OBSERVATION, ACTION, width=16).double()
+    stage = BaselineStage(policy, critic, BaselineConfig(advantage_scale=0.0), steps=10)
+    loss, _ = stage(batch, {})
+    torch.testing.assert_close(
+        loss, (policy(batch.observations) - batch.actions).square().sum(-1).mean()
+    )

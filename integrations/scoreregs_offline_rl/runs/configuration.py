@@ -150,12 +150,14 @@ class BaselineConfig:
     learning_rate: float = 3e-4
     """Of Adam, at the start."""
     advantage_scale: float = 3.0
-    """Factor of the advantage in the exponent; 10 is usual for AntMaze."""
+    """Factor of the advantage in the exponent; 10 is usual for AntMaze, and 0 is cloning."""
     clip: float = 100.0
     """Largest weight."""
 
     def __post_init__(self) -> None:
-        _require_positive(self, "batch_size", "learning_rate", "advantage_scale", "clip")
+        _require_positive(self, "batch_size", "learning_rate", "clip")
+        scale = self.advantage_scale
+        _require(scale >= 0, "baseline.advantage_scale", scale, "at least 0")
         _require(self.steps is None or self.steps > 0, "baseline.steps", self.steps, "at least 1")
 
 

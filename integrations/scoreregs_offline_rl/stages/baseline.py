@@ -10,7 +10,7 @@ from scoreregs_offline_rl.data.transitions import Batch
 from scoreregs_offline_rl.runs.configuration import BaselineConfig, StageName
 from scoreregs_offline_rl.stages.critic import Critic
 from scoreregs_offline_rl.stages.networks import DiracPolicy
-from scoreregs_offline_rl.stages.policy import adam_with_cosine
+from scoreregs_offline_rl.stages.optimizers import adam_with_cosine
 from scoreregs_offline_rl.stages.stage import Metrics, Randoms, Stage
 
 __all__ = ["BaselineStage"]

@@ -5,7 +5,7 @@ from typing import ClassVar, final
 
 import torch
 from torch import Generator, Tensor
-from torch.optim import AdamW, Optimizer
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from scoreregs import NetworkPrior, VPSchedule
@@ -14,6 +14,7 @@ from scoreregs.times import UniformTimes
 from scoreregs_offline_rl.data.transitions import Batch
 from scoreregs_offline_rl.runs.configuration import BehaviorConfig, StageName
 from scoreregs_offline_rl.stages.networks import BehaviorNetwork
+from scoreregs_offline_rl.stages.optimizers import adamw
 from scoreregs_offline_rl.stages.stage import Metrics, Randoms, Stage
 
 __all__ = ["BehaviorStage", "behavior_prior"]
@@ -74,5 +75,4 @@ class BehaviorStage(Stage):
         """AdamW at a constant learning rate."""
         config = self.config
         parameters = self.network.parameters()
-        optimizer = AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
-        return optimizer, None
+        return adamw(parameters, config.learning_rate, config.weight_decay), None

@@ -6,12 +6,14 @@ from typing import ClassVar, final
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.optim import Adam, Optimizer
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from scoreregs_offline_rl.data.transitions import Batch
 from scoreregs_offline_rl.runs.configuration import CriticConfig, StageName
 from scoreregs_offline_rl.stages.networks import TwinQ, ValueNetwork
+from scoreregs_offline_rl.stages.optimizers import adam
 from scoreregs_offline_rl.stages.stage import Metrics, Randoms, Stage
 
 __all__ = ["Critic", "CriticStage", "expectile_loss"]
@@ -46,8 +48,8 @@ class Critic(nn.Module):
     @torch.no_grad()
     def update_target(self, rate: float) -> None:
         """Move the average: target <- (1 - rate) target + rate q."""
-        for target, source in zip(self.target_q.parameters(), self.q.parameters(), strict=True):
-            target.lerp_(source, rate)
+        targets, sources = (tuple(q.parameters()) for q in (self.target_q, self.q))
+        get_ema_multi_avg_fn(1 - rate)(targets, sources, 0)
 
     @torch.no_grad()
     def advantage(self, action: Tensor, observation: Tensor) -> Tensor:
@@ -101,7 +103,7 @@ class CriticStage(Stage):
     def optimizer(self) -> tuple[Optimizer, LRScheduler | None]:
         """Adam at a constant learning rate."""
         parameters = [*self.critic.q.parameters(), *self.critic.value.parameters()]
-        return Adam(parameters, lr=self.config.learning_rate), None
+        return adam(parameters, self.config.learning_rate), None
 
     def after_step(self) -> None:
         """Average the twins (Polyak)."""

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from scoreregs_offline_rl.stages.mish import Mish, mish
 
 __all__ = ["BehaviorNetwork", "DiracPolicy", "TwinQ", "ValueNetwork", "mlp"]
 
@@ -111,7 +112,7 @@ class _ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         hidden = x if mask is None else x * mask
-        return x + self.contract(F.mish(self.expand(self.norm(hidden))))
+        return x + self.contract(mish(self.expand(self.norm(hidden))))
 
 
 class BehaviorNetwork(nn.Module):
@@ -149,7 +150,7 @@ class BehaviorNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.register_buffer("frequencies", 30 * torch.randn(features // 2))
-        self.embedding = mlp([features, embedding, embedding], activation=nn.Mish)
+        self.embedding = mlp([features, embedding, embedding], activation=Mish)
         self.input = nn.Linear(action_size + observation_size + embedding, width)
         self.blocks = nn.ModuleList(_ResidualBlock(width) for _ in range(blocks))
         self.output = nn.Linear(width, action_size)
@@ -171,4 +172,4 @@ class BehaviorNetwork(nn.Module):
         hidden = self.input(torch.cat([x_t, condition, time], dim=-1))
         for index, block in enumerate(self.blocks):
             hidden = block(hidden, None if dropout_masks is None else dropout_masks[:, index])
-        return self.output(F.mish(hidden))
+        return self.output(mish(hidden))

@@ -3,9 +3,9 @@
 from typing import ClassVar, final
 
 import torch
-from torch import Generator, Tensor, nn
-from torch.optim import Adam, Optimizer
-from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
+from torch import Generator, Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from scoreregs import ScoreRegularizedObjective
 from scoreregs_offline_rl.data.transitions import Batch
@@ -13,17 +13,10 @@ from scoreregs_offline_rl.runs.configuration import PolicyConfig, StageName
 from scoreregs_offline_rl.stages.behavior import behavior_prior
 from scoreregs_offline_rl.stages.critic import Critic
 from scoreregs_offline_rl.stages.networks import BehaviorNetwork, DiracPolicy
+from scoreregs_offline_rl.stages.optimizers import adam_with_cosine
 from scoreregs_offline_rl.stages.stage import Metrics, Randoms, Stage
 
-__all__ = ["PolicyStage", "adam_with_cosine"]
-
-
-def adam_with_cosine(
-    module: nn.Module, learning_rate: float, steps: int
-) -> tuple[Optimizer, LRScheduler]:
-    """Adam with a cosine decay of its learning rate to zero over `steps` (the paper's code)."""
-    optimizer = Adam(module.parameters(), lr=learning_rate)
-    return optimizer, CosineAnnealingLR(optimizer, T_max=steps)
+__all__ = ["PolicyStage"]
 
 
 @final
