@@ -1,7 +1,10 @@
 """Minari data sets, recorded here, row for row."""
 
 import json
+import shutil
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import gymnasium
@@ -258,6 +261,32 @@ def test_a_damaged_data_set(folder, counted, damage, monkeypatch):
     damage(folder / counted / "data")
     with pytest.raises(DataError, match=r"test/counter-v0: .*Minari can read"):
         load_minari(folder / counted)
+
+
+def test_callers_at_one_time_share_one_download(folder, counted, tmp_path, monkeypatch):
+    """A download is not read by others before it is whole."""
+    served = folder / counted
+    stored = served.rename(tmp_path / ".stored")
+    downloads = []
+
+    def download(name, **options):
+        downloads.append(name)
+        (served / "data").mkdir(parents=True)
+        time.sleep(0.2)
+        shutil.copytree(stored, served, dirs_exist_ok=True)
+
+    monkeypatch.setattr("minari.storage.hosting.download_dataset", download)
+    with ThreadPoolExecutor(3) as callers:
+        loaded = list(callers.map(load_minari, [counted] * 3))
+    assert [len(data) for data in loaded] == [9, 9, 9]
+    assert downloads == [counted]
+    assert counted in minari.list_local_datasets()
+
+
+def test_a_cache_that_cannot_be_written_is_read(folder, counted, monkeypatch):
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    monkeypatch.setattr("scoreregs_offline_rl.data.minari_data.FileLock", None)
+    assert len(load_minari(counted)) == 9
 
 
 def test_an_id_that_cannot_be_found(folder, monkeypatch):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock
 
 from scoreregs.errors import MissingDependencyError
 from scoreregs_offline_rl.data.loading import LoadingConfig
@@ -26,7 +27,7 @@ def load_minari(name: str | os.PathLike[str], config: LoadingConfig | None = Non
 
     Args:
         name: An id, as `mujoco/hopper/medium-v0`, looked up in Minari's own cache and then
-            downloaded by it; or the folder of a data set.
+            downloaded by it, by one process where several ask for it; or the folder of a data set.
         config: How to read it; its keys and limit of steps are not needed here.
 
     Raises:
@@ -72,7 +73,19 @@ def _open(name: str | os.PathLike[str]) -> Any:
     path = Path(name)
     if path.is_dir():
         return minari.MinariDataset(path if (path / "metadata.json").is_file() else path / "data")
-    return minari.load_dataset(os.fspath(name), download=True)
+    with _alone(os.fspath(name)):
+        return minari.load_dataset(os.fspath(name), download=True)
+
+
+def _alone(name: str) -> AbstractContextManager[object]:
+    """Keeps other processes from reading what this one is downloading."""
+    from minari.storage.datasets_root_dir import get_dataset_path
+
+    folder = get_dataset_path()
+    # Nobody downloads into a folder that cannot be written.
+    if not os.access(folder, os.W_OK):
+        return nullcontext()
+    return FileLock(folder / f".{name.replace('/', '.')}.lock")
 
 
 def _columns(episode: Any, space: Any, terminals_end: bool, source: str) -> dict[str, np.ndarray]:
