@@ -2,12 +2,14 @@
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
 
 from scoreregs_offline_rl.data.hdf5 import load_hdf5, save_hdf5
+from scoreregs_offline_rl.data.loading import LoadingConfig
 from scoreregs_offline_rl.data.pendulum import record_pendulum_swingup
 from scoreregs_offline_rl.deployment.agent import TrainedPolicy
 from scoreregs_offline_rl.errors import RunError
@@ -108,14 +110,10 @@ def test_statistics_and_bounds_are_part_of_the_policy(finished, data_file):
 
 def test_a_second_run_trains_nothing(finished, data_file):
     run_dir, result = finished
-
-    def progress(stage, step, steps, metrics):
-        raise RuntimeError(f"{stage} was trained again")
-
-    assert train(small(data_file), run_dir, progress=progress) == result
+    assert train(small(data_file), run_dir, progress=_refuse) == result
     before = result | {"seconds": 0, "stages": 0, "command": 0}
     (run_dir / "result.json").unlink()
-    again = train(small(data_file), run_dir, progress=progress, command="train it")
+    again = train(small(data_file), run_dir, progress=_refuse, command="train it")
     assert again | {"seconds": 0, "stages": 0, "command": 0} == before
     assert again["stages"] == result["stages"]
 
@@ -124,6 +122,23 @@ def test_another_configuration_is_refused(finished, data_file):
     with pytest.raises(RunError, match=r"\(seed: 0 before, 1 now\): choose another") as caught:
         train(small(data_file, seed=1), finished[0])
     assert "\n" not in str(caught.value)
+
+
+def test_the_same_data_may_lie_elsewhere(data_file, tmp_path):
+    """Where a file lies or was downloaded from does not make it another run's."""
+    train(small(data_file), tmp_path / "run", stages=["critic"])
+    moved = shutil.copy(data_file, tmp_path / "moved.hdf5")
+    elsewhere = small(moved, loading=LoadingConfig(mirrors=("http://another.example",)))
+    train(elsewhere, tmp_path / "run", stages=["critic"], progress=_refuse)
+    kept = json.loads((tmp_path / "run/config.json").read_text())
+    assert (kept["data"], kept["loading"]["mirrors"]) == (str(moved), ["http://another.example"])
+    other = small(moved, loading=LoadingConfig(rows="qlearning"))
+    with pytest.raises(RunError, match=r"loading.rows: 'all' before"):
+        train(other, tmp_path / "run", stages=["critic"])
+
+
+def _refuse(stage, step, steps, metrics):
+    raise RuntimeError(f"{stage} was trained again")
 
 
 def test_other_data_under_the_same_name_is_refused(data_file, tmp_path):

@@ -24,7 +24,8 @@ __all__ = ["AGENT_FOLDERS", "check_data", "claim", "read_config"]
 AGENT_FOLDERS = {"policy": "agent", "baseline": "baseline_agent"}
 """Folder of each finished policy in a run directory, by the stage that trained it."""
 _CONFIG, _DATA = "config.json", "data.json"
-# The stages that a setting bears on; one that is not named here bears on all of them.
+# The stages that a setting, or a group of them, bears on; one that is not named here bears on all.
+# Where the data lies and came from is free: its hash says whether it is the same.
 _STAGES_OF: dict[str, tuple[StageName, ...]] = {
     "critic": ("critic",),
     "behavior": ("behavior",),
@@ -33,6 +34,9 @@ _STAGES_OF: dict[str, tuple[StageName, ...]] = {
     "beta": ("policy",),
     "evaluation": (),
     "trainer": (),
+    "trainer.mixed_precision": STAGES,
+    "data": (),
+    "loading.mirrors": (),
 }
 
 
@@ -96,9 +100,9 @@ def _remove_partial(run_dir: Path) -> None:
 
 def _has_started(run_dir: Path, file: str, change: str) -> bool:
     name = change.split(":")[0]
-    stages = _STAGES_OF.get(name.split(".")[0], STAGES) if file == _CONFIG else STAGES
-    if name == "trainer.mixed_precision":
-        stages = STAGES
+    stages = STAGES
+    if file == _CONFIG:
+        stages = _STAGES_OF.get(name, _STAGES_OF.get(name.split(".")[0], STAGES))
     return any((run_dir / stage).exists() for stage in stages)
 
 
