@@ -39,7 +39,7 @@ def train(data, run_dir, *more):
 def test_train_and_evaluate(data_file, tmp_path, capsys):
     assert train(data_file, tmp_path / "run", "--beta", "0.1") == 0
     captured = capsys.readouterr()
-    for line in ("policy: return", "advantage-weighted actor: return", "data: return"):
+    for line in ("SRPO: return", "advantage-weighted actor: return", "data: return"):
         assert line in captured.out
     for stage in ("critic", "behavior", "baseline", "policy"):
         assert f"{stage}: 100%" in captured.err
@@ -51,7 +51,9 @@ def test_train_and_evaluate(data_file, tmp_path, capsys):
         "policy": 5,
     }
     assert main(["evaluate", str(tmp_path / "run"), "--episodes", "2"]) == 0
-    assert "policy: return" in capsys.readouterr().out
+    evaluated = capsys.readouterr().out.splitlines()
+    assert len(evaluated) == 2
+    assert set(evaluated) < set(captured.out.splitlines())
 
 
 @pytest.mark.parametrize(
@@ -165,7 +167,7 @@ def test_stage_by_stage_with_the_settings_of_the_run(data_file, tmp_path, capsys
     assert "critic check" in capsys.readouterr().out
     assert main(["policy", "--run-dir", str(run_dir), "--beta", "0.2", "--policy.steps", "7"]) == 0
     captured = capsys.readouterr()
-    assert "policy: return" in captured.out
+    assert "SRPO: return" in captured.out
     assert "advantage-weighted" not in captured.out
     result = json.loads((run_dir / "result.json").read_text())
     assert {name: stage["steps"] for name, stage in result["stages"].items()} == {

@@ -1,5 +1,7 @@
 """Comparison of runs: grouping, numbers by hand, the table and the picture."""
 
+import json
+
 import numpy as np
 import pytest
 from matplotlib.image import imread
@@ -81,6 +83,19 @@ def test_runs_that_differ_in_a_setting_are_not_averaged(tmp_path):
     assert list(comparison.runs) == ["swing (beta 0.1)", "swing (beta 0.5)"]
     assert [len(row.scores) for row in comparison.rows if row.method == "policy"] == [2, 2]
     assert not comparison.overall
+
+
+def test_an_id_is_a_task_as_a_whole(tmp_path):
+    """mujoco/hopper/medium-v0 and mujoco/walker2d/medium-v0 are two."""
+    folders = []
+    for number, name in enumerate(("mujoco/hopper/medium-v0", "mujoco/walker2d/medium-v0")):
+        folders.append(write_run(tmp_path / str(number)))
+        config = json.loads((folders[-1] / "config.json").read_text())
+        (folders[-1] / "config.json").write_text(json.dumps(config | {"data": name}))
+    assert set(compare_runs(folders).runs) == {
+        "mujoco/hopper/medium-v0",
+        "mujoco/walker2d/medium-v0",
+    }
 
 
 def test_returns_where_there_is_no_score(tmp_path):

@@ -40,7 +40,7 @@ def test_the_record_is_that_of_the_run(run_dir):
     assert isinstance(policy.record, TrainingRecord)
     assert isinstance(baseline.record, TrainingRecord)
     assert (policy.record.method, policy.record.seed, policy.record.beta) == ("SRPO", 7, 0.1)
-    assert policy.record.data == "swing.hdf5"
+    assert policy.record.data == "swing"
     assert policy.record.evaluation is not None
     assert policy.record.evaluation.returns == (-200.0, -300.0)
     assert (baseline.record.method, baseline.record.beta) == ("advantage-weighted actor", None)
@@ -66,7 +66,7 @@ def test_card(run_dir, tmp_path):
     for words in (
         "# SRPO policy for Pendulum-v1",
         "task: Pendulum-v1, observations of 3 numbers, actions of 1",
-        "data: swing.hdf5",
+        "data: swing",
         "licence of the weights: cc-by-4.0",
         "| this policy, 2 episodes of Pendulum-v1 | -250.0 [-300.0, -200.0] | 90.7 [86.1, 95.4] |",
         "| the data's trajectories | -900.0 | 20.0 |",

@@ -64,7 +64,7 @@ def test_evaluate_with_a_film(run_dir, tmp_path, monkeypatch, capsys):
     arguments = ["evaluate", str(run_dir), "--episodes", "2", "--seed", "3", "--video", str(path)]
     assert main(arguments) == 0
     printed = capsys.readouterr().out
-    assert re.search(r"policy: return \S+, 95 % interval \S+ to \S+, normalised score", printed)
+    assert re.search(r"SRPO: return \S+, 95 % interval \S+ to \S+, normalised score", printed)
     assert f"video: {path}, return" in printed
     assert filmed == {"environment": "Pendulum-v1", "path": path, "seed": 3}
 

@@ -72,8 +72,8 @@ def evaluate(
         environment: Gymnasium id; None: the one that the run was trained for.
         video: Film the policy's first episode into this .gif or .mp4.
     """
-    for name, result in evaluate_run(run_dir, episodes, seed, environment=environment).items():
-        print(evaluation_line(name, result))
+    for stage, result in evaluate_run(run_dir, episodes, seed, environment=environment).items():
+        print(evaluation_line(stage, result))
     if video is not None:
         policy = load_policy(run_dir)
         filmed = record_video(policy, environment or str(policy.environment), video, seed=seed)

@@ -19,7 +19,7 @@ from scoreregs_offline_rl.runs.configuration import STAGES, StageName, TrainConf
 from scoreregs_offline_rl.runs.presets import PresetName, preset
 from scoreregs_offline_rl.runs.resolution import resolve
 from scoreregs_offline_rl.runs.run import train
-from scoreregs_offline_rl.runs.run_directory import read_config
+from scoreregs_offline_rl.runs.run_directory import AGENT_FOLDERS, read_config
 
 __all__ = ["training_commands"]
 
@@ -114,8 +114,8 @@ def _train(config: TrainConfig, options: _Options, stages: Sequence[StageName]) 
 def _print_result(result: dict[str, Any], run_dir: Path) -> None:
     for finding in result["health"].values():
         print(health_line(finding))
-    for name, label in (("policy", "policy"), ("baseline", "advantage-weighted actor")):
-        if result[name] is not None:
-            print(evaluation_line(label, EvaluationResult.from_dict(result[name])))
+    for stage in AGENT_FOLDERS:
+        if result[stage] is not None:
+            print(evaluation_line(stage, EvaluationResult.from_dict(result[stage])))
     print(f"data: return {result['data_return']:.1f}{score_suffix(result['data_score'])}")
     print(f"{result['seconds']:.0f} seconds, everything in {run_dir}")

@@ -4,6 +4,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from scoreregs_offline_rl.evaluation.comparison import METHODS
 from scoreregs_offline_rl.evaluation.rollouts import EvaluationResult
 
 __all__ = ["Bars", "evaluation_line", "health_line", "score_suffix"]
@@ -15,14 +16,14 @@ def health_line(finding: dict[str, Any]) -> str:
     return f"{finding['check']} check: {verdict}, {finding['message']}"
 
 
-def evaluation_line(label: str, result: EvaluationResult) -> str:
-    """An evaluation as a line for people."""
+def evaluation_line(stage: str, result: EvaluationResult) -> str:
+    """The evaluation of a stage's policy as a line for people."""
     interval = ""
     if result.interval is not None:
         interval = f", 95 % interval {result.interval[0]:.1f} to {result.interval[1]:.1f}"
     episodes = f"{len(result.returns)} episodes of {result.environment}"
     score = score_suffix(result.normalized_score)
-    return f"{label}: return {result.mean:.1f}{interval}{score}, {episodes}"
+    return f"{METHODS[stage]}: return {result.mean:.1f}{interval}{score}, {episodes}"
 
 
 def score_suffix(score: float | None) -> str:

@@ -14,7 +14,7 @@ from scoreregs_offline_rl.data.loading import LoadingConfig
 from scoreregs_offline_rl.data.minari_data import is_minari_folder, load_minari
 from scoreregs_offline_rl.data.npz import load_npz
 from scoreregs_offline_rl.data.pendulum import load_pendulum_swingup
-from scoreregs_offline_rl.data.tasks import PAPER_TASKS, find_task
+from scoreregs_offline_rl.data.tasks import FILE_SUFFIXES, PAPER_TASKS, find_task
 from scoreregs_offline_rl.data.transitions import Transitions
 from scoreregs_offline_rl.errors import DataError
 
@@ -22,7 +22,6 @@ __all__ = ["load_data"]
 
 _EMBEDDED = "pendulum-swingup"
 _MINARI_ID = re.compile(r"([\w-]+/)*[\w-]+-v\d+")
-_SUFFIXES = (".hdf5", ".h5", ".npz")
 
 
 def load_data(
@@ -55,7 +54,7 @@ def load_data(
         return load_pendulum_swingup(config=config)
     if path.is_dir() and is_minari_folder(path):
         return load_minari(path, config)
-    if path.is_file() or path.suffix in _SUFFIXES:
+    if path.is_file() or path.suffix in FILE_SUFFIXES:
         return load_npz(path, config) if path.suffix == ".npz" else load_hdf5(path, config)
     if find_task(name):
         return load_d4rl(name, config, progress=progress)

@@ -10,7 +10,18 @@ from urllib.parse import urlsplit
 from scoreregs_offline_rl.data.d4rl_package import d4rl_infos
 from scoreregs_offline_rl.evaluation.scores import environment_for
 
-__all__ = ["PAPER_TASKS", "D4RLTask", "find_task", "step_limit", "task_of_file"]
+__all__ = [
+    "FILE_SUFFIXES",
+    "PAPER_TASKS",
+    "D4RLTask",
+    "data_label",
+    "find_task",
+    "step_limit",
+    "task_of_file",
+]
+
+FILE_SUFFIXES = (".hdf5", ".h5", ".npz")
+"""Endings of the files that are read."""
 
 _HOST = "http://rail.eecs.berkeley.edu/datasets/offline_rl"
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)+-v\d+")
@@ -85,6 +96,17 @@ def task_of_file(name: str) -> D4RLTask | None:
     """
     published = {task.file: task for task in PAPER_TASKS.values()}
     return published.get(name) or find_task(PurePath(name).stem)
+
+
+def data_label(data: str) -> str:
+    """What a configuration's `data` is called: a file without folder and suffix, a name as it is.
+
+    Example:
+        >>> data_label("logs/robot.npz"), data_label("mujoco/hopper/medium-v0")
+        ('robot', 'mujoco/hopper/medium-v0')
+    """
+    path = PurePath(data)
+    return path.stem if path.suffix in FILE_SUFFIXES else data
 
 
 def step_limit(name: str | None) -> int | None:

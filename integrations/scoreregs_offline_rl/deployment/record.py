@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from pathlib import PurePath
 from typing import Any
 
+from scoreregs_offline_rl.data.tasks import data_label
 from scoreregs_offline_rl.errors import RunError
+from scoreregs_offline_rl.evaluation.comparison import METHODS
 from scoreregs_offline_rl.evaluation.rollouts import EvaluationResult
 
 __all__ = ["TrainingRecord"]
-
-_METHODS = {"policy": "SRPO", "baseline": "advantage-weighted actor"}
 
 
 @dataclass(frozen=True)
@@ -20,7 +19,7 @@ class TrainingRecord:
 
     Attributes:
         method: What trained it.
-        data: Name of the data set, without its folder.
+        data: Name of the data set, without folder and suffix.
         seed: Of weights, batches and noise.
         beta: Temperature of Eq. 15; None for a method without one.
         command: How the run was started, if known.
@@ -49,8 +48,8 @@ class TrainingRecord:
         """
         try:
             return cls(
-                method=_METHODS[stage],
-                data=PurePath(result["data"]).name,
+                method=METHODS[stage],
+                data=data_label(result["data"]),
                 seed=result["seed"],
                 beta=result["beta"] if stage == "policy" else None,
                 command=result["command"],

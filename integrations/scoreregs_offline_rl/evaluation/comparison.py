@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from scoreregs.errors import ArgumentError
+from scoreregs_offline_rl.data.tasks import data_label
 from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.evaluation.rollouts import EvaluationResult
 from scoreregs_offline_rl.evaluation.statistics import (
@@ -79,7 +80,7 @@ class FinishedRun:
         try:
             return cls(
                 folder=folder,
-                task=PurePath(config["data"]).stem,
+                task=data_label(config["data"]),
                 settings={
                     name: str(value)
                     for name, value in _flatten(config).items()

@@ -14,7 +14,7 @@ from pathlib import PurePath
 from typing import Literal
 
 from scoreregs.errors import ArgumentError
-from scoreregs_offline_rl.data.tasks import task_of_file
+from scoreregs_offline_rl.data.tasks import data_label, task_of_file
 from scoreregs_offline_rl.runs.configuration import (
     BaselineConfig,
     BehaviorConfig,
@@ -75,7 +75,7 @@ def preset(data: str, name: PresetName = "default") -> TrainConfig:
     if name == "paper-exact":
         behavior = BehaviorConfig(held_out=0)
         config = replace(config, normalize_observations=False, behavior=behavior)
-    if "antmaze" not in _label(data).lower():
+    if "antmaze" not in data_label(data).lower():
         return config
     return replace(
         config,
@@ -110,11 +110,5 @@ def known_task(data: str) -> str | None:
         ('hopper-medium', 'hopper-medium')
     """
     published = task_of_file(PurePath(data).name)
-    name = re.sub(r"-v\d+$", "", published.name if published else _label(data))
+    name = re.sub(r"-v\d+$", "", published.name if published else data_label(data))
     return name if name in TEMPERATURES else None
-
-
-def _label(data: str) -> str:
-    """A file's name without its suffix; any other name as it is."""
-    path = PurePath(data)
-    return path.stem if path.suffix in (".hdf5", ".h5", ".npz") else data
