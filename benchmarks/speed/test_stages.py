@@ -11,7 +11,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from benchmarks.speed.paper_code import PaperSteps
+from benchmarks.paper_code import PaperCode, as_paper_batch
 from scoreregs_offline_rl.data.transitions import Transitions
 from scoreregs_offline_rl.runs.configuration import BehaviorConfig, CriticConfig, PolicyConfig
 from scoreregs_offline_rl.stages.behavior import BehaviorStage
@@ -64,13 +64,13 @@ def test_ours(benchmark: Any, name: str) -> None:
 
 @pytest.mark.parametrize("name", BATCH)
 def test_paper_code(benchmark: Any, name: str, paper_checkout: Path) -> None:
-    steps = PaperSteps(paper_checkout, OBSERVATION, ACTION)
-    rows = random_rows(20_000).to(Accelerator().device).select(torch.arange(BATCH[name]))
-    batch = {
-        "s": rows.observations,
-        "a": rows.actions,
-        "r": rows.rewards[:, None],
-        "s_": rows.next_observations,
-        "d": rows.terminals[:, None].float(),
+    code = PaperCode(paper_checkout, OBSERVATION, ACTION)
+    rows = random_rows(20_000).to(code.device)
+    batch = as_paper_batch(rows.select(torch.arange(BATCH[name], device=code.device)))
+    steps = {
+        "critic": lambda: code.critic().update_q0,
+        "behavior": lambda: code.behavior().update_behavior,
+        "policy": lambda: code.policy().update_SRPO_policy,
     }
-    measure(benchmark, name, getattr(steps, name)(batch))
+    step = steps[name]()
+    measure(benchmark, name, lambda: step(batch))

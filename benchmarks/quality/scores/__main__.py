@@ -1,0 +1,94 @@
+"""Scores of the offline-RL integration beside what it is compared with.
+
+python -m benchmarks.quality.scores --data FILE [FILE ...] --run-dir DIR --output scores.json
+
+What is finished in the run directory is not trained again, so several processes may share it, each
+with seeds of its own, and the same command with all seeds then gathers them.
+"""
+
+import json
+import shlex
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import tyro
+
+from benchmarks.machine import machine
+from benchmarks.quality.scores.methods import run_cloning, run_ours
+from benchmarks.quality.scores.paper import run_paper
+from benchmarks.quality.scores.protocol import Protocol
+from benchmarks.quality.scores.table import markdown
+from scoreregs_offline_rl.files import save_json
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Scores of the offline-RL integration beside what it is compared with."""
+
+    data: tuple[Path, ...]
+    """Files in D4RL's layout."""
+    run_dir: Path
+    """Where runs are kept and found again."""
+    output: Path
+    """The JSON that is written."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Of weights, batches and noise."""
+    paper_code: Path | None = None
+    """A checkout of github.com/thu-ml/SRPO, to run beside."""
+    paper_data: tuple[str, ...] = ()
+    """Stems of the files that it is run on."""
+    protocol: Protocol = field(default_factory=Protocol)
+
+
+def rows_of(arguments: Arguments, data: Path, seed: int) -> list[dict[str, Any]]:
+    """Returns every method's rows on one file with one seed."""
+    protocol, folder = arguments.protocol, arguments.run_dir / data.stem / str(seed)
+    rows = run_ours(protocol, data, seed, folder / "ours")
+    rows += run_cloning(protocol, data, seed, folder / "cloning", folder / "ours")
+    if arguments.paper_code is not None and data.stem in arguments.paper_data:
+        checkout = arguments.paper_code
+        kept = folder / "paper.json"
+        rows += kept_rows(kept, lambda: run_paper(protocol, data, seed, checkout))
+    return rows
+
+
+def kept_rows(path: Path, make: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Returns the rows in a file, made and written where there is none."""
+    if not path.exists():
+        save_json(path, {"rows": make()})
+    return json.loads(path.read_text())["rows"]
+
+
+def main() -> None:
+    """Runs what is missing, writes the results and prints the table."""
+    arguments = tyro.cli(Arguments)
+    rows = [
+        row
+        for data in arguments.data
+        for seed in arguments.seeds
+        for row in rows_of(arguments, data, seed)
+    ]
+    content = {
+        "command": shlex.join(
+            ["python", "-m", "benchmarks.quality.scores", *_public(sys.argv[1:])]
+        ),
+        "protocol": asdict(arguments.protocol),
+        "threads": torch.get_num_threads(),
+        **machine(),
+        "rows": rows,
+    }
+    save_json(arguments.output, content)
+    print(markdown(rows))
+
+
+def _public(arguments: list[str]) -> list[str]:
+    """The arguments without the folders of this machine."""
+    return [Path(argument).name if "/" in argument else argument for argument in arguments]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""The paper's code at the same budgets: its models and steps, on rows as it reads them.
+
+Its rows are D4RL's `qlearning_dataset`, its observations are as they are, its rewards are divided
+by the range of returns, its batches run through a shuffled epoch. The range is that of the true
+trajectories, where its own loader counts episodes after rows were dropped.
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.paper_code import PaperCode, as_paper_batch
+from benchmarks.quality.scores.protocol import Protocol
+from scoreregs_offline_rl import LoadingConfig, Transitions, evaluate, load_data
+from scoreregs_offline_rl.data.scaling import RewardScaling
+from scoreregs_offline_rl.training.randoms import EpochSampler
+
+__all__ = ["run_paper"]
+
+
+def run_paper(protocol: Protocol, data: Path, seed: int, checkout: Path) -> list[dict[str, Any]]:
+    """Returns the row of the paper's code."""
+    rows = load_data(str(data), LoadingConfig(rows="qlearning"))
+    rewards = RewardScaling.fit("return_range", rows)(rows.rewards)
+    start = time.perf_counter()
+    policy = _train(protocol, rows, rewards, seed, checkout)
+    seconds = time.perf_counter() - start
+
+    def act(observations: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            return policy(torch.as_tensor(observations, dtype=torch.float32)).numpy()
+
+    found = evaluate(act, rows.environment or "", protocol.episodes)
+    return [
+        {
+            "file": data.stem,
+            "seed": seed,
+            "method": "the paper's code",
+            "score": found.normalized_score,
+            "returns": list(found.returns),
+            "environment": found.environment,
+            "seconds": seconds,
+        }
+    ]
+
+
+def _train(
+    protocol: Protocol, rows: Transitions, rewards: Tensor, seed: int, checkout: Path
+) -> Callable[[Tensor], Tensor]:
+    sizes = rows.observations.shape[1], rows.actions.shape[1]
+    code = PaperCode(checkout, *sizes, beta=protocol.beta, policy_steps=protocol.policy_steps)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        critic, behavior, policy = code.critic(), code.behavior(), code.policy()
+
+        def repeat(
+            step: Callable[[dict[str, Tensor]], None], steps: int, batch_size: int, purpose: str
+        ) -> None:
+            sampler = EpochSampler(len(rows), batch_size, seed=seed, purpose=purpose)
+            for index in range(steps):
+                chosen = sampler(index)
+                step(as_paper_batch(rows.select(chosen)) | {"r": rewards[chosen][:, None]})
+
+        repeat(critic.update_q0, protocol.critic_steps, 256, "critic")
+        repeat(
+            behavior.update_behavior, protocol.behavior_steps, protocol.behavior_batch, "behavior"
+        )
+        policy.diffusion_behavior.load_state_dict(behavior.diffusion_behavior.state_dict())
+        policy.q[0].load_state_dict(critic.state_dict())
+        repeat(policy.update_SRPO_policy, protocol.policy_steps, 256, "policy")
+    return policy.SRPO_policy
