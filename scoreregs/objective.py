@@ -239,7 +239,7 @@ class ScoreRegularizedObjective(nn.Module, ABC):
             draws = len(times)
             if check_values:
                 validation.check_finite("noise", noised.noise)
-            if check_values or (t is not None and times.device.type == "cpu"):
+            if check_values or (t is not None and self._beyond_range(times)):
                 check_times(times)
                 validation.check_singular(self.prior, self.weighting, times.flatten())
             draw = Draw.of(
@@ -273,6 +273,13 @@ class ScoreRegularizedObjective(nn.Module, ABC):
         if noise is not None:
             return times, Noised(noise.detach().expand(draws, *x.shape))
         return times, self.noiser.sample(self.prior, x, condition, times, self.generator)
+
+    def _beyond_range(self, times: Tensor) -> bool:
+        """Whether given times leave the checked range, as far as that costs no wait."""
+        if times.device.type != "cpu":
+            return False
+        low, high = times.aminmax()
+        return not (self.times.low <= low.item() and high.item() <= self.times.high)
 
     def _reduce(self, losses: Tensor) -> Tensor:
         if self.reduction == "none":
