@@ -64,7 +64,8 @@ def test_train_and_evaluate(data_file, tmp_path, capsys):
         (["policy", "--data", "pendulum-swingup", "--run-dir", "r"], "needs a finished critic"),
         (["train", "--data", "pendulum-swingup", "--run-dir", "file", "--beta", "1"], "file"),
         (["evaluate", "nowhere"], "no finished policy"),
-        (["diagnose", "nowhere"], "cannot read"),
+        (["diagnose", "nowhere"], "nowhere, which holds no run"),
+        (["inspect"], "Missing from scoreregs-offline-rl inspect: SOURCE: see"),
         ([], "Expected one of {inspect, train, "),
         (["trian"], "options: trian, Available subcommands: inspect, train, "),
         (["train", "--run-dir", "r"], "Missing from scoreregs-offline-rl train: --data STR: see"),
@@ -194,6 +195,9 @@ def test_an_interruption_says_how_to_go_on(data_file, tmp_path, monkeypatch, cap
     monkeypatch.setattr("scoreregs_offline_rl.commands.cli_train.train", _interrupt)
     assert train(data_file, tmp_path) == 130
     assert "the same command goes on" in capsys.readouterr().err
+    monkeypatch.setattr("scoreregs_offline_rl.commands.cli_tools.evaluate_run", _interrupt)
+    assert main(["evaluate", str(tmp_path)]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
 
 
 def _interrupt(*arguments, **options):

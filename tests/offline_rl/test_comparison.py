@@ -186,7 +186,7 @@ def test_what_cannot_be_compared(tmp_path):
     (first / "critic/metrics.jsonl").write_text('{"step": 1')
     with pytest.raises(RunError, match=r"metrics\.jsonl"):
         compare_runs([first])
-    (first / "result.json").write_text('{"policy": null, "baseline": null}')
+    (first / "result.json").write_text('{"policy": null, "baseline": null, "data": "swing"}')
     with pytest.raises(RunError, match=r"were not evaluated.*--evaluation\.environment"):
         compare_runs([first])
     (first / "result.json").write_text('{"policy": {"returns": [1.0]}}')

@@ -160,7 +160,7 @@ def test_push(run_dir, monkeypatch):
 def test_what_is_no_policy(run_dir, tmp_path):
     with pytest.raises(ArgumentError, match="got stage 'critic', expected one of policy, baseline"):
         load_policy(run_dir, "critic")
-    with pytest.raises(RunError, match="cannot read"):
+    with pytest.raises(RunError, match="no finished policy"):
         load_policy(tmp_path)
     (run_dir / "result.json").write_text("{}")
     with pytest.raises(RunError, match="'data'"):

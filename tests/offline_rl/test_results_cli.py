@@ -73,7 +73,13 @@ def test_evaluate_with_a_film(run_dir, tmp_path, monkeypatch, capsys):
     ("arguments", "words"),
     [
         (["report", "nowhere"], "nowhere without a result.json"),
-        (["export", "nowhere", "--to", "onnx", "a.onnx"], "cannot read"),
+        (
+            ["export", "nowhere", "--to", "onnx", "a.onnx"],
+            "nowhere, which holds no finished policy",
+        ),
+        (["export", "{run}", "--to", "onnx", "result.json/a.onnx"], "result.json'"),
+        (["report", "{run}", "--picture", "result.json/a.png"], "name another"),
+        (["export", "{run}", "--to", "onnx"], "Missing from scoreregs-offline-rl export: DEST"),
         (["evaluate", "{run}", "--episodes", "2", "--video", "a.avi"], ".gif or .mp4"),
     ],
 )

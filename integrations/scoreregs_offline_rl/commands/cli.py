@@ -13,7 +13,7 @@ import tyro
 from scoreregs.errors import ScoreRegsError
 from scoreregs_offline_rl.commands import cli_tools
 from scoreregs_offline_rl.commands.cli_errors import one_line_errors
-from scoreregs_offline_rl.commands.cli_train import training_commands
+from scoreregs_offline_rl.commands.cli_train import TRAINING_COMMANDS, training_commands
 from scoreregs_offline_rl.training.interruption import InterruptedRun
 
 __all__ = ["main"]
@@ -47,7 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(interruption, file=sys.stderr)
         return 128 + interruption.signal_number
     except KeyboardInterrupt:
-        print("interrupted: the same command goes on from the newest checkpoint", file=sys.stderr)
+        trains = given and given[0] in TRAINING_COMMANDS
+        more = ": the same command goes on from the newest checkpoint" if trains else ""
+        print(f"interrupted{more}", file=sys.stderr)
         return 128 + signal.SIGINT
     except BrokenPipeError:
         # Whoever read our output has seen enough; nothing may be flushed to it at exit.
@@ -56,7 +58,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ScoreRegsError, OSError, torch.OutOfMemoryError) as error:
         if traceback:
             raise
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        message = " ".join(str(error).split())
+        if isinstance(error, OSError):
+            message = f"got {message}, expected a file or folder to read or write: name another"
+        print(f"error: {message}", file=sys.stderr)
         return 2
     return 0
 

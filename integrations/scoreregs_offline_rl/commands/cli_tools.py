@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 
@@ -23,10 +23,11 @@ from scoreregs_offline_rl.training.diagnosis import diagnose as diagnose_run
 __all__ = ["diagnose", "evaluate", "export", "inspect", "report"]
 
 _LOADING = LoadingConfig()
+_RunDir = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN-DIR")]
 
 
 def inspect(
-    source: tyro.conf.Positional[str],
+    source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")],
     loading: LoadingConfig = _LOADING,
     picture: Path | None = None,
 ) -> None:
@@ -46,7 +47,7 @@ def inspect(
     print(f"\npicture: {picture}")
 
 
-def diagnose(run_dir: tyro.conf.Positional[Path]) -> None:
+def diagnose(run_dir: _RunDir) -> None:
     """Check critic, behavior model and policy of a run, without a simulator.
 
     Args:
@@ -57,7 +58,7 @@ def diagnose(run_dir: tyro.conf.Positional[Path]) -> None:
 
 
 def evaluate(
-    run_dir: tyro.conf.Positional[Path],
+    run_dir: _RunDir,
     episodes: int = 20,
     seed: int = 0,
     environment: str | None = None,
@@ -81,7 +82,10 @@ def evaluate(
 
 
 def report(
-    run_dirs: tyro.conf.Positional[tuple[Path, ...]], picture: Path = Path("comparison.png")
+    run_dirs: Annotated[
+        tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN-DIR...")
+    ],
+    picture: Path = Path("comparison.png"),
 ) -> None:
     """Compare finished runs: a table and a picture, seeds of one configuration together.
 
@@ -96,8 +100,8 @@ def report(
 
 
 def export(
-    run_dir: tyro.conf.Positional[Path],
-    path: tyro.conf.Positional[Path],
+    run_dir: _RunDir,
+    path: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DESTINATION")],
     to: Literal["onnx", "hub"],
     stage: Literal["policy", "baseline"] = "policy",
     licence: str | None = None,

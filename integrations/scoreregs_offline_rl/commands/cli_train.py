@@ -21,7 +21,7 @@ from scoreregs_offline_rl.runs.resolution import resolve
 from scoreregs_offline_rl.runs.run import train
 from scoreregs_offline_rl.runs.run_directory import AGENT_FOLDERS, read_config
 
-__all__ = ["training_commands"]
+__all__ = ["TRAINING_COMMANDS", "training_commands"]
 
 _HELP = {
     "train": "Train a policy on a data set, beside an advantage-weighted actor, and evaluate both.",
@@ -30,6 +30,8 @@ _HELP = {
     "baseline": "Train the advantage-weighted actor of a run, on its finished critic.",
     "policy": "Train the policy of a run, on its finished critic and behavior model.",
 }
+TRAINING_COMMANDS = tuple(_HELP)
+"""Their names."""
 _MORE = """
 Settings are those of the paper for its tasks, by the name of the data, and Appendix C's for any
 other; in a run directory that was used before they are those used before. Interrupt it

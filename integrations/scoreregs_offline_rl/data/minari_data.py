@@ -173,5 +173,6 @@ def _reading(source: str) -> Iterator[None]:
             f"got no data set that Minari can read ({error!r}), expected an id, as "
             "mujoco/hopper/medium-v0, or the folder of a data set",
             source=source,
-            remedy="see `minari list remote` for ids; a damaged local one is to be deleted",
+            remedy="see `minari list remote` for ids, install `scoreregs[d4rl]` for D4RL's names "
+            "beyond the paper's, and delete a local one that is damaged",
         ) from error

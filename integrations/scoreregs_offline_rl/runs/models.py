@@ -9,9 +9,10 @@ from scoreregs import NetworkPrior
 from scoreregs.errors import ArgumentError
 from scoreregs_offline_rl.deployment.agent import TrainedPolicy
 from scoreregs_offline_rl.deployment.record import TrainingRecord
+from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.files import load_json, load_tensors
-from scoreregs_offline_rl.runs.configuration import TrainConfig, from_dict
-from scoreregs_offline_rl.runs.run_directory import AGENT_FOLDERS
+from scoreregs_offline_rl.runs.configuration import TrainConfig
+from scoreregs_offline_rl.runs.run_directory import AGENT_FOLDERS, read_config
 from scoreregs_offline_rl.stages.behavior import BehaviorStage, behavior_prior
 from scoreregs_offline_rl.stages.critic import Critic, CriticStage
 
@@ -44,7 +45,7 @@ def load_models(run_dir: Path) -> RunModels:
     Raises:
         RunError: The directory holds no finished run.
     """
-    config = from_dict(TrainConfig, load_json(run_dir / "config.json"))
+    config = read_config(run_dir)
     policies = {name: load_policy(run_dir, name) for name in AGENT_FOLDERS}
     policy = policies["policy"]
     sizes = len(policy.observation_scaling.mean), len(policy.action_scaling.low)
@@ -69,6 +70,8 @@ def load_policy(run_dir: Path, stage: str = "policy") -> TrainedPolicy:
     """
     if stage not in AGENT_FOLDERS:
         raise ArgumentError(f"got stage {stage!r}, expected one of {', '.join(AGENT_FOLDERS)}")
+    if not (run_dir / AGENT_FOLDERS[stage]).exists():
+        raise RunError(f"got {run_dir}, which holds no finished {stage}: train that stage there")
     policy = TrainedPolicy.load(run_dir / AGENT_FOLDERS[stage])
     policy.record = TrainingRecord.from_result(load_json(run_dir / "result.json"), stage)
     return policy

@@ -72,6 +72,8 @@ def read_config(run_dir: Path) -> TrainConfig:
     Raises:
         RunError: It holds none.
     """
+    if not (run_dir / _CONFIG).exists():
+        raise RunError(f"got {run_dir}, which holds no run: name a directory that was trained in")
     return from_dict(TrainConfig, load_json(run_dir / _CONFIG))
 
 
