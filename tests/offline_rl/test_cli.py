@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from scoreregs_offline_rl.commands.cli import main
 from scoreregs_offline_rl.data.hdf5 import save_hdf5
@@ -103,6 +104,32 @@ def test_a_traceback_on_request(monkeypatch):
         main(arguments)
     monkeypatch.setenv("SCOREREGS_TRACEBACK", "0")
     assert main(arguments) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reader"),
+    [
+        (["inspect", "hopper-medium-v2"], "commands.cli_tools.load_data"),
+        (["train", "--data", "hopper-medium-v2", "--run-dir", "r"], "runs.run.load_data"),
+    ],
+)
+def test_a_download_has_a_bar(arguments, reader, monkeypatch, capsys):
+    def load(source, loading, *, progress):
+        progress(250, 1000)
+        raise DataError("cut")
+
+    monkeypatch.setattr(f"scoreregs_offline_rl.{reader}", load)
+    assert main(arguments) == 2
+    assert "download:  25%" in capsys.readouterr().err
+
+
+def test_no_memory_left_is_one_line(data_file, tmp_path, monkeypatch, capsys):
+    def full(*arguments, **options):
+        raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate")
+
+    monkeypatch.setattr("scoreregs_offline_rl.commands.cli_train.train", full)
+    assert train(data_file, tmp_path) == 2
+    assert capsys.readouterr().err == "error: CUDA out of memory. Tried to allocate\n"
 
 
 def test_a_mistake_of_ours_is_not_the_users(data_file, tmp_path, monkeypatch):

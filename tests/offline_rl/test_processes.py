@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from scoreregs_offline_rl.commands.cli import main
 from scoreregs_offline_rl.data.hdf5 import save_hdf5
 from scoreregs_offline_rl.data.pendulum import record_pendulum_swingup
 from scoreregs_offline_rl.errors import RunError
@@ -32,6 +33,17 @@ def environment_for_children():
     return os.environ | settings
 
 
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def torchrun(port):
+    address = ["--master-addr", "127.0.0.1", "--master-port", str(port)]
+    return [sys.executable, "-m", "torch.distributed.run", *address]
+
+
 @pytest.fixture(scope="module")
 def data_file(tmp_path_factory):
     path = tmp_path_factory.mktemp("data") / "swing.hdf5"
@@ -43,14 +55,9 @@ def data_file(tmp_path_factory):
 def of_two(data_file, tmp_path_factory):
     """What two processes leave."""
     out = tmp_path_factory.mktemp("two")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    launcher = ["-m", "torch.distributed.run", "--nproc-per-node", "2"]
-    address = ["--master-addr", "127.0.0.1", "--master-port", str(port)]
     script = str(Path(__file__).with_name("several_processes.py"))
     child = subprocess.run(
-        [sys.executable, *launcher, *address, script, str(data_file), str(out)],
+        [*torchrun(free_port()), "--nproc-per-node", "2", script, str(data_file), str(out)],
         env=environment_for_children(),
         capture_output=True,
         text=True,
@@ -103,6 +110,36 @@ def test_processes_stop_at_one_step_and_go_on(of_two, data_file, tmp_path):
         assert [record["step"] for record in one] == [record["step"] for record in two]
         assert two[-1] == pytest.approx(one[-1], rel=1e-2, abs=1e-3)
     assert result["health"].keys() == theirs["health"].keys()
+
+
+def test_two_machines(data_file, tmp_path):
+    """Two launches that share a folder; each process is the first of its machine."""
+    arguments = ["train", "--data", str(data_file), "--beta", "0.1", "--trainer.cpu"]
+    for stage in ("critic", "behavior", "policy"):
+        arguments += [f"--{stage}.steps=4", f"--{stage}.batch-size=32", f"--{stage}.width=16"]
+    arguments += ["--trainer.log-every=2", "--evaluation.episodes=1", "--run-dir"]
+    launcher = [*torchrun(free_port()), "--nnodes", "2", "--node-rank"]
+    machines = [
+        subprocess.Popen(
+            [*launcher, rank, "-m", "scoreregs_offline_rl", *arguments, str(tmp_path / "two")],
+            env=environment_for_children(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in ("0", "1")
+    ]
+    outputs = [machine.communicate(timeout=600) for machine in machines]
+    assert [machine.returncode for machine in machines] == [0, 0], outputs
+    # Bars, results and files come from one of them.
+    assert ["everything in" in printed for printed, _ in outputs] == [True, False]
+    assert ["100%" in bars for _, bars in outputs] == [True, False]
+    assert main([*arguments, str(tmp_path / "one")]) == 0
+    for stage in STAGES:
+        one, two = (tmp_path / run / stage for run in ("one", "two"))
+        assert [line["step"] for line in metrics_of(two)] == [2, 4]
+        weights = [load_file(folder / "weights.safetensors") for folder in (two, one)]
+        torch.testing.assert_close(*weights, rtol=1e-3, atol=1e-4)
 
 
 def test_a_batch_that_does_not_divide_is_refused():

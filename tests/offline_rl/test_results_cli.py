@@ -80,6 +80,7 @@ def test_evaluate_with_a_film(run_dir, tmp_path, monkeypatch, capsys):
         (["export", "{run}", "--to", "onnx", "result.json/a.onnx"], "result.json'"),
         (["report", "{run}", "--picture", "result.json/a.png"], "name another"),
         (["export", "{run}", "--to", "onnx"], "Missing from scoreregs-offline-rl export: DEST"),
+        (["evaluate", "{run}", "--environment", "MountainCarContinuous-v0"], "expected (3,)"),
         (["evaluate", "{run}", "--episodes", "2", "--video", "a.avi"], ".gif or .mp4"),
     ],
 )

@@ -207,6 +207,13 @@ def test_bounds_that_the_user_gives(data):
         resolve(small(), constant)
 
 
+def test_an_action_that_never_changes_has_no_bounds(data, tmp_path):
+    data = replace(data, actions=torch.stack([data.actions[:, 0], torch.ones(len(data))], dim=1))
+    with pytest.raises(DataError, match=r"got 1 in every row of column 1.*--action-low"):
+        train(small(), tmp_path, data=data)
+    assert not (tmp_path / "config.json").exists()
+
+
 def test_an_environment_that_is_not_installed(data, caplog):
     """Named by the data it is done without, and that is said; named by the user it is refused."""
     named = replace(data, environment="antmaze-umaze-v2")
