@@ -1,6 +1,7 @@
 """Samplers of the diffusion time t in Eq. 15."""
 
 from scoreregs.times.base import QuantileTimes, TimeSampler, check_times
+from scoreregs.times.importance import ImportanceTimes
 from scoreregs.times.log_snr import LogNormalTimes, LogSNRTimes
 from scoreregs.times.points import Points, PointsLike
 from scoreregs.times.progressive import AnnealedTimes, DescendingTimes
@@ -10,6 +11,7 @@ __all__ = [
     "AnnealedTimes",
     "DescendingTimes",
     "FixedTime",
+    "ImportanceTimes",
     "LogNormalTimes",
     "LogSNRTimes",
     "Points",

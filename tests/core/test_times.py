@@ -21,6 +21,7 @@ from scoreregs.times import (
     AnnealedTimes,
     DescendingTimes,
     FixedTime,
+    ImportanceTimes,
     LogNormalTimes,
     LogSNRTimes,
     QuantileTimes,
@@ -30,6 +31,7 @@ from scoreregs.times import (
 )
 from scoreregs.times.points import _NAMED as POINTS
 from scoreregs.times.points import PointsLike
+from scoreregs.weightings import AlphaOverSigma, CustomWeighting, Sigma2, Uniform
 from tests.core.gaussians import conditional_gaussian
 
 CPU = torch.device("cpu")
@@ -47,6 +49,7 @@ SAMPLERS: dict[str, Callable[[PointsLike], TimeSampler]] = {
     "uniform": lambda points: UniformTimes(0.1, 0.7, points),
     "log-SNR": lambda points: LogSNRTimes(VP, -3, 5, points),
     "log-normal": lambda points: LogNormalTimes(VP, -1.0, 1.5, 0.05, 0.9, points),
+    "importance": lambda points: ImportanceTimes(VP, Sigma2(), 0.05, 0.9, points),
     "annealed": lambda points: AnnealedTimes((0.02, 0.98), (0.1, 0.5), 10, points),
     "descending": lambda points: DescendingTimes(10),
     "fixed": lambda points: FixedTime(0.3),
@@ -174,6 +177,55 @@ class TestDistributions:
             torch.testing.assert_close(gradient, gradients[0], rtol=1e-7, atol=1e-9)
 
 
+class TestImportance:
+    @pytest.mark.parametrize("weighting", [Sigma2(), Uniform(), AlphaOverSigma()])
+    @pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda s: type(s).__name__)
+    def test_its_weight_gives_the_expectation_of_uniform_times(self, schedule, weighting):
+        times = ImportanceTimes(schedule, weighting, 0.1, 0.9)
+        u = (torch.arange(200_000, dtype=torch.float64) + 0.5) / 200_000
+        drawn = times.quantile(u)
+        nodes, shares = np.polynomial.legendre.leggauss(60)
+        even = torch.from_numpy(0.5 + 0.4 * nodes)
+        for function in (torch.ones_like, torch.sin, lambda t: (3 * t).exp()):
+            mean = (times.weight(schedule.at(drawn)) * function(drawn)).mean()
+            expected = (weighting(schedule.at(even)) * function(even)) @ torch.from_numpy(
+                shares / 2
+            )
+            assert mean == pytest.approx(float(expected), rel=1e-5)
+
+    def test_has_its_density(self):
+        """Three tenths are uniform, the rest sigma^3 alpha for sigma^2 on VP."""
+        t = ImportanceTimes(VP, Sigma2(), 0.0, 1.0).quantile(U)
+        grid = np.linspace(0, 1, 20_001)
+        alpha = np.exp(-(grid**2) * 19.9 / 4 - grid * 0.05)
+        size = (1 - alpha**2) ** 1.5 * alpha
+        density = 0.3 + 0.7 * size / np.trapezoid(size, grid)
+        below = np.concatenate([[0], np.cumsum((density[1:] + density[:-1]) / 2 * np.diff(grid))])
+        np.testing.assert_allclose(np.interp(t.numpy(), grid, below), U, atol=1e-5)
+
+    def test_contributions_to_a_standard_normal_are_nearly_equal(self):
+        """Under c*(t) = sigma^2 the residual at x is w sigma alpha x: what p is made for."""
+        times = ImportanceTimes(VP, Sigma2())
+        level = VP.at(times.quantile(U))
+        contribution = times.weight(level) * level.sigma * level.alpha
+        uniform = VP.at(UniformTimes().quantile(U))
+        spread = uniform.sigma**3 * uniform.alpha
+        assert contribution.var() / contribution.mean() ** 2 < 0.1
+        assert spread.var() / spread.mean() ** 2 > 0.5
+
+    def test_its_weight_is_bounded(self):
+        times = ImportanceTimes(VP, Sigma2(), 0.0, 1.0)
+        level = VP.at(U)
+        ratio = times.weight(level) / Sigma2()(level)
+        assert ratio[1:].max() == pytest.approx(1 / 0.3, rel=0.1)
+
+    def test_follows_the_device_of_the_points(self):
+        times = ImportanceTimes(VP, Sigma2())
+        for device in ("meta", "cpu"):
+            level = VP.at(times.quantile(U.to(device)))
+            assert times.weight(level).device.type == device
+
+
 def first(times: TimeSampler, calls: int) -> list[float]:
     return [times.sample(1, 1, CPU, None).item() for _ in range(calls)]
 
@@ -262,6 +314,18 @@ BAD = {
     "log-normal without mass": (
         lambda: LogNormalTimes(VP, 50.0, 0.1),
         ("mean=50.0", "nothing lies between"),
+    ),
+    "importance reversed": (
+        lambda: ImportanceTimes(VP, Sigma2(), 0.9, 0.1),
+        ("(0.9, 0.1)", "low < high"),
+    ),
+    "importance of nothing": (
+        lambda: ImportanceTimes(VP, CustomWeighting(lambda level: 0 * level.t)),
+        ("from 0 to 0", "not all zero"),
+    ),
+    "importance of a negative weight": (
+        lambda: ImportanceTimes(VP, lambda level: -level.sigma),
+        ("-0.", ">= 0"),
     ),
     "no steps": (lambda: DescendingTimes(0), ("steps=0", "at least 1")),
     "steps a float": (lambda: AnnealedTimes((0.1, 0.9), (0.1, 0.5), 5.0), ("5.0", "integer")),  # pyright: ignore[reportArgumentType]
