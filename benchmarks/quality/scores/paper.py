@@ -2,7 +2,8 @@
 
 Its rows are D4RL's `qlearning_dataset`, its observations are as they are, its rewards are divided
 by the range of returns, its batches run through a shuffled epoch. The range is that of the true
-trajectories, where its own loader counts episodes after rows were dropped.
+trajectories, where its own loader counts episodes after rows were dropped. Steps, batches and beta
+are the protocol's; learning rates, moving average and sizes are fixed in that code.
 """
 
 import time

@@ -17,18 +17,24 @@ __all__ = ["Protocol"]
 
 @dataclass(frozen=True)
 class Protocol:
-    """Budgets and temperature; whatever else there is to set is the library's default."""
+    """Budgets, and what makes the most of small ones; the rest is the library's default."""
 
-    beta: float = 0.05
+    beta: float = 0.02
     """Temperature of Eq. 15."""
-    critic_steps: int = 20_000
+    critic_steps: int = 15_000
     """Of 256 transitions."""
-    behavior_steps: int = 6_000
+    behavior_steps: int = 10_000
     """Steps of the diffusion model."""
     behavior_batch: int = 256
     """Its transitions a step; the paper takes 2048."""
-    policy_steps: int = 10_000
+    behavior_width: int = 128
+    """Units of its blocks; the paper takes 256."""
+    policy_steps: int = 8_000
     """Of 256 observations, for each of the policies."""
+    learning_rate: float = 1e-3
+    """Of critic and diffusion model; the paper takes 3e-4."""
+    target_rate: float = 0.02
+    """Share of the new Q in its moving average; the paper takes 0.005."""
     episodes: int = 20
     """Episodes of an evaluation."""
 
@@ -38,8 +44,17 @@ class Protocol:
             data=str(data),
             beta=self.beta,
             seed=seed,
-            critic=CriticConfig(steps=self.critic_steps),
-            behavior=BehaviorConfig(steps=self.behavior_steps, batch_size=self.behavior_batch),
+            critic=CriticConfig(
+                steps=self.critic_steps,
+                learning_rate=self.learning_rate,
+                target_rate=self.target_rate,
+            ),
+            behavior=BehaviorConfig(
+                steps=self.behavior_steps,
+                batch_size=self.behavior_batch,
+                width=self.behavior_width,
+                learning_rate=self.learning_rate,
+            ),
             policy=PolicyConfig(steps=self.policy_steps),
             baseline=BaselineConfig(advantage_scale=advantage_scale),
             evaluation=EvaluationConfig(episodes=self.episodes),
