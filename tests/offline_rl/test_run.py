@@ -26,6 +26,7 @@ from scoreregs_offline_rl.runs.configuration import (
 from scoreregs_offline_rl.runs.pipeline import scale
 from scoreregs_offline_rl.runs.resolution import resolve
 from scoreregs_offline_rl.runs.run import evaluate_run, train
+from scoreregs_offline_rl.runs.run_directory import check_data
 
 STAGES = ("critic", "behavior", "baseline", "policy")
 
@@ -150,6 +151,16 @@ def test_other_data_under_the_same_name_is_refused(data_file, tmp_path):
     save_hdf5(path, arrays | {"rewards": arrays["rewards"] - 1}, "Pendulum-v1")
     with pytest.raises(RunError, match="sha256"):
         train(config, tmp_path / "run")
+
+
+@pytest.mark.parametrize("column", ["observations", "actions", "rewards", "terminals"])
+def test_every_column_tells_data_apart(finished, data_file, column):
+    data = load_hdf5(data_file)
+    check_data(finished[0], data)
+    changed = getattr(data, column).clone()
+    changed[7] = 1
+    with pytest.raises(RunError, match="sha256"):
+        check_data(finished[0], dataclasses.replace(data, **{column: changed}))
 
 
 def test_a_seed_gives_the_same_bits(finished, data_file, tmp_path):
