@@ -25,7 +25,7 @@ REACH = 30.0
 
 
 def draw(cells: list[Cell], path: Path) -> None:
-    """Draws a heat map for each estimate; blue is less variance than the paper's, orange more."""
+    """Draws a heat map for each estimate; purple is less variance than the paper's, orange more."""
     settings = sorted({c.setting for c in cells}, key=_order)
     columns = len({c.case[1:] for c in cells})
     figure, axes = plt.subplots(
@@ -48,6 +48,7 @@ def draw(cells: list[Cell], path: Path) -> None:
     bar = figure.colorbar(images[0], ax=axes, shrink=0.6, extend="both")
     ticks = [0.03, 0.1, 0.3, 1, 3, 10, 30]
     bar.set_ticks(ticks, labels=[f"{tick:g}" for tick in ticks])
+    bar.minorticks_off()
     bar.set_label("variance relative to the paper's estimator")
     partial = path.with_name(f".{path.name}")
     figure.savefig(partial, dpi=120, format="png")
