@@ -1,0 +1,64 @@
+"""The limit of a step: its matrix products alone, at their shapes, on this machine.
+
+What a step computes beside them (activations, optimiser, random numbers) could at best be hidden;
+so the time of its products is what no implementation of the same mathematics in the same precision
+goes below, as far as this machine's matrix library goes.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
+
+__all__ = ["MatrixProducts", "flops_of"]
+
+_PRODUCTS = {torch.ops.aten.mm.default, torch.ops.aten.addmm.default, torch.ops.aten.bmm.default}
+
+
+class MatrixProducts(TorchDispatchMode):
+    """Records the matrix products within its context, to run them again.
+
+    Example:
+        >>> with MatrixProducts() as products:
+        ...     _ = torch.ones(2, 3) @ torch.ones(3, 4)
+        >>> len(products)
+        1
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._calls: list[tuple[Any, list[Tensor]]] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in _PRODUCTS:
+            self._calls.append((func, [_like(argument) for argument in args]))
+        return func(*args, **(kwargs or {}))
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def run(self) -> None:
+        """Runs the products, one after the other."""
+        for product, arguments in self._calls:
+            product(*arguments)
+
+
+def _like(tensor: Tensor) -> Tensor:
+    """A tensor of the same shape and layout, with numbers of usual size."""
+    copy = torch.empty_strided(
+        tensor.shape, tensor.stride(), dtype=tensor.dtype, device=tensor.device
+    )
+    return copy.fill_(0.5)
+
+
+def flops_of(step: Callable[[], Any]) -> int:
+    """Returns the floating point operations of a step's matrix products."""
+    with MatrixProducts() as products:
+        step()
+    # Counted in a second run: the counter's own tracking of modules refuses `autograd.grad`.
+    with FlopCounterMode(display=False) as counter:
+        products.run()
+    return counter.get_total_flops()

@@ -1,0 +1,119 @@
+"""pytest-benchmark's JSON as ratios: a table to read and a chart to look at.
+
+python -m benchmarks.speed.report speed.json --chart-file speed.png
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+from matplotlib.figure import Figure
+
+__all__ = ["Line", "chart", "lines_of", "markdown"]
+
+_REFERENCE = "ours", "policy in torch"
+_COLOR, _OTHER = "#0072B2", "#999999"
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row of a group.
+
+    Attributes:
+        group: What is timed.
+        name: By whom.
+        median: Milliseconds.
+        quartiles: Interquartile range, milliseconds.
+        ratio: Its median over that of our row of the group; above 1 we are faster.
+    """
+
+    group: str
+    name: str
+    median: float
+    quartiles: float
+    ratio: float
+
+
+def lines_of(content: dict[str, Any]) -> list[Line]:
+    """Returns the rows of every group, in the file's order."""
+    ours = {
+        row["group"]: row["stats"]["median"]
+        for row in content["benchmarks"]
+        if _name(row) in _REFERENCE
+    }
+    return [
+        Line(
+            group=row["group"],
+            name=_name(row),
+            median=1e3 * row["stats"]["median"],
+            quartiles=1e3 * row["stats"]["iqr"],
+            ratio=row["stats"]["median"] / ours[row["group"]],
+        )
+        for row in content["benchmarks"]
+        if row["group"] in ours
+    ]
+
+
+def markdown(lines: list[Line]) -> str:
+    """Returns a Markdown table.
+
+    Example:
+        >>> print(markdown([Line("critic", "ours", 2.0, 0.1, 1.0)]).splitlines()[-1])
+        | critic | ours | 2.000 | 0.100 | 1.00 |
+    """
+    head = "| | Row | Median, ms | Interquartile range, ms | Over ours |\n|---|---|---|---|---|"
+    return "\n".join(
+        [
+            head,
+            *(
+                f"| {x.group} | {x.name} | {x.median:.3f} | {x.quartiles:.3f} | {x.ratio:.2f} |"
+                for x in lines
+            ),
+        ]
+    )
+
+
+def chart(lines: list[Line]) -> Figure:
+    """Returns bars of the ratios, a panel for each group."""
+    groups = list(dict.fromkeys(line.group for line in lines))
+    counts = [sum(line.group == group for line in lines) for group in groups]
+    figure = Figure(figsize=(8, 0.35 * sum(counts) + 0.8 * len(groups)), layout="constrained")
+    panels = figure.subplots(len(groups), 1, squeeze=False, height_ratios=counts)[:, 0]
+    for axis, group in zip(panels, groups, strict=True):
+        rows = [line for line in lines if line.group == group][::-1]
+        colors = [_COLOR if row.name in _REFERENCE else _OTHER for row in rows]
+        bars = axis.barh([row.name for row in rows], [row.ratio for row in rows], color=colors)
+        axis.bar_label(bars, [f"{row.ratio:.2f}" for row in rows], padding=3, fontsize=8)
+        axis.axvline(1, color="black", linewidth=0.8)
+        axis.set_title(group, fontsize=10, loc="left")
+        axis.margins(x=0.12)
+        if max(row.ratio for row in rows) > 20:
+            axis.set_xscale("log")
+    panels[-1].set_xlabel("median time over ours (right of the line: slower than ours)")
+    return figure
+
+
+def _name(row: dict[str, Any]) -> str:
+    """Who a row is of; parameters that make the group are left out."""
+    name, _, parameters = row["name"].removeprefix("test_").removesuffix("]").partition("[")
+    shown = f"{name} {parameters}" if name == "diffusion_policy" else name
+    return shown.replace("_", " ")
+
+
+def main(result: tyro.conf.Positional[Path], chart_file: Path | None = None) -> None:
+    """Prints a result of pytest-benchmark as ratios.
+
+    Args:
+        result: What --benchmark-json wrote.
+        chart_file: Where to draw them, if anywhere.
+    """
+    lines = lines_of(json.loads(result.read_text()))
+    print(markdown(lines))
+    if chart_file is not None:
+        chart(lines).savefig(chart_file, dpi=120)
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

@@ -1,0 +1,60 @@
+"""The paper's sizes: 17 observation and 6 action dimensions, its batches, rows to draw from."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from scoreregs_offline_rl import BehaviorConfig, CriticConfig, PolicyConfig, StageName, Transitions
+from scoreregs_offline_rl.stages.behavior import BehaviorStage
+from scoreregs_offline_rl.stages.critic import CriticStage
+from scoreregs_offline_rl.stages.networks import DiracPolicy
+from scoreregs_offline_rl.stages.policy import PolicyStage
+from scoreregs_offline_rl.stages.stage import Stage
+
+__all__ = ["ACTION", "BATCH", "DEVICE", "OBSERVATION", "make_stage", "random_rows", "waited"]
+
+OBSERVATION, ACTION = 17, 6
+BATCH: dict[StageName, int] = {"critic": 256, "behavior": 2048, "policy": 256}
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def make_stage(name: StageName) -> Stage:
+    """Returns a stage of the paper's sizes with weights of a seed."""
+    sizes = OBSERVATION, ACTION
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        critic, behavior = (
+            CriticStage(*sizes, CriticConfig()),
+            BehaviorStage(*sizes, BehaviorConfig()),
+        )
+        if name == "critic":
+            return critic
+        if name == "behavior":
+            return behavior
+        policy = DiracPolicy(*sizes)
+    return PolicyStage(policy, critic.critic, behavior.network, PolicyConfig(), beta=0.01)
+
+
+def random_rows(count: int) -> Transitions:
+    """Returns rows of a made-up data set, on the device."""
+    generator = torch.Generator().manual_seed(0)
+    return Transitions.from_arrays(
+        observations=torch.randn(count, OBSERVATION, generator=generator).numpy(),
+        actions=(torch.rand(count, ACTION, generator=generator) * 2 - 1).numpy(),
+        rewards=torch.randn(count, generator=generator).numpy(),
+        terminals=torch.zeros(count, dtype=torch.bool).numpy(),
+        timeouts=(torch.arange(count) % 1000 == 999).numpy(),
+        next_observations=torch.randn(count, OBSERVATION, generator=generator).numpy(),
+    ).to(DEVICE)
+
+
+def waited(step: Callable[[], Any]) -> Callable[[], None]:
+    """Returns a step until the device is done with it."""
+
+    def wait() -> None:
+        step()
+        if DEVICE == "cuda":
+            torch.cuda.synchronize()
+
+    return wait

@@ -1,0 +1,59 @@
+"""The speed benchmark's own parts; what it times is timed by hand."""
+
+import pytest
+import torch
+
+from benchmarks.speed.limits import MatrixProducts, flops_of
+from benchmarks.speed.plain import PLAIN
+from benchmarks.speed.report import chart, lines_of, markdown
+from benchmarks.speed.workload import make_stage, random_rows
+
+
+def entry(name, group, median):
+    return {"name": name, "group": group, "stats": {"median": median, "iqr": median / 10}}
+
+
+def test_a_ratio_is_to_our_row_of_the_group():
+    content = {
+        "benchmarks": [
+            entry("test_ours[critic]", "critic", 0.002),
+            entry("test_paper_code[critic]", "critic", 0.003),
+            entry("test_policy_in_torch[1]", "acting", 0.001),
+            entry("test_diffusion_policy[DDPM-5-1]", "acting", 0.1),
+            entry("test_alone", "nobody's", 1.0),
+        ]
+    }
+    lines = lines_of(content)
+    assert [(line.name, round(line.ratio, 6)) for line in lines] == [
+        ("ours", 1.0),
+        ("paper code", 1.5),
+        ("policy in torch", 1.0),
+        ("diffusion policy DDPM-5-1", 100.0),
+    ]
+    assert markdown(lines).count("\n") == 5
+    assert len(chart(lines).axes) == 2
+
+
+def test_the_limit_is_every_product_forward_and_backward():
+    layer = torch.nn.Linear(8, 4)
+    inputs = torch.ones(2, 8, requires_grad=True)
+    with MatrixProducts() as products:
+        layer(inputs).sum().backward()
+    # The output, the gradient of the weights, that of the inputs.
+    assert len(products) == 3
+    assert flops_of(products.run) == 3 * 2 * (2 * 8 * 4)
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_the_plain_step_computes_what_ours_does(name):
+    rows = random_rows(64)
+    batch = rows.select(torch.arange(32))
+    stage = make_stage(name)
+
+    def ours():
+        randoms = stage.draw(32, torch.Generator().manual_seed(0))
+        stage(batch, randoms)[0].backward()
+
+    ours()  # the first call of an objective checks values, which is no part of a step
+    plain = PLAIN[name]()
+    assert flops_of(lambda: plain(batch)) == flops_of(ours)
