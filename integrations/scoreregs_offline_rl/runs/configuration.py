@@ -53,6 +53,8 @@ class CriticConfig:
     """Transitions of a step, over all processes."""
     learning_rate: float = 3e-4
     """Of Adam."""
+    decay: bool = False
+    """Whether the learning rate falls to zero over the run, by a cosine: for runs of few steps."""
     expectile: float = 0.7
     """Expectile tau of the state value, in (0, 1); the paper takes 0.9 for AntMaze."""
     discount: float = 0.99
@@ -85,6 +87,8 @@ class BehaviorConfig:
     """Transitions of a step, over all processes."""
     learning_rate: float = 3e-4
     """Of AdamW."""
+    decay: bool = False
+    """Whether the learning rate falls to zero over the run, by a cosine: for runs of few steps."""
     weight_decay: float = 0.01
     """Of AdamW."""
     dropout: float = 0.1

@@ -10,7 +10,7 @@ from scoreregs_offline_rl.data.transitions import Batch
 from scoreregs_offline_rl.runs.configuration import BaselineConfig, StageName
 from scoreregs_offline_rl.stages.critic import Critic
 from scoreregs_offline_rl.stages.networks import DiracPolicy
-from scoreregs_offline_rl.stages.optimizers import adam_with_cosine
+from scoreregs_offline_rl.stages.optimizers import adam, cosine_decay
 from scoreregs_offline_rl.stages.stage import Metrics, Randoms, Stage
 
 __all__ = ["BaselineStage"]
@@ -55,4 +55,5 @@ class BaselineStage(Stage):
 
     def optimizer(self) -> tuple[Optimizer, LRScheduler | None]:
         """Adam, with a cosine decay to zero over the run."""
-        return adam_with_cosine(self.policy, self.config.learning_rate, self.steps)
+        optimizer = adam(self.policy.parameters(), self.config.learning_rate)
+        return optimizer, cosine_decay(optimizer, self.steps)

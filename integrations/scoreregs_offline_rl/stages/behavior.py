@@ -14,7 +14,7 @@ from scoreregs.times import UniformTimes
 from scoreregs_offline_rl.data.transitions import Batch
 from scoreregs_offline_rl.runs.configuration import BehaviorConfig, StageName
 from scoreregs_offline_rl.stages.networks import BehaviorNetwork
-from scoreregs_offline_rl.stages.optimizers import adamw
+from scoreregs_offline_rl.stages.optimizers import adamw, cosine_decay
 from scoreregs_offline_rl.stages.stage import Metrics, Randoms, Stage
 
 __all__ = ["BehaviorStage", "behavior_prior"]
@@ -72,7 +72,7 @@ class BehaviorStage(Stage):
         return loss, {"loss": loss.detach()}
 
     def optimizer(self) -> tuple[Optimizer, LRScheduler | None]:
-        """AdamW at a constant learning rate."""
+        """AdamW, at a constant learning rate unless the configuration says otherwise."""
         config = self.config
-        parameters = self.network.parameters()
-        return adamw(parameters, config.learning_rate, config.weight_decay), None
+        optimizer = adamw(self.network.parameters(), config.learning_rate, config.weight_decay)
+        return optimizer, cosine_decay(optimizer, config.steps) if config.decay else None

@@ -13,7 +13,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from scoreregs_offline_rl.data.transitions import Batch
 from scoreregs_offline_rl.runs.configuration import CriticConfig, StageName
 from scoreregs_offline_rl.stages.networks import TwinQ, ValueNetwork
-from scoreregs_offline_rl.stages.optimizers import adam
+from scoreregs_offline_rl.stages.optimizers import adam, cosine_decay
 from scoreregs_offline_rl.stages.stage import Metrics, Randoms, Stage
 
 __all__ = ["Critic", "CriticStage", "expectile_loss"]
@@ -101,9 +101,11 @@ class CriticStage(Stage):
         return loss, {name: metric.detach() for name, metric in metrics.items()}
 
     def optimizer(self) -> tuple[Optimizer, LRScheduler | None]:
-        """Adam at a constant learning rate."""
+        """Adam, at a constant learning rate unless the configuration says otherwise."""
+        config = self.config
         parameters = [*self.critic.q.parameters(), *self.critic.value.parameters()]
-        return adam(parameters, self.config.learning_rate), None
+        optimizer = adam(parameters, config.learning_rate)
+        return optimizer, cosine_decay(optimizer, config.steps) if config.decay else None
 
     def after_step(self) -> None:
         """Average the twins (Polyak)."""

@@ -6,7 +6,7 @@ from torch import nn
 from torch.optim import Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
-__all__ = ["adam", "adam_with_cosine", "adamw"]
+__all__ = ["adam", "adamw", "cosine_decay"]
 
 
 def adam(parameters: Iterable[nn.Parameter], learning_rate: float) -> Optimizer:
@@ -21,9 +21,6 @@ def adamw(
     return AdamW(parameters, lr=learning_rate, weight_decay=weight_decay, fused=True)
 
 
-def adam_with_cosine(
-    module: nn.Module, learning_rate: float, steps: int
-) -> tuple[Optimizer, LRScheduler]:
-    """Adam with a cosine decay of its learning rate to zero over `steps` (the paper's code)."""
-    optimizer = adam(module.parameters(), learning_rate)
-    return optimizer, CosineAnnealingLR(optimizer, T_max=steps)
+def cosine_decay(optimizer: Optimizer, steps: int) -> LRScheduler:
+    """A cosine decay of the learning rate to zero over `steps`."""
+    return CosineAnnealingLR(optimizer, T_max=steps)

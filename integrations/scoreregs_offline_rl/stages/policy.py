@@ -13,7 +13,7 @@ from scoreregs_offline_rl.runs.configuration import PolicyConfig, StageName
 from scoreregs_offline_rl.stages.behavior import behavior_prior
 from scoreregs_offline_rl.stages.critic import Critic
 from scoreregs_offline_rl.stages.networks import BehaviorNetwork, DiracPolicy
-from scoreregs_offline_rl.stages.optimizers import adam_with_cosine
+from scoreregs_offline_rl.stages.optimizers import adam, cosine_decay
 from scoreregs_offline_rl.stages.stage import Metrics, Randoms, Stage
 
 __all__ = ["PolicyStage"]
@@ -76,4 +76,5 @@ class PolicyStage(Stage):
 
     def optimizer(self) -> tuple[Optimizer, LRScheduler | None]:
         """Adam, with a cosine decay to zero over the run."""
-        return adam_with_cosine(self.policy, self.config.learning_rate, self.config.steps)
+        optimizer = adam(self.policy.parameters(), self.config.learning_rate)
+        return optimizer, cosine_decay(optimizer, self.config.steps)
