@@ -199,7 +199,9 @@ class ScoreRegularizedObjective(nn.Module, ABC):
             times, residuals = self._residuals(x, condition, t, noise, check_values)
         residual = None
         if residuals is not None:
-            residual = reduce(residuals, "k b ... -> b ...", "mean")
+            # The mean of one draw would be a copy of it.
+            one = len(residuals) == 1
+            residual = residuals[0] if one else reduce(residuals, "k b ... -> b ...", "mean")
         exact = regularized_gradient(
             None if value_gradient is None else value_gradient.to(dtype),
             residual,

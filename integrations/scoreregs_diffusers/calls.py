@@ -70,7 +70,7 @@ class ModelCall(nn.Module):
             output = self.model(timestep=timestep, return_dict=False, **arguments)[0]
         if self._doubled:
             output = output.chunk(2, dim=1)[0]
-        return self._sign * output
+        return output if self._sign == 1 else self._sign * output
 
     def _arguments(self, condition: Condition) -> dict[str, Any]:
         name = type(self.model).__name__
