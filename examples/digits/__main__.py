@@ -83,7 +83,8 @@ def run(run_dir: Path, seed: int) -> tuple[Figure, dict[str, Any]]:
     """Trains where there is no pipeline yet, and returns the picture and the numbers."""
     train, validation, test = split(load_digits(), held_out=100, seed=seed)
     pipeline = run_dir / "pipeline"
-    if not pipeline.exists():
+    trains = not pipeline.exists()
+    if trains:
         start = time.process_time()
         train_pipeline(train, pipeline, seed=seed)
         print(f"trained in {time.process_time() - start:.0f} s of processor time")
@@ -94,6 +95,7 @@ def run(run_dir: Path, seed: int) -> tuple[Figure, dict[str, Any]]:
     distilled, shares = distil_classes(prior, train, seed=seed)
     restored, scores = restore_all(prior, train, test.images, SETTINGS, seed)
     numbers = {
+        "trained_in_this_run": trains,
         "recognised": shares,
         "psnr": scores,
         "test_images": len(test.images),

@@ -17,7 +17,7 @@ from scoreregs import EmpiricalPrior, GaussianMixturePrior, NetworkPrior, VPSche
 from scoreregs_diffusers import DiffusersPrior
 
 # Small enough for seconds, enough to be restored.
-QUICK = Settings(steps=60, learning_rate=0.1, draws=1)
+QUICK = Settings(steps=60, learning_rate=0.1, draws=1, restarts=1)
 
 
 def blocks(count, seed=0):
@@ -116,8 +116,8 @@ def test_everything_is_drawn(tmp_path):
     train, test = blocks(40), blocks(12, seed=1)
     prior = class_prior(train)
     settings = {
-        "inpainting": Settings(steps=2, draws=1),
-        "super-resolution": Settings(steps=2, draws=1),
+        "inpainting": Settings(steps=2, draws=1, restarts=2),
+        "super-resolution": Settings(steps=2, draws=1, restarts=2),
     }
     restored, scores = restore_all(prior, train, test.images, settings)
     assert {"mean-fill", "Gaussian", "RED-diff", "bilinear"} == scores["super-resolution"].keys()
