@@ -258,6 +258,7 @@ class ScoreRegularizedObjective(nn.Module, ABC):
             residuals = residual_of(draw, self.weighting, self.baseline)
             if self.training:
                 self.baseline.observe(draw)
+                self.times.observe(draw.level.t, residuals)
         return times, rearrange(residuals, "(k b) ... -> k b ...", k=draws)
 
     def _noise(

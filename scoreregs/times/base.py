@@ -40,6 +40,14 @@ class TimeSampler(ABC):
     ) -> Tensor:
         """Returns times, (draws, batch), float64, between `low` and `high`."""
 
+    def observe(self, t: Tensor, residual: Tensor) -> None:  # noqa: B027
+        """Learns from a finished draw; a sampler without a state does nothing.
+
+        Args:
+            t: the times of the draw, (batch,).
+            residual: its weighted residual, (batch, *event).
+        """
+
 
 class QuantileTimes(TimeSampler):
     """Times of one distribution, abstract in its quantile function.

@@ -8,19 +8,17 @@ from typing_extensions import override
 
 from scoreregs.errors import ArgumentError
 from scoreregs.schedules import NoiseLevel, NoiseSchedule, as_time
-from scoreregs.times.base import QuantileTimes
+from scoreregs.times.density import CELLS, DensityTimes
 from scoreregs.times.points import PointsLike
 
 __all__ = ["ImportanceTimes"]
 
-# Fine beside the steps of a table, at whose times, not at those drawn, the weight is read.
-_CELLS = 8192
 # Of the density. No weight grows beyond its inverse, which a prior needs whose residual is large
 # elsewhere: less is better for a Gaussian and worse for a network's errors at large t.
 _UNIFORM_SHARE = 0.3
 
 
-class ImportanceTimes(QuantileTimes):
+class ImportanceTimes(DensityTimes):
     r"""Times that are drawn in proportion to the weighted residual of a standard normal prior.
 
     $$ p(t) \propto w(t)\, \frac{\alpha \sigma}{\alpha^2 + \sigma^2}, \qquad
@@ -64,14 +62,8 @@ class ImportanceTimes(QuantileTimes):
         high: float = 0.98,
         points: PointsLike = "independent",
     ) -> None:
-        super().__init__(points)
-        if not 0 <= low < high <= 1:
-            raise ArgumentError(
-                f"got the time range ({low}, {high}), expected 0 <= low < high <= 1"
-            )
-        self.low, self.high = float(low), float(high)
-        self._weighting = weighting
-        middles = (torch.arange(_CELLS, device="cpu") + 0.5) / _CELLS
+        super().__init__(weighting, low, high, points)
+        middles = (torch.arange(CELLS, device="cpu") + 0.5) / CELLS
         level = schedule.at(self._time_of(as_time(middles)))
         size = weighting(level) * level.alpha * level.sigma
         size = size / (level.alpha.square() + level.sigma.square())
@@ -86,28 +78,7 @@ class ImportanceTimes(QuantileTimes):
         self._densities = {density.device: density}
 
     @override
-    def quantile(self, u: Tensor) -> Tensor:
-        density = self._on(u.device)
-        above = density.cumsum(0) / _CELLS
-        cell = torch.searchsorted(above, u.contiguous(), right=True).clamp(max=_CELLS - 1)
-        left = (u - above[cell]) / density[cell]
-        return self._time_of((cell + 1) / _CELLS + left).clamp(self.low, self.high)
-
-    def weight(self, level: NoiseLevel) -> Tensor:
-        """Returns the weight, (batch,), that makes up for the density: the objective's weighting.
-
-        Args:
-            level: of times between `low` and `high`.
-        """
-        density = self._on(level.t.device)
-        share = (level.t - self.low) / (self.high - self.low)
-        cell = (share * _CELLS).long().clamp(0, _CELLS - 1)
-        return self._weighting(level) / density[cell]
-
-    def _time_of(self, share: Tensor) -> Tensor:
-        return self.low + (self.high - self.low) * share
-
-    def _on(self, device: torch.device) -> Tensor:
+    def density(self, device: torch.device) -> Tensor:
         if device not in self._densities:
             self._densities[device] = as_time(self._densities[torch.device("cpu")], device)
         return self._densities[device]

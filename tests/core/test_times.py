@@ -1,5 +1,6 @@
 """Samplers of the time: their distribution against scipy, their points, and what they remember."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -18,6 +19,7 @@ from scoreregs import (
 )
 from scoreregs.errors import ArgumentError
 from scoreregs.times import (
+    AdaptiveTimes,
     AnnealedTimes,
     DescendingTimes,
     FixedTime,
@@ -50,6 +52,7 @@ SAMPLERS: dict[str, Callable[[PointsLike], TimeSampler]] = {
     "log-SNR": lambda points: LogSNRTimes(VP, -3, 5, points),
     "log-normal": lambda points: LogNormalTimes(VP, -1.0, 1.5, 0.05, 0.9, points),
     "importance": lambda points: ImportanceTimes(VP, Sigma2(), 0.05, 0.9, points),
+    "adaptive": lambda points: AdaptiveTimes(Sigma2(), 0.05, 0.9, points),
     "annealed": lambda points: AnnealedTimes((0.02, 0.98), (0.1, 0.5), 10, points),
     "descending": lambda points: DescendingTimes(10),
     "fixed": lambda points: FixedTime(0.3),
@@ -175,6 +178,68 @@ class TestDistributions:
             gradients.append(objective(x, c).gradient)
         for gradient in gradients[1:]:
             torch.testing.assert_close(gradient, gradients[0], rtol=1e-7, atol=1e-9)
+
+
+def adapted(make_moment: Callable[[Tensor], Tensor], batches: int = 300) -> AdaptiveTimes:
+    """Adaptive times that have seen residuals of a known size, as an objective shows them."""
+    times, generator = AdaptiveTimes(Uniform(), 0.1, 0.9, bins=16), seed()
+    for _ in range(batches):
+        t = times.sample(1, 256, CPU, generator)[0]
+        weight = times.weight(VP.at(t))
+        times.observe(t, (weight * make_moment(t).sqrt())[:, None].float())
+    return times
+
+
+class TestAdaptive:
+    def test_starts_uniform(self):
+        np.testing.assert_allclose(AdaptiveTimes(Sigma2(), 0.1, 0.9).quantile(U), 0.1 + 0.8 * U)
+
+    def test_learns_the_root_of_the_second_moment(self):
+        """Four fifths in proportion to it, flat over half a bin at the ends; the rest uniform."""
+        times = adapted(lambda t: t**4)
+        share = np.linspace(0, 1, 8193)[:-1] + 0.5 / 8192
+        expected = (0.1 + 0.8 * share) ** 2
+        expected = 0.2 + 0.8 * expected / expected.mean()
+        np.testing.assert_allclose(times.density(CPU), expected, atol=0.13)
+
+    def test_its_weight_gives_the_expectation_of_uniform_times(self):
+        times = adapted(lambda t: (6 * t).exp())
+        drawn = times.quantile((torch.arange(200_000, dtype=torch.float64) + 0.5) / 200_000)
+        mean = (times.weight(VP.at(drawn)) * drawn.sin()).mean()
+        assert mean == pytest.approx((np.cos(0.1) - np.cos(0.9)) / 0.8, rel=1e-5)
+
+    def test_lowers_the_second_moment(self):
+        """That of the estimate under its times, against that under uniform ones."""
+        times = adapted(lambda t: (10 * t).exp())
+        drawn = times.quantile((torch.arange(10_000, dtype=torch.float64) + 0.5) / 10_000)
+        found = (times.weight(VP.at(drawn)).square() * (10 * drawn).exp()).mean()
+        uniform = (np.exp(9) - np.exp(1)) / 10 / 0.8
+        best = ((np.exp(4.5) - np.exp(0.5)) / 5 / 0.8) ** 2
+        assert best < found < 1.15 * best < 0.75 * uniform
+
+    def test_an_objective_shows_it_its_residuals_in_training_only(self):
+        times = AdaptiveTimes(Sigma2())
+        objective = ScoreRegularizedObjective.from_value(
+            None, conditional_gaussian(), times=times, weighting=times.weight, generator=seed()
+        )
+        x, c = torch.randn(64, 2, generator=seed()), torch.zeros(64, 2)
+        objective.eval()(x, c)
+        assert times.visits.sum() == 0
+        objective.train()(x, c)
+        assert times.visits.sum() == 64
+        assert "times.moment" in objective.state_dict()
+
+    def test_what_it_cannot_use_is_left_out(self):
+        times = AdaptiveTimes(Sigma2(), 0.2, 0.8)
+        t = torch.tensor([0.1, 0.5, 0.5, 0.9], dtype=torch.float64)
+        times.observe(t, torch.tensor([[1.0], [2.0], [math.inf], [1.0]]))
+        assert times.visits.sum() == 1
+        assert times.moment.sum() == 4
+
+    def test_a_time_that_was_never_visited_is_still_drawn(self):
+        times = AdaptiveTimes(Sigma2(), 0.0, 1.0, bins=4)
+        times.observe(torch.full((8,), 0.1, dtype=torch.float64), torch.ones(8, 1))
+        np.testing.assert_allclose(times.density(CPU), 1.0, rtol=1e-6)
 
 
 class TestImportance:
@@ -315,6 +380,12 @@ BAD = {
         lambda: LogNormalTimes(VP, 50.0, 0.1),
         ("mean=50.0", "nothing lies between"),
     ),
+    "adaptive of one bin": (lambda: AdaptiveTimes(Sigma2(), bins=1), ("bins=1", "at least 2")),
+    "adaptive that keeps all": (
+        lambda: AdaptiveTimes(Sigma2(), decay=1.0),
+        ("decay=1.0", "[0, 1)"),
+    ),
+    "adaptive reversed": (lambda: AdaptiveTimes(Sigma2(), 0.9, 0.1), ("(0.9, 0.1)", "low < high")),
     "importance reversed": (
         lambda: ImportanceTimes(VP, Sigma2(), 0.9, 0.1),
         ("(0.9, 0.1)", "low < high"),

@@ -24,12 +24,12 @@ from benchmarks.quality.variance.estimators import (
     PAPER,
     RANGE,
     RECOMMENDED,
-    Draws,
     draw_plans,
 )
 from benchmarks.quality.variance.measure import (
     Problem,
     Trace,
+    learn_times,
     parameter_problem,
     per_sample_floors,
     per_sample_problem,
@@ -58,7 +58,7 @@ class Budget:
         repetitions: of each estimate.
         groups: that they are divided into, for standard errors.
         points: x at which the per-sample estimate is repeated.
-        warm_up: batches that c*(t) learns from.
+        warm_up: batches that c*(t) and the adaptive times learn from.
         behavior_steps: training of the pendulum's behavior model.
         policy_steps: regression of the policies.
         floor: times and noises of the per-sample floors.
@@ -97,6 +97,7 @@ def measure(case: Case, budget: Budget, seed: int, report: Report) -> None:
         counts = budget.repetitions, budget.groups
         found: dict[Setting, Trace] = {}
         for plan in plans:
+            learn_times(problem, plan, learned[RECOMMENDED[1]], budget.warm_up, generator)
             for name, trace in traces(problem, plan, learned, *counts, generator).items():
                 found[plan.name, name] = trace
         cells = cells_of(quantity, case.prior, case.place, found)
@@ -110,22 +111,20 @@ def measure(case: Case, budget: Budget, seed: int, report: Report) -> None:
             floors = {"scalar": floor.value}
         scaled = {name: floor / found[PAPER].value for name, floor in floors.items()}
         report.floors.append({**where, **scaled})
-        spread = {plan.name: plan for plan in plans}[RECOMMENDED[0]]
-        report.learning.append(
-            {**where, **learning(problem, spread, budget, seed, found[PAPER].value)}
-        )
+        report.learning.append({**where, **learning(problem, budget, seed, found[PAPER].value)})
         ratio = next(c.ratio for c in cells if c.setting == RECOMMENDED)
         print(f"{case.name}, {quantity}: {ratio:.3f}, floor {scaled['scalar']:.3f}", flush=True)
 
 
-def learning(
-    problem: Problem, draws: Draws, budget: Budget, seed: int, paper: float
-) -> dict[str, float]:
+def learning(problem: Problem, budget: Budget, seed: int, paper: float) -> dict[str, float]:
     """Returns the ratio of the recommended setting after a few batches of warm-up."""
     found = {}
     for batches in (1, 10):
         generator = torch.Generator().manual_seed(seed + 1)
+        plans = draw_plans(problem.prior.schedule, antithetic=False)
+        draws = next(plan for plan in plans if plan.name == RECOMMENDED[0])
         learned = warm_up(problem, draws, batches, generator)
+        learn_times(problem, draws, learned[RECOMMENDED[1]], batches, generator)
         chosen = {RECOMMENDED[1]: learned[RECOMMENDED[1]]}
         counts = budget.repetitions // 2, budget.groups
         trace = traces(problem, draws, chosen, *counts, generator)[RECOMMENDED[1]]

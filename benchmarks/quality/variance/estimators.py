@@ -2,7 +2,7 @@ r"""The estimators of the prior's part of Eq. 15 that are compared: draws times 
 
 All have one expectation, $E_{t, \epsilon}\, \sigma^2 (\hat\epsilon - \epsilon)$ with t uniform in
 (.02, .98). Times of another density p are brought to it by the weight $\sigma^2 u(t) / p(t)$, u the
-uniform density, as `ImportanceTimes.weight` does. A fixed time and the descending and annealed ones
+uniform density, as `DensityTimes.weight` does. A fixed time and the descending and annealed ones
 of `scoreregs.times` have another expectation, and no row.
 """
 
@@ -18,6 +18,7 @@ from scoreregs import NoiseLevel, NoiseSchedule
 from scoreregs.baselines import Baseline, NoBaseline, NoiseBaseline, OptimalNoiseBaseline
 from scoreregs.noisers import NoiserLike
 from scoreregs.times import (
+    AdaptiveTimes,
     ImportanceTimes,
     LogNormalTimes,
     LogSNRTimes,
@@ -33,7 +34,7 @@ RANGE = (0.02, 0.98)
 BASELINES = ("none", "noise", "optimal_noise")
 # Of the draws and of the baseline.
 PAPER = "uniform, independent", "noise"
-RECOMMENDED = "importance, low_discrepancy", "optimal_noise"
+RECOMMENDED = "adaptive, low_discrepancy", "optimal_noise"
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ def draw_plans(schedule: NoiseSchedule, *, antithetic: bool) -> list[Draws]:
             Draws(f"log-SNR, {points}", *_log_snr(schedule, points)),
             Draws(f"log-normal, {points}", *_log_normal(schedule, points)),
             Draws(f"importance, {points}", *_importance(schedule, points)),
+            Draws(f"adaptive, {points}", *_adaptive(points)),
         ]
     if antithetic:
         plans += [
@@ -97,6 +99,11 @@ def baselines() -> dict[str, Baseline]:
 
 def _importance(schedule: NoiseSchedule, points: PointsLike) -> tuple[TimeSampler, Weighting]:
     times = ImportanceTimes(schedule, Sigma2(), *RANGE, points)
+    return times, CustomWeighting(times.weight)
+
+
+def _adaptive(points: PointsLike) -> tuple[TimeSampler, Weighting]:
+    times = AdaptiveTimes(Sigma2(), *RANGE, points)
     return times, CustomWeighting(times.weight)
 
 

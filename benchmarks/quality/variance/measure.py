@@ -27,6 +27,7 @@ from scoreregs.weightings import Sigma2, Weighting
 __all__ = [
     "Problem",
     "Trace",
+    "learn_times",
     "parameter_problem",
     "per_sample_floors",
     "per_sample_problem",
@@ -123,6 +124,16 @@ def warm_up(
         for baseline in made.values():
             baseline.observe(draw)
     return made
+
+
+def learn_times(
+    problem: Problem, draws: Draws, baseline: Baseline, batches: int, generator: Generator
+) -> None:
+    """Shows the times of a plan the residuals of a number of batches, as an objective does."""
+    for _ in range(batches):
+        residuals = _residuals(problem, draws, 1, generator)
+        found = residual_of(residuals.draw, draws.weighting, baseline)
+        draws.times.observe(residuals.draw.level.t, found)
 
 
 def stratified_floor(
