@@ -9,13 +9,16 @@ from scoreregs import NetworkPrior, ScoreRegularizedObjective, VPSchedule
 from scoreregs.baselines import PriorBaseline, ReferenceBaseline, TrainedBaseline
 from scoreregs.noisers import FixedNoise, InvertedNoise
 from scoreregs.times import (
+    AdaptiveTimes,
     AnnealedTimes,
+    DensityTimes,
     DescendingTimes,
+    ImportanceTimes,
     LogNormalTimes,
     LogSNRTimes,
     UniformTimes,
 )
-from scoreregs.weightings import SampleWeighting
+from scoreregs.weightings import SampleWeighting, Sigma2
 
 SCHEDULE = VPSchedule()
 X = torch.randn(6, 2, generator=torch.Generator().manual_seed(0))
@@ -45,8 +48,14 @@ class Reads(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+def weighted(times: DensityTimes) -> dict[str, object]:
+    return {"times": times, "weighting": times.weight}
+
+
 # A row per plug-in.
 OPTIONS = {
+    "importance": weighted(ImportanceTimes(SCHEDULE, Sigma2())),
+    "adaptive": weighted(AdaptiveTimes(Sigma2())),
     "default": {},
     "no baseline": {"baseline": "none"},
     "optimal noise": {"baseline": "optimal_noise"},

@@ -153,7 +153,9 @@ def test_other_data_under_the_same_name_is_refused(data_file, tmp_path):
         train(config, tmp_path / "run")
 
 
-@pytest.mark.parametrize("column", ["observations", "actions", "rewards", "terminals"])
+@pytest.mark.parametrize(
+    "column", ["observations", "actions", "rewards", "next_observations", "terminals"]
+)
 def test_every_column_tells_data_apart(finished, data_file, column):
     data = load_hdf5(data_file)
     check_data(finished[0], data)

@@ -24,6 +24,7 @@ __all__ = ["AGENT_FOLDERS", "check_data", "claim", "read_config"]
 AGENT_FOLDERS = {"policy": "agent", "baseline": "baseline_agent"}
 """Folder of each finished policy in a run directory, by the stage that trained it."""
 _CONFIG, _DATA = "config.json", "data.json"
+_HASHED = ("observations", "actions", "rewards", "next_observations", "terminals")
 # The stages that a setting, or a group of them, bears on; one that is not named here bears on all.
 # Where the data lies and came from is free: its hash says whether it is the same.
 _STAGES_OF: dict[str, tuple[StageName, ...]] = {
@@ -110,6 +111,6 @@ def _has_started(run_dir: Path, file: str, change: str) -> bool:
 
 def _fingerprint(data: Transitions) -> dict[str, Any]:
     digest = hashlib.sha256()
-    for tensor in (data.observations, data.actions, data.rewards, data.terminals):
-        digest.update(tensor.numpy().tobytes())
+    for name in _HASHED:
+        digest.update(getattr(data, name).numpy().tobytes())
     return {"rows": len(data), "sha256": digest.hexdigest()}
