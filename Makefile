@@ -19,6 +19,15 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: $(INSTALLED)  ## train on the embedded data set, draw the picture, print where everything is
 	$(BIN)/python examples/demo.py --run-dir runs/demo
 
+examples: $(INSTALLED)  ## plug in a network of your own; fit digits, distil and restore them
+	$(BIN)/python examples/own_prior.py --run-dir runs/own-prior
+	$(BIN)/python -m examples.digits --run-dir runs/digits
+
+benchmark: $(INSTALLED)  ## time our steps beside plain torch, peers and limits (on a quiet machine)
+	mkdir -p runs
+	$(BIN)/python -m pytest benchmarks/speed --benchmark-json=runs/speed.json
+	$(BIN)/python -m benchmarks.speed.report runs/speed.json --chart-file runs/speed.png
+
 test: $(INSTALLED)  ## run the whole test suite
 	$(BIN)/python -m pytest --numprocesses auto
 
@@ -36,4 +45,4 @@ format: $(INSTALLED)  ## mend what ruff can mend
 clean:  ## remove what the other targets made, runs excepted
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache
 
-.PHONY: help install demo test lint check format clean
+.PHONY: help install demo examples benchmark test lint check format clean

@@ -24,6 +24,10 @@ class LatentCodec:
         objective(codec.encode(x)).loss  # x is pixels: the gradient goes through the encoder
         value = lambda z, c: reward(codec.decode(z))  # x is latents
 
+    and where x and the value are pixels, the regulariser stands alone beside it:
+
+        loss = distillation(codec.encode(x)).loss - reward(x).mean()  # distillation has no value
+
     Args:
         vae: an `AutoencoderKL`, in the mode and with the `requires_grad` that it has.
 

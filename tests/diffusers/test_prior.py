@@ -404,6 +404,21 @@ class TestLatents:
         assert expected.abs().max() > 0
         torch.testing.assert_close(x.grad, expected, rtol=1e-4, atol=1e-7)
 
+    def test_a_value_of_pixels_stands_beside_a_prior_of_latents(self):
+        """x.grad is Eq. 15 with its second term pulled back through the encoder."""
+        codec, images, beta = LatentCodec(self.vae()), randn(2, 3, 8, 8), 0.5
+        prior = DiffusersPrior(text_unet(), diffusers.DDIMScheduler())
+        distillation = ScoreRegularizedObjective.from_value(None, prior, beta=beta)
+        x, noise = images.clone().requires_grad_(), randn(2, 4, 8, 8, seed=1)
+        result = distillation(codec.encode(x), PROMPTS[:2], t=0.5, noise=noise)
+        (result.loss - x.square().flatten(1).sum(1).mean()).backward()
+        alone = ScoreRegularizedObjective.from_value(None, prior)
+        residual = alone(codec.encode(images), PROMPTS[:2], t=0.5, noise=noise).gradient
+        leaf = images.clone().requires_grad_()
+        (pulled,) = torch.autograd.grad(codec.encode(leaf), leaf, residual / beta)
+        assert x.grad is not None
+        torch.testing.assert_close(x.grad, (pulled - 2 * images) / 2, rtol=1e-4, atol=1e-6)
+
     def test_a_value_of_pixels_reaches_latents_through_the_decoder(self):
         codec = LatentCodec(self.vae())
         prior = DiffusersPrior(text_unet(), diffusers.DDIMScheduler())
