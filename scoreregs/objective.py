@@ -39,6 +39,9 @@ class ScoreRegularizedObjective(nn.Module, ABC):
     registered, as in any `torch.nn.Module`: give it to `from_value` instead. What the plug-ins
     remember, as the step of descending times, is in `state_dict()`; in eval mode it stands still.
 
+    The defaults are the paper's. `AdaptiveTimes` of low-discrepancy points with their weight, and
+    `baseline="optimal_noise"`, have the same expectation and a fraction of the variance.
+
     Args:
         prior: the diffusion prior.
         beta: the temperature, > 0; infinite leaves the value alone and skips the prior. Set it

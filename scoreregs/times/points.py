@@ -2,7 +2,8 @@
 
 Each is uniform by itself, so that no choice of points changes the expected gradient. What differs
 is how they repel each other: among the draws of a sample, for a smaller variance of its gradient,
-and over the batch, for that of whatever the samples share.
+and over the batch, for that of whatever the samples share. Low-discrepancy points go with the order
+of the batch: shuffle one that comes in the same order at every call, as training does.
 """
 
 from collections.abc import Callable
