@@ -3,6 +3,7 @@
 import importlib
 import sys
 from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,7 @@ def as_paper_batch(batch: Batch) -> dict[str, Tensor]:
 
 
 def _redirect_cuda() -> None:
-    original = nn.Module.to
+    original: Callable[..., nn.Module] = nn.Module.to
 
     def to(self: nn.Module, *args: Any, **kwargs: Any) -> nn.Module:
         return original(self, *("cpu" if a == "cuda" else a for a in args), **kwargs)
