@@ -40,7 +40,8 @@ class PriorBaseline(Baseline):
         >>> objective = ScoreRegularizedObjective.from_value(
         ...     None, prior, baseline=baseline, weighting="uniform"
         ... )
-        >>> objective(torch.zeros(2, 1), torch.tensor([[3.0], [1.0]])).gradient
+        >>> x, condition = torch.zeros(2, 1), torch.tensor([[3.0], [1.0]])
+        >>> objective(x, condition, noise=torch.zeros(2, 1)).gradient
         tensor([[2.],
                 [0.]])
     """
