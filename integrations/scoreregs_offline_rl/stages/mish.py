@@ -1,4 +1,4 @@
-"""Mish with one exponential: in PyTorch's it is a third of the behavior model's training step."""
+"""Mish with one exponential: beside its matrices, the dearest part of the behavior network."""
 
 from typing import Any, final
 
