@@ -136,7 +136,7 @@ def regularized_gradient(
     Args:
         value_gradient: g, (batch, *event), or None for pure distillation.
         residual: r, (batch, *event), or None where beta is infinite.
-        beta: the temperature, > 0.
+        beta: the temperature, > 0, or one for each sample, (batch,).
         normalize: None, or the norm by which beta is divided for each sample (Appendix C, AntMaze).
         beta_on: what beta scales.
 
@@ -147,14 +147,16 @@ def regularized_gradient(
         >>> regularized_gradient(g, r, beta=2.0, normalize="l2", beta_on="value")
         tensor([[-0.2000, -0.6000]])
     """
-    if value_gradient is None:
-        if residual is None:
+    if residual is None:
+        if value_gradient is None:
             raise ArgumentError(
                 "got neither a value nor a finite beta, expected one of them: nothing is optimised"
             )
-        return residual / beta if beta_on == "prior" else residual
-    if residual is None:
         return -value_gradient
+    if isinstance(beta, Tensor):
+        beta = _per_sample(beta, residual)
+    if value_gradient is None:
+        return residual / beta if beta_on == "prior" else residual
     norm = _norm(value_gradient, normalize)
     if beta_on == "prior":
         return residual * (norm / beta) - value_gradient
@@ -164,11 +166,15 @@ def regularized_gradient(
 
 def _norm(gradient: Tensor, normalize: Normalization | None) -> Tensor:
     """Returns the norm of each sample, shaped to multiply it; ones without normalisation."""
-    shape = (-1, *[1] * (gradient.ndim - 1))
     flat = gradient.flatten(1)
     if normalize is None:
-        return torch.ones_like(flat[:, 0]).reshape(shape)
+        return _per_sample(torch.ones_like(flat[:, 0]), gradient)
     norm = torch.linalg.vector_norm(flat, dim=1)
     if normalize == "rms":
         norm = norm / flat.shape[1] ** 0.5
-    return norm.reshape(shape)
+    return _per_sample(norm, gradient)
+
+
+def _per_sample(factor: Tensor, like: Tensor) -> Tensor:
+    """Returns a factor of each sample, (batch,), shaped to multiply it."""
+    return factor.reshape(-1, *[1] * (like.ndim - 1))

@@ -171,6 +171,7 @@ class ScoreRegularizedObjective(nn.Module, ABC):
         *,
         t: float | Tensor | None = None,
         noise: Tensor | None = None,
+        beta: Tensor | None = None,
         diagnostics: bool = False,
     ) -> ObjectiveResult:
         """Returns the loss whose gradient with respect to x is minus that of Eq. 15.
@@ -184,6 +185,7 @@ class ScoreRegularizedObjective(nn.Module, ABC):
                 of tensors, batch first.
             t: times in place of drawn ones: one, (batch,) or (draws, batch), in [0, 1].
             noise: noise in place of drawn one: (batch, *event) or (draws, batch, *event).
+            beta: a temperature > 0 for each sample, (batch,), in place of the one of all.
             diagnostics: whether to compute `Diagnostics`.
 
         Raises:
@@ -192,9 +194,11 @@ class ScoreRegularizedObjective(nn.Module, ABC):
             ValueFunctionError: where the value is not (batch,), not finite or independent of x.
             SingularTimeError: where the weighted residual is infinite at a given time.
         """
-        skips_prior = self.beta == float("inf")
+        skips_prior = beta is None and self.beta == float("inf")
         check_values = diagnostics or skips_prior not in self._values_checked
         validation.check_inputs(x, condition, self.generator, check_values)
+        if beta is not None:
+            validation.check_betas(beta, x, self.beta_on, check_values)
         dtype = torch.promote_types(x.dtype, torch.float32)
         value, value_gradient = self._value_and_gradient(x, condition)
         residuals = times = None
@@ -208,14 +212,14 @@ class ScoreRegularizedObjective(nn.Module, ABC):
         exact = regularized_gradient(
             None if value_gradient is None else value_gradient.to(dtype),
             residual,
-            self.beta,
+            self.beta if beta is None else beta.to(dtype),
             self.normalize,
             self.beta_on,
         )
         gradient = exact.to(x.dtype)
         if check_values:
             validation.check_gradients(value, value_gradient, residual)
-            validation.check_overflow(gradient, self.beta)
+            validation.check_overflow(gradient, self.beta if beta is None else beta)
             self._values_checked.add(skips_prior)
         return ObjectiveResult(
             loss=self._reduce((x.to(dtype) * gradient.to(dtype)).flatten(1).sum(1)),

@@ -38,6 +38,24 @@ def check_beta(beta: float, beta_on: BetaPlacement) -> None:
         )
 
 
+def check_betas(beta: Tensor, x: Tensor, beta_on: BetaPlacement, check_values: bool) -> None:
+    """Raises `ArgumentError` unless there is a temperature for each sample on x's device."""
+    if not isinstance(beta, Tensor) or not beta.is_floating_point() or beta.shape != x.shape[:1]:
+        got = tuple(beta.shape) if isinstance(beta, Tensor) else type(beta).__name__
+        raise ArgumentError(
+            f"got the temperatures beta={got}, expected a floating point tensor of shape "
+            f"({len(x)},), one for each sample: set objective.beta to one of all"
+        )
+    if beta.device != x.device:
+        raise ArgumentError(
+            f"got beta on {beta.device} for x on {x.device}, expected one device: use "
+            f"beta.to({str(x.device)!r})"
+        )
+    if check_values:
+        for number in {beta.amin().item(), beta.amax().item()}:
+            check_beta(number, beta_on)
+
+
 def check_inputs(
     x: Tensor, condition: Condition, generator: torch.Generator | None, check_values: bool
 ) -> None:
@@ -212,9 +230,11 @@ def check_gradients(
         )
 
 
-def check_overflow(gradient: Tensor, beta: float) -> None:
+def check_overflow(gradient: Tensor, beta: float | Tensor) -> None:
     """Raises `ArgumentError` where finite parts gave an infinite whole (waits for the device)."""
     if not bool(gradient.isfinite().all()):
+        if isinstance(beta, Tensor):
+            beta = beta.amin().item()
         raise ArgumentError(
             f"got a gradient beyond the range of {gradient.dtype} with beta={beta:g}, expected a "
             "finite one: choose beta nearer to the ratio of the two forces, or keep x in float32"

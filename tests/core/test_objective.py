@@ -93,6 +93,33 @@ class TestBeta:
         on_value = seeded(None, beta=0.25, beta_on="value")(X, t=TIMES[0], noise=NOISE[0])
         torch.testing.assert_close(on_value.gradient, residual)
 
+    @pytest.mark.parametrize("beta_on", ["prior", "value"])
+    @pytest.mark.parametrize("normalize", [None, "l2", "rms"])
+    def test_one_for_each_sample(self, normalize, beta_on):
+        options = {"normalize": normalize, "beta_on": beta_on}
+        objective = seeded(quadratic, **options)
+        betas = torch.tensor([0.1, 0.5, 1.0, 2.0, 30.0])
+        actual = objective(X, t=TIMES, noise=NOISE, beta=betas).gradient
+        for row, beta in enumerate(betas.tolist()):
+            alone = seeded(quadratic, beta=beta, **options)(X, t=TIMES, noise=NOISE).gradient
+            torch.testing.assert_close(actual[row], alone[row], rtol=1e-6, atol=0)
+        assert objective.beta == 1.0
+
+    @pytest.mark.parametrize(
+        ("beta", "message"),
+        [
+            (torch.ones(BATCH + 1), r"\(6,\)"),
+            (torch.ones(BATCH, dtype=torch.int64), "floating point"),
+            (torch.tensor([1.0, 1.0, 0.0, 1.0, 1.0]), "expected a number > 0"),
+            (torch.tensor([1.0, 1.0, math.nan, 1.0, 1.0]), "expected a number > 0"),
+            (0.5, "set objective.beta"),
+            (torch.ones(BATCH, device="meta"), "on meta"),
+        ],
+    )
+    def test_one_for_each_sample_refuses(self, beta, message):
+        with pytest.raises(ArgumentError, match=message):
+            seeded(quadratic)(X, beta=beta)
+
     def test_infinite_beta_never_calls_the_prior(self):
         def network(x_t, t, condition):
             raise AssertionError("called")
