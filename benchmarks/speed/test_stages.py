@@ -28,6 +28,7 @@ from benchmarks.speed.workload import (
 )
 from scoreregs_offline_rl import StageName
 from scoreregs_offline_rl.data.transitions import Batch
+from scoreregs_offline_rl.training.inputs import SeedInputs
 from scoreregs_offline_rl.training.step import TrainingStep
 
 ROUNDS = {"critic": 300, "behavior": 30, "policy": 150}
@@ -45,7 +46,9 @@ def one_batch(name: StageName) -> Batch:
 
 def our_step(name: StageName) -> Callable[[], Any]:
     accelerator = Accelerator(step_scheduler_with_optimizer=False)
-    step = TrainingStep(make_stage(name), random_rows(20_000), BATCH[name], 0, accelerator, None)
+    stage, rows = make_stage(name), random_rows(20_000)
+    inputs = SeedInputs(stage, rows, BATCH[name], seed=0, part=slice(None))
+    step = TrainingStep(stage, inputs, accelerator)
     counter = iter(range(10**9))
     return lambda: step(next(counter))
 

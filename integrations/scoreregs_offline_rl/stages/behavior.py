@@ -1,5 +1,6 @@
 """The behavior model: a diffusion model of the data's actions (Eq. 13)."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import ClassVar, final
 
@@ -15,12 +16,13 @@ from scoreregs_offline_rl.data.transitions import Batch
 from scoreregs_offline_rl.runs.configuration import BehaviorConfig, StageName
 from scoreregs_offline_rl.stages.networks import BehaviorNetwork
 from scoreregs_offline_rl.stages.optimizers import adamw, cosine_decay
+from scoreregs_offline_rl.stages.stacking import by_member
 from scoreregs_offline_rl.stages.stage import Metrics, Randoms, Stage
 
 __all__ = ["BehaviorStage", "behavior_prior"]
 
 
-def behavior_prior(network: BehaviorNetwork) -> NetworkPrior:
+def behavior_prior(network: Callable[..., Tensor]) -> NetworkPrior:
     """The behavior network as a prior: noise prediction under the default VP schedule."""
     return NetworkPrior(network, VPSchedule(), prediction="epsilon")
 
@@ -66,9 +68,11 @@ class BehaviorStage(Stage):
     def forward(self, batch: Batch, randoms: Randoms) -> tuple[Tensor, Metrics]:
         """The mean denoising loss of the batch."""
         network = partial(self.network, dropout_masks=randoms.get("dropout_masks"))
-        prior = NetworkPrior(network, VPSchedule(), prediction="epsilon")
-        t, noise = randoms["t"], randoms["noise"]
-        loss = denoising_loss(prior, batch.actions, batch.observations, t, noise).mean()
+        members = batch.actions.shape[:-2]
+        prior = behavior_prior(by_member(network, members))
+        rows = (batch.actions, batch.observations, randoms["t"], randoms["noise"])
+        errors = denoising_loss(prior, *(tensor.flatten(0, len(members)) for tensor in rows))
+        loss = errors.unflatten(0, (*members, -1)).mean(-1)
         return loss, {"loss": loss.detach()}
 
     def optimizer(self) -> tuple[Optimizer, LRScheduler | None]:

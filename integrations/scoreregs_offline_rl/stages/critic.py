@@ -4,7 +4,6 @@ import copy
 from typing import ClassVar, final
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -92,12 +91,12 @@ class CriticStage(Stage):
             bootstrap = critic.value(batch.next_observations) * ~batch.terminals
             backup = batch.rewards + config.discount * bootstrap
         value = critic.value(batch.observations)
-        value_loss = expectile_loss(target - value, config.expectile).mean()
+        value_loss = expectile_loss(target - value, config.expectile).mean(-1)
         q1, q2 = critic.q(batch.actions, batch.observations)
-        q_loss = (F.mse_loss(q1, backup) + F.mse_loss(q2, backup)) / 2
+        q_loss = ((q1 - backup).square().mean(-1) + (q2 - backup).square().mean(-1)) / 2
         loss = value_loss + q_loss
         metrics = {"loss": loss, "value_loss": value_loss, "q_loss": q_loss}
-        metrics |= {"value": value.mean(), "q": target.mean()}
+        metrics |= {"value": value.mean(-1), "q": target.mean(-1)}
         return loss, {name: metric.detach() for name, metric in metrics.items()}
 
     def optimizer(self) -> tuple[Optimizer, LRScheduler | None]:

@@ -1,7 +1,8 @@
 """The networks of the three stages (Appendix C of the paper).
 
 No network holds a random number generator: `BehaviorNetwork` is handed its dropout masks, so that a
-training step is a function of its inputs alone.
+training step is a function of its inputs alone. All of them work on the last axes, so that `stack`
+makes one network of several.
 """
 
 import math
@@ -167,9 +168,11 @@ class BehaviorNetwork(nn.Module):
             dropout_masks: Factors of each block's input, (batch, blocks, width): 0 where a unit is
                 dropped and 1/keep where it is kept. None drops nothing.
         """
-        phase = t.to(self.frequencies.dtype)[..., None] * self.frequencies * 2 * math.pi
+        phase = (
+            t.to(self.frequencies.dtype)[..., None] * self.frequencies.unsqueeze(-2) * 2 * math.pi
+        )
         time = self.embedding(torch.cat([phase.sin(), phase.cos()], dim=-1))
         hidden = self.input(torch.cat([x_t, condition, time], dim=-1))
         for index, block in enumerate(self.blocks):
-            hidden = block(hidden, None if dropout_masks is None else dropout_masks[:, index])
+            hidden = block(hidden, None if dropout_masks is None else dropout_masks[..., index, :])
         return self.output(mish(hidden))

@@ -7,7 +7,8 @@ from torch import Generator, Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from scoreregs import ScoreRegularizedObjective
+from scoreregs import ScorePrior, ScoreRegularizedObjective
+from scoreregs.options import ValueFunction
 from scoreregs_offline_rl.data.transitions import Batch
 from scoreregs_offline_rl.runs.configuration import PolicyConfig, StageName
 from scoreregs_offline_rl.stages.behavior import behavior_prior
@@ -16,7 +17,34 @@ from scoreregs_offline_rl.stages.networks import BehaviorNetwork, DiracPolicy
 from scoreregs_offline_rl.stages.optimizers import adam, cosine_decay
 from scoreregs_offline_rl.stages.stage import Metrics, Randoms, Stage
 
-__all__ = ["PolicyStage"]
+__all__ = ["PolicyStage", "draw_diffusion", "policy_objective"]
+
+
+def policy_objective(
+    value: ValueFunction, prior: ScorePrior, config: PolicyConfig, *, beta: float = 1.0
+) -> ScoreRegularizedObjective:
+    """Eq. 15 as a configuration has it, with a loss for each sample."""
+    return ScoreRegularizedObjective.from_value(
+        value,
+        prior,
+        beta=beta,
+        weighting=config.weighting,
+        baseline=config.baseline,
+        times=config.times,
+        normalize=config.normalize,
+        beta_on=config.beta_on,
+        reduction="none",
+    )
+
+
+def draw_diffusion(
+    objective: ScoreRegularizedObjective, batch_size: int, action_size: int, generator: Generator
+) -> Randoms:
+    """Times t (batch,) as the objective has them, and noise (batch, a)."""
+    device = generator.device
+    t = objective.times.sample(1, batch_size, device, generator)[0]
+    noise = torch.randn(batch_size, action_size, generator=generator, device=device)
+    return {"t": t, "noise": noise}
 
 
 @final
@@ -47,24 +75,14 @@ class PolicyStage(Stage):
         super().__init__()
         self.policy = policy
         self.config = config
-        self.objective = ScoreRegularizedObjective.from_value(
-            critic.target_q.mean,
-            behavior_prior(behavior),
-            beta=beta,
-            weighting=config.weighting,
-            baseline=config.baseline,
-            times=config.times,
-            normalize=config.normalize,
-            beta_on=config.beta_on,
+        self.objective = policy_objective(
+            critic.target_q.mean, behavior_prior(behavior), config, beta=beta
         )
         self._action_size = behavior.output.out_features
 
     def draw(self, batch_size: int, generator: Generator) -> Randoms:
         """Times t (batch,) and noise (batch, a)."""
-        device = generator.device
-        t = self.objective.times.sample(1, batch_size, device, generator)[0]
-        shape = (batch_size, self._action_size)
-        return {"t": t, "noise": torch.randn(shape, generator=generator, device=device)}
+        return draw_diffusion(self.objective, batch_size, self._action_size, generator)
 
     def forward(self, batch: Batch, randoms: Randoms) -> tuple[Tensor, Metrics]:
         """The objective's loss at the policy's actions; the data's own actions play no part."""
@@ -72,7 +90,7 @@ class PolicyStage(Stage):
         action = self.policy(batch.observations).to(batch.observations.dtype)
         result = self.objective(action, batch.observations, **randoms)
         gradient = result.gradient.norm(dim=-1).mean()
-        return result.loss, {"q": result.value.mean(), "gradient": gradient}
+        return result.loss.mean(), {"q": result.value.mean(), "gradient": gradient}
 
     def optimizer(self) -> tuple[Optimizer, LRScheduler | None]:
         """Adam, with a cosine decay to zero over the run."""

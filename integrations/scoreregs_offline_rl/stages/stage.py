@@ -20,7 +20,8 @@ class Stage(nn.Module, ABC):
     """Networks, their loss and their optimiser.
 
     The loss is a pure function of (parameters, batch, randoms). Whoever holds the randoms can
-    therefore resume, slice a batch over processes, or train several members at once.
+    therefore resume, slice a batch over processes, or train several members at once: `stack` of
+    stages is a stage of (members, batch, ...), with a loss and metrics (members,).
     """
 
     name: ClassVar[StageName]
@@ -32,7 +33,7 @@ class Stage(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, batch: Batch, randoms: Randoms) -> tuple[Tensor, Metrics]:
-        """The loss, a mean over the batch, and detached scalars worth watching."""
+        """The loss, a mean over the batch, and detached numbers worth watching, of its shape."""
 
     @abstractmethod
     def optimizer(self) -> tuple[Optimizer, LRScheduler | None]:

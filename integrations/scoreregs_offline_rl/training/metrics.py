@@ -1,6 +1,7 @@
 """Metrics of a stage: means over the logging interval, a line of JSON each."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,22 +15,24 @@ __all__ = ["MetricsFile", "RunningMean"]
 
 
 class RunningMean:
-    """Means of named scalars over steps and processes.
+    """Means of named numbers over steps and processes.
 
     The sums stay on their device: only `mean` and `state` wait for it.
 
     Args:
         accelerator: Knows the processes.
+        labels: Of the members, where a metric has one number for each: `loss/seed-0`.
     """
 
-    def __init__(self, accelerator: Accelerator) -> None:
+    def __init__(self, accelerator: Accelerator, labels: Sequence[str] = ()) -> None:
         self._accelerator = accelerator
+        self._labels = labels
         self._names: list[str] = []
         self._sums = torch.zeros(0, device=accelerator.device)
         self._count = 0
 
     def add(self, metrics: dict[str, Tensor]) -> None:
-        """Take in a step's scalars; the names of the first step are those of every step."""
+        """Take in a step's numbers; the names of the first step are those of every step."""
         values = torch.stack([metric.float() for metric in metrics.values()])
         self._sums = self._sums + values if self._count else values
         self._names = list(metrics)
@@ -38,7 +41,13 @@ class RunningMean:
     def mean(self) -> dict[str, float]:
         """The means since the last reset."""
         sums = self.state()["sums"]
-        return {name: value / self._count for name, value in sums.items()}
+        if not self._labels:
+            return {name: value / self._count for name, value in sums.items()}
+        return {
+            f"{name}/{label}": value / self._count
+            for name, values in sums.items()
+            for label, value in zip(self._labels, values, strict=True)
+        }
 
     def reset(self) -> None:
         """Forget every step."""

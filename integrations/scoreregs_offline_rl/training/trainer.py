@@ -17,8 +17,10 @@ from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.runs.configuration import TrainerConfig
 from scoreregs_offline_rl.stages.stage import Stage
 from scoreregs_offline_rl.training.checkpoints import Checkpoints
+from scoreregs_offline_rl.training.inputs import Inputs, Members, SeedInputs, StackedInputs
 from scoreregs_offline_rl.training.interruption import InterruptedRun, SignalWatch, watch_signals
 from scoreregs_offline_rl.training.metrics import MetricsFile, RunningMean
+from scoreregs_offline_rl.training.randoms import process_slice
 from scoreregs_offline_rl.training.stage_files import (
     StageReport,
     is_finished,
@@ -85,6 +87,7 @@ class Trainer:
         batch_size: int,
         folder: Path,
         rows: Tensor | None = None,
+        members: Members | None = None,
         monitor: StageMonitor | None = None,
         steps_before: int = 0,
     ) -> StageReport:
@@ -97,6 +100,7 @@ class Trainer:
             batch_size: Rows of a step over all processes, a multiple of their number.
             folder: Where weights, metrics and checkpoints go.
             rows: Those of the data to train on, int64; None: all.
+            members: Of a stacked stage, with seeds and rows of their own.
             monitor: Gives further metrics, in the main process.
             steps_before: Steps of the stages before, where trackers count on from.
 
@@ -107,8 +111,10 @@ class Trainer:
         if is_finished(folder):
             return self.load(stage, folder)
         with watch_signals() as watch:
-            loop = _Loop(stage, folder, steps, steps_before, monitor or (lambda step: {}))
-            report = self._train(loop, data, batch_size, rows, watch)
+            labels = () if members is None else members.labels
+            loop = _Loop(stage, folder, steps, steps_before, monitor or (lambda step: {}), labels)
+            inputs = self._inputs(stage, data, batch_size, rows, members)
+            report = self._train(loop, inputs, watch)
             self.keep(stage, folder, report)
             if self._agreed(watch):
                 raise InterruptedRun(stage.name, steps, steps, _number(watch))
@@ -132,20 +138,36 @@ class Trainer:
             save_stage(stage, folder, report)
         self._accelerator.wait_for_everyone()
 
-    def _train(
+    def _inputs(
         self,
-        loop: "_Loop",
+        stage: Stage,
         data: Transitions,
         batch_size: int,
         rows: Tensor | None,
+        members: Members | None,
+    ) -> Inputs:
+        accelerator = self._accelerator
+        part = process_slice(batch_size, accelerator.process_index, accelerator.num_processes)
+        seeds = (self._seed,) if members is None else members.seeds
+        chosen = (members and members.rows) or (rows,) * len(seeds)
+        inputs = [
+            SeedInputs(stage, data, batch_size, seed=seed, part=part, rows=its_rows)
+            for seed, its_rows in zip(seeds, chosen, strict=True)
+        ]
+        return inputs[0] if members is None else StackedInputs(inputs)
+
+    def _train(
+        self,
+        loop: "_Loop",
+        inputs: Inputs,
         watch: SignalWatch,
     ) -> StageReport:
         accelerator, config, name, steps = self._accelerator, self._config, loop.name, loop.steps
-        one_step = TrainingStep(loop.stage, data, batch_size, self._seed, accelerator, rows)
+        one_step = TrainingStep(loop.stage, inputs, accelerator)
         folder = loop.folder / "checkpoints"
         checkpoints = Checkpoints(folder, accelerator, keep=config.keep_checkpoints)
         log = MetricsFile(loop.folder / "metrics.jsonl")
-        mean, latest, step, seconds = RunningMean(accelerator), {}, 0, 0.0
+        mean, latest, step, seconds = RunningMean(accelerator, loop.labels), {}, 0, 0.0
         if state := checkpoints.load_newest():
             step, seconds, latest = state["step"], state["seconds"], state["latest"]
             mean.load(state["mean"])
@@ -213,6 +235,7 @@ class _Loop:
     steps: int
     steps_before: int
     monitor: StageMonitor
+    labels: tuple[str, ...]
 
     @property
     def name(self) -> str:
