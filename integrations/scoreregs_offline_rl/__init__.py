@@ -26,6 +26,10 @@ from scoreregs_offline_rl.runs.configuration import (
 from scoreregs_offline_rl.runs.models import RunModels, load_models, load_policy
 from scoreregs_offline_rl.runs.presets import preset
 from scoreregs_offline_rl.runs.run import evaluate_run, train
+from scoreregs_offline_rl.sweeps.grid import SweepGrid
+from scoreregs_offline_rl.sweeps.plot import draw_sweep
+from scoreregs_offline_rl.sweeps.results import SweepTable
+from scoreregs_offline_rl.sweeps.sweep import sweep
 from scoreregs_offline_rl.training.diagnosis import diagnose
 from scoreregs_offline_rl.training.health import Finding
 from scoreregs_offline_rl.training.interruption import InterruptedRun
@@ -49,6 +53,8 @@ __all__ = [
     "RunError",
     "RunModels",
     "StageName",
+    "SweepGrid",
+    "SweepTable",
     "TrainConfig",
     "TrainedPolicy",
     "TrainerConfig",
@@ -56,6 +62,7 @@ __all__ = [
     "Transitions",
     "compare_runs",
     "diagnose",
+    "draw_sweep",
     "evaluate",
     "evaluate_run",
     "export_onnx",
@@ -66,5 +73,6 @@ __all__ = [
     "load_policy",
     "preset",
     "record_video",
+    "sweep",
     "train",
 ]

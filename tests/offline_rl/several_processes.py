@@ -24,7 +24,9 @@ from scoreregs_offline_rl.stages.behavior import BehaviorStage
 from scoreregs_offline_rl.stages.critic import CriticStage
 from scoreregs_offline_rl.stages.networks import DiracPolicy
 from scoreregs_offline_rl.stages.policy import PolicyStage
+from scoreregs_offline_rl.stages.stacking import stack
 from scoreregs_offline_rl.stages.stage import Stage
+from scoreregs_offline_rl.training.inputs import Members
 from scoreregs_offline_rl.training.interruption import InterruptedRun
 from scoreregs_offline_rl.training.randoms import seeded
 from scoreregs_offline_rl.training.trainer import Trainer
@@ -40,12 +42,14 @@ def make_stages() -> dict[str, Stage]:
         critic = CriticStage(*SIZES, CriticConfig(width=16))
         dropped = BehaviorStage(*SIZES, BehaviorConfig(width=16, dropout=0.25))
         undropped = BehaviorStage(*SIZES, BehaviorConfig(width=16, dropout=0.0))
+        members = [BehaviorStage(*SIZES, BehaviorConfig(width=16)) for _ in range(2)]
         policies = [DiracPolicy(*SIZES, width=16) for _ in range(2)]
     network, config = dropped.network, PolicyConfig(steps=STEPS)
     return {
         "critic": critic,
         "behavior": undropped,
         "behavior with dropout": dropped,
+        "stacked behavior": stack(members),
         "baseline": BaselineStage(policies[0], critic.critic, BaselineConfig(), steps=STEPS),
         "policy": PolicyStage(policies[1], critic.critic, network, config, beta=0.1),
     }
@@ -70,8 +74,12 @@ def train_stages(out: Path) -> None:
         config = TrainerConfig(log_every=20, checkpoint_every=1000)
         for name, stage in make_stages().items():
             accelerator = Accelerator(cpu=True, step_scheduler_with_optimizer=False)
-            trainer = Trainer(accelerator, config, seed=0)
-            trainer.run(stage, data, steps=STEPS, batch_size=BATCH, folder=out / name)
+            trainer, members = Trainer(accelerator, config, seed=0), None
+            if name == "stacked behavior":
+                members = Members(labels=("one", "two"), seeds=(1, 2))
+            trainer.run(
+                stage, data, steps=STEPS, batch_size=BATCH, folder=out / name, members=members
+            )
     finally:
         torch.set_default_dtype(torch.float32)
 

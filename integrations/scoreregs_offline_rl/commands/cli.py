@@ -13,6 +13,7 @@ import tyro
 from scoreregs.errors import ScoreRegsError
 from scoreregs_offline_rl.commands import cli_tools
 from scoreregs_offline_rl.commands.cli_errors import one_line_errors
+from scoreregs_offline_rl.commands.cli_sweep import sweep_command
 from scoreregs_offline_rl.commands.cli_train import TRAINING_COMMANDS, training_commands
 from scoreregs_offline_rl.training.interruption import InterruptedRun
 
@@ -70,6 +71,7 @@ def _run(arguments: list[str]) -> None:
     commands: dict[str, Callable[..., None]] = {
         "inspect": cli_tools.inspect,
         **training_commands(arguments),
+        "sweep": sweep_command(arguments),
         "diagnose": cli_tools.diagnose,
         "evaluate": cli_tools.evaluate,
         "report": cli_tools.report,

@@ -21,7 +21,7 @@ from scoreregs_offline_rl.runs.resolution import resolve
 from scoreregs_offline_rl.runs.run import train
 from scoreregs_offline_rl.runs.run_directory import AGENT_FOLDERS, read_config
 
-__all__ = ["TRAINING_COMMANDS", "training_commands"]
+__all__ = ["TRAINING_COMMANDS", "TrainingOptions", "base_config", "training_commands"]
 
 _HELP = {
     "train": "Train a policy on a data set, beside an advantage-weighted actor, and evaluate both.",
@@ -30,7 +30,7 @@ _HELP = {
     "baseline": "Train the advantage-weighted actor of a run, on its finished critic.",
     "policy": "Train the policy of a run, on its finished critic and behavior model.",
 }
-TRAINING_COMMANDS = tuple(_HELP)
+TRAINING_COMMANDS = (*_HELP, "sweep")
 """Their names."""
 _MORE = """
 Settings are those of the paper for its tasks, by the name of the data, and Appendix C's for any
@@ -40,7 +40,7 @@ whenever you like: the same command goes on.
 
 
 @dataclass(frozen=True)
-class _Options:
+class TrainingOptions:
     """What a training command takes beside the configuration."""
 
     run_dir: Path
@@ -53,11 +53,11 @@ class _Options:
 
 def training_commands(arguments: Sequence[str]) -> dict[str, Callable[..., None]]:
     """The commands, with defaults that fit the data or run directory among the arguments."""
-    base = _base(arguments)
+    base = base_config(arguments)
     return {name: _command(cast(Any, name), base) for name in _HELP}
 
 
-def _base(arguments: Sequence[str]) -> TrainConfig:
+def base_config(arguments: Sequence[str]) -> TrainConfig:
     """The settings that the arguments change: the run's own, else the preset of its data."""
     parser = ArgumentParser(add_help=False, allow_abbrev=False)
     for name in ("--data", "--preset"):
@@ -77,14 +77,14 @@ def _command(name: StageName | str, base: TrainConfig) -> Callable[..., None]:
     some: tuple[StageName, ...] = STAGES if name == "train" else (cast(StageName, name),)
 
     def command(
-        options: Annotated[_Options, tyro.conf.arg(name="")],
+        options: Annotated[TrainingOptions, tyro.conf.arg(name="")],
         config: Annotated[TrainConfig, tyro.conf.arg(name="")] = base,
         stages: tuple[StageName, ...] = some,
     ) -> None:
         _train(config, options, stages)
 
     def stage_command(
-        options: Annotated[_Options, tyro.conf.arg(name="")],
+        options: Annotated[TrainingOptions, tyro.conf.arg(name="")],
         config: Annotated[TrainConfig, tyro.conf.arg(name="")] = base,
     ) -> None:
         _train(config, options, some)
@@ -95,7 +95,7 @@ def _command(name: StageName | str, base: TrainConfig) -> Callable[..., None]:
     return chosen
 
 
-def _train(config: TrainConfig, options: _Options, stages: Sequence[StageName]) -> None:
+def _train(config: TrainConfig, options: TrainingOptions, stages: Sequence[StageName]) -> None:
     with Bars() as bars:
         if options.show_config:
             data = load_data(config.data, config.loading, progress=bars.download)

@@ -55,7 +55,9 @@ class Bars:
         self._bar.update(step - self._bar.n)
         if metrics is not self._metrics:
             self._metrics = metrics
-            self._bar.set_postfix({name: f"{value:.3g}" for name, value in metrics.items()})
+            # Of several members the first stands for all.
+            shown = {name.split("/")[0]: value for name, value in reversed(metrics.items())}
+            self._bar.set_postfix({name: f"{shown[name]:.3g}" for name in reversed(shown)})
 
     def download(self, received: int, total: int | None) -> None:
         """Show a download."""

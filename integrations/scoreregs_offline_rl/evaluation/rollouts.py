@@ -29,6 +29,7 @@ __all__ = [
     "checked_actions",
     "data_score",
     "evaluate",
+    "evaluate_members",
     "make_environment",
 ]
 
@@ -136,7 +137,30 @@ def evaluate(
         >>> result.lengths, result.mean < -500
         ((200, 200), True)
     """
+    return evaluate_members(policy, 1, environment, episodes, seed, parallel=parallel)[0]
+
+
+def evaluate_members(
+    policies: Policy,
+    members: int,
+    environment: str,
+    episodes: int = 20,
+    seed: int = 0,
+    *,
+    parallel: int = 1024,
+) -> list[EvaluationResult]:
+    """Run several policies in one pass, each for the episodes that `evaluate` would run it for.
+
+    Args:
+        policies: Called once per step on observations (members * n, o), n of each member in turn.
+        members: How many policies.
+        environment: As for `evaluate`, like what follows and what is raised.
+        episodes: Of each policy.
+        seed: Of the first episode of each.
+        parallel: Sub-environments stepped together, if that is at least one of each member.
+    """
     for name, value, minimum in (
+        ("members", members, 1),
         ("episodes", episodes, 1),
         ("parallel", parallel, 1),
         ("seed", seed, 0),
@@ -144,14 +168,19 @@ def evaluate(
         if value < minimum:
             raise ArgumentError(f"got {name}={value}, expected at least {minimum}")
     environment = environment_for(environment)
-    returns: list[float] = []
-    lengths: list[int] = []
-    for first in range(0, episodes, parallel):
-        seeds = list(range(seed + first, seed + min(first + parallel, episodes)))
-        chunk_returns, chunk_lengths = _run_chunk(policy, environment, seeds)
-        returns += chunk_returns
-        lengths += chunk_lengths
-    return EvaluationResult.from_returns(environment, returns, lengths)
+    returns: list[list[float]] = [[] for _ in range(members)]
+    lengths: list[list[int]] = [[] for _ in range(members)]
+    share = max(1, parallel // members)
+    for first in range(0, episodes, share):
+        seeds = list(range(seed + first, seed + min(first + share, episodes)))
+        chunk = _run_chunk(policies, environment, seeds * members)
+        for member, start in enumerate(range(0, len(chunk[0]), len(seeds))):
+            returns[member] += chunk[0][start : start + len(seeds)]
+            lengths[member] += chunk[1][start : start + len(seeds)]
+    return [
+        EvaluationResult.from_returns(environment, its_returns, its_lengths)
+        for its_returns, its_lengths in zip(returns, lengths, strict=True)
+    ]
 
 
 def action_bounds(environment: str) -> tuple[np.ndarray, np.ndarray]:

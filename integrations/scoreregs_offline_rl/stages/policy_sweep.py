@@ -32,8 +32,8 @@ class PolicySweepStage(Stage):
         policies: Stacked, (seeds * temperatures, ...).
         critics: Stacked and finished, (seeds, ...), on the policies' device; they are only read.
         behaviors: Likewise.
-        action_size: Number of action dimensions.
         config: Settings.
+        action_size: Number of action dimensions.
         betas: Temperatures, each above 0.
     """
 
@@ -45,9 +45,9 @@ class PolicySweepStage(Stage):
         policies: DiracPolicy,
         critics: Critic,
         behaviors: BehaviorNetwork,
-        action_size: int,
         config: PolicyConfig,
         *,
+        action_size: int,
         betas: tuple[float, ...],
     ) -> None:
         super().__init__()

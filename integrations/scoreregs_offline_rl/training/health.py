@@ -113,10 +113,14 @@ class Monitor:
     Args:
         check: The check.
         first_step: Steps after which a failure means something.
+        label: Of a member of several that are trained at once.
     """
 
-    def __init__(self, check: Callable[[], Finding], *, first_step: int = 0) -> None:
+    def __init__(
+        self, check: Callable[[], Finding], *, first_step: int = 0, label: str = ""
+    ) -> None:
         self._check = check
+        self._label = label
         self._first_step = first_step
         self._told = False
 
@@ -124,9 +128,14 @@ class Monitor:
         """The check's numbers, as metrics."""
         finding = self._check()
         if not finding.ok and step >= self._first_step and not self._told:
-            logger.warning("%s stage, step %d: %s", finding.check, step, finding.message)
+            of_member = self._label and f" of {self._label}"
+            logger.warning(
+                "%s stage%s, step %d: %s", finding.check, of_member, step, finding.message
+            )
             self._told = True
-        return {"health_measured": finding.measured, "health_limit": finding.limit}
+        suffix = self._label and f"/{self._label}"
+        numbers = {"health_measured": finding.measured, "health_limit": finding.limit}
+        return {name + suffix: number for name, number in numbers.items()}
 
 
 def largest_q_allowed(rewards: Tensor, discount: float) -> float:

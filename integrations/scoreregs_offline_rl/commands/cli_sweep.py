@@ -1,0 +1,71 @@
+"""The command that trains seeds by temperatures as one job."""
+
+import json
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from accelerate import PartialState
+
+from scoreregs_offline_rl.commands.cli_train import TrainingOptions, base_config
+from scoreregs_offline_rl.commands.console import Bars
+from scoreregs_offline_rl.data.sources import load_data
+from scoreregs_offline_rl.runs.configuration import TrainConfig, to_dict
+from scoreregs_offline_rl.runs.resolution import resolve
+from scoreregs_offline_rl.sweeps.grid import SweepGrid
+from scoreregs_offline_rl.sweeps.plot import draw_sweep
+from scoreregs_offline_rl.sweeps.results import SweepTable
+from scoreregs_offline_rl.sweeps.sweep import sweep
+
+__all__ = ["sweep_command"]
+
+_GRID = SweepGrid()
+
+
+def sweep_command(arguments: Sequence[str]) -> Callable[..., None]:
+    """The command, with defaults that fit the data or run directory among the arguments."""
+    base = base_config(arguments)
+
+    def command(
+        options: Annotated[TrainingOptions, tyro.conf.arg(name="")],
+        grid: Annotated[SweepGrid, tyro.conf.arg(name="")] = _GRID,
+        config: Annotated[TrainConfig, tyro.conf.arg(name="")] = base,
+    ) -> None:
+        """Train policies of several seeds at several temperatures as one job, and compare them.
+
+        Critics and behavior models are trained once for each seed. --seed and --beta play no part.
+        Interrupt it whenever you like: the same command goes on.
+        """
+        _sweep(config, grid, options)
+
+    return command
+
+
+def _sweep(config: TrainConfig, grid: SweepGrid, options: TrainingOptions) -> None:
+    with Bars() as bars:
+        if options.show_config:
+            data = load_data(config.data, config.loading, progress=bars.download)
+            resolved = resolve(config, data, ("critic", "behavior"))
+            print(json.dumps(to_dict(grid) | to_dict(resolved), indent=2))
+            return
+        table = sweep(
+            config,
+            options.run_dir,
+            grid=grid,
+            progress=bars,
+            download_progress=bars.download,
+            command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        )
+    if PartialState().is_main_process:
+        _report(table, options.run_dir)
+
+
+def _report(table: SweepTable, run_dir: Path) -> None:
+    picture = run_dir / "sweep.png"
+    draw_sweep(table, picture)
+    print(table.table())
+    print(f"\nthe temperature to take: {table.best:g}\npicture: {picture}")
+    print(f"each member in {run_dir / 'members'}, where evaluate, report and export find it")

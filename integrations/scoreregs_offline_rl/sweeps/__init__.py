@@ -1,0 +1,1 @@
+"""Seeds by temperatures as one vectorised job."""

@@ -1,0 +1,118 @@
+"""What a sweep found: a number for each seed at each temperature."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scoreregs_offline_rl.errors import RunError
+from scoreregs_offline_rl.files import load_json
+from scoreregs_offline_rl.sweeps.grid import SweepGrid
+
+__all__ = ["SweepTable"]
+
+_UNITS = {
+    "score": "normalised score",
+    "return": "return",
+    "outside": "share of actions outside the data's support",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class SweepTable:
+    """The members' results as a table of seeds by temperatures.
+
+    Attributes:
+        grid: Seeds and temperatures.
+        kind: What the numbers are: `score`, `return`, or `outside` without an environment.
+        values: Shape (seeds, temperatures).
+        outside: Share of the policy's actions that the policy check finds less likely than 95 % of
+            the data's, shape (seeds, temperatures).
+        data: The data's own score or return; None for `outside`.
+        curves: The policies' metrics by name, (logged steps, seeds, temperatures), and `step`.
+    """
+
+    grid: SweepGrid
+    kind: str
+    values: np.ndarray
+    outside: np.ndarray
+    data: float | None
+    curves: dict[str, np.ndarray]
+
+    @classmethod
+    def load(cls, run_dir: Path) -> SweepTable:
+        """Read the result of a finished sweep.
+
+        Raises:
+            RunError: The directory holds none.
+        """
+        if not (run_dir / "grid.json").exists() or not (run_dir / "result.json").exists():
+            raise RunError(f"got {run_dir}, which holds no finished sweep: let `sweep` go on there")
+        stored = load_json(run_dir / "grid.json")
+        grid = SweepGrid(tuple(stored["seeds"]), tuple(stored["betas"]))
+        members = load_json(run_dir / "result.json")["members"]
+        lines = [members[label] for label in grid.labels]
+        shape = len(grid.seeds), len(grid.betas)
+        outside = np.array([line["health"]["policy"]["measured"] for line in lines]).reshape(shape)
+        kind = _kind(lines[0])
+        values = outside if kind == "outside" else _values(lines, kind).reshape(shape)
+        data = {"score": lines[0]["data_score"], "return": lines[0]["data_return"]}.get(kind)
+        return cls(grid, kind, values, outside, data, _curves(run_dir, grid))
+
+    @property
+    def unit(self) -> str:
+        """What the numbers are, for people."""
+        return _UNITS[self.kind]
+
+    @property
+    def best(self) -> float:
+        """The temperature of the best mean over seeds; without scores the largest that passes.
+
+        One passes that leaves the data's support with at most half of its actions, for most seeds;
+        where none does it is the smallest.
+        """
+        betas = np.array(self.grid.betas)
+        if self.kind != "outside":
+            return float(betas[self.values.mean(0).argmax()])
+        passed = betas[np.median(self.outside, axis=0) <= 0.5]
+        return float(passed.max() if len(passed) else betas.min())
+
+    def table(self) -> str:
+        """The numbers as a Markdown table: temperatures down, seeds across."""
+        heads = ["beta", *(f"seed {seed}" for seed in self.grid.seeds), "mean", "outside support"]
+        rows = [heads, ["---:"] * len(heads)]
+        digits = ".2f" if self.kind == "outside" else ".1f"
+        for column, beta in enumerate(self.grid.betas):
+            found = self.values[:, column]
+            numbers = [f"{number:{digits}}" for number in (*found, found.mean())]
+            rows.append([f"{beta:g}", *numbers, f"{self.outside[:, column].mean():.0%}"])
+        lines = [f"| {' | '.join(row)} |" for row in rows]
+        end = "" if self.data is None else f" The data's own: {self.data:.1f}."
+        return "\n".join([*lines, "", f"The numbers: {self.unit}.{end}"])
+
+
+def _kind(line: dict[str, Any]) -> str:
+    if line["policy"] is None:
+        return "outside"
+    return "return" if line["policy"]["normalized_score"] is None else "score"
+
+
+def _values(lines: list[dict[str, Any]], kind: str) -> np.ndarray:
+    name = "normalized_score" if kind == "score" else "mean"
+    return np.array([line["policy"][name] for line in lines])
+
+
+def _curves(run_dir: Path, grid: SweepGrid) -> dict[str, np.ndarray]:
+    path = run_dir / "policy" / "metrics.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    shape = len(lines), len(grid.seeds), len(grid.betas)
+    curves = {
+        name: np.array([[line[f"{name}/{label}"] for label in grid.labels] for line in lines])
+        for name in ("q", "health_measured")
+    }
+    steps = np.array([line["step"] for line in lines])
+    return {"step": steps, **{name: curve.reshape(shape) for name, curve in curves.items()}}
