@@ -15,7 +15,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 __all__ = ["MatrixProducts", "flops_of"]
 
-_PRODUCTS = {torch.ops.aten.mm.default, torch.ops.aten.addmm.default, torch.ops.aten.bmm.default}
+_PRODUCTS = {
+    torch.ops.aten.mm.default,
+    torch.ops.aten.addmm.default,
+    torch.ops.aten.bmm.default,
+    torch.ops.aten.baddbmm.default,
+}
 
 
 class MatrixProducts(TorchDispatchMode):

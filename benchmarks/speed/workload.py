@@ -5,14 +5,32 @@ from typing import Any
 
 import torch
 
-from scoreregs_offline_rl import BehaviorConfig, CriticConfig, PolicyConfig, StageName, Transitions
+from scoreregs_offline_rl import (
+    BehaviorConfig,
+    CriticConfig,
+    PolicyConfig,
+    StageName,
+    SweepGrid,
+    Transitions,
+)
 from scoreregs_offline_rl.stages.behavior import BehaviorStage
 from scoreregs_offline_rl.stages.critic import CriticStage
 from scoreregs_offline_rl.stages.networks import DiracPolicy
 from scoreregs_offline_rl.stages.policy import PolicyStage
+from scoreregs_offline_rl.stages.policy_sweep import PolicySweepStage
+from scoreregs_offline_rl.stages.stacking import stack
 from scoreregs_offline_rl.stages.stage import Stage
 
-__all__ = ["ACTION", "BATCH", "DEVICE", "OBSERVATION", "make_stage", "random_rows", "waited"]
+__all__ = [
+    "ACTION",
+    "BATCH",
+    "DEVICE",
+    "OBSERVATION",
+    "make_stage",
+    "make_sweep_stage",
+    "random_rows",
+    "waited",
+]
 
 OBSERVATION, ACTION = 17, 6
 BATCH: dict[StageName, int] = {"critic": 256, "behavior": 2048, "policy": 256}
@@ -34,6 +52,24 @@ def make_stage(name: StageName) -> Stage:
             return behavior
         policy = DiracPolicy(*sizes)
     return PolicyStage(policy, critic.critic, behavior.network, PolicyConfig(), beta=0.01)
+
+
+def make_sweep_stage(name: StageName, grid: SweepGrid) -> Stage:
+    """Returns the stage of all members of a sweep."""
+    seeds = len(grid.seeds)
+    if name != "policy":
+        return stack([make_stage(name) for _ in range(seeds)])
+    critic, behavior = make_stage("critic"), make_stage("behavior")
+    assert isinstance(critic, CriticStage)
+    assert isinstance(behavior, BehaviorStage)
+    return PolicySweepStage(
+        stack([DiracPolicy(OBSERVATION, ACTION) for _ in grid.labels]),
+        stack([critic.critic] * seeds),
+        stack([behavior.network] * seeds),
+        PolicyConfig(),
+        action_size=ACTION,
+        betas=grid.betas,
+    )
 
 
 def random_rows(count: int) -> Transitions:

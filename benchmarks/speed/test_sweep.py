@@ -1,0 +1,85 @@
+"""The paper's sweep, six seeds by six temperatures: as one job, and one after the other.
+
+SCOREREGS_SRPO=checkout pytest benchmarks/speed/test_sweep.py --benchmark-json=sweep.json
+
+A step of the critic or behavior stage is one of six seeds, of the policy stage one of 36 members.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from accelerate import Accelerator
+
+from benchmarks.paper_code import PaperCode, as_paper_batch
+from benchmarks.speed.limits import MatrixProducts, flops_of
+from benchmarks.speed.test_stages import one_batch, our_step
+from benchmarks.speed.workload import (
+    ACTION,
+    BATCH,
+    OBSERVATION,
+    make_sweep_stage,
+    random_rows,
+    waited,
+)
+from scoreregs_offline_rl import StageName, SweepGrid
+from scoreregs_offline_rl.training.inputs import SeedInputs, StackedInputs
+from scoreregs_offline_rl.training.step import TrainingStep
+
+GRID = SweepGrid()
+MEMBERS = {"critic": len(GRID.seeds), "behavior": len(GRID.seeds), "policy": len(GRID.labels)}
+ROUNDS = {"critic": 50, "behavior": 7, "policy": 15}
+stages = pytest.mark.parametrize("name", BATCH)
+
+
+def measure(benchmark: Any, name: StageName, step: Callable[[], Any]) -> None:
+    benchmark.group = f"{name} step of {MEMBERS[name]}, batch {BATCH[name]} each"
+    benchmark.pedantic(waited(step), rounds=ROUNDS[name], warmup_rounds=3, iterations=1)
+
+
+def sweep_step(name: StageName) -> Callable[[], Any]:
+    stage, rows = make_sweep_stage(name, GRID), random_rows(20_000)
+    inputs = StackedInputs(
+        [SeedInputs(stage, rows, BATCH[name], seed=s, part=slice(None)) for s in GRID.seeds]
+    )
+    step = TrainingStep(stage, inputs, Accelerator(step_scheduler_with_optimizer=False))
+    counter = iter(range(10**9))
+    return lambda: step(next(counter))
+
+
+def repeated(step: Callable[[], Any], times: int) -> Callable[[], None]:
+    def several() -> None:
+        for _ in range(times):
+            step()
+
+    return several
+
+
+@stages
+def test_ours(benchmark: Any, name: StageName) -> None:
+    step = sweep_step(name)
+    benchmark.extra_info["flops"] = flops_of(step)
+    measure(benchmark, name, step)
+
+
+@stages
+def test_ours_one_by_one(benchmark: Any, name: StageName) -> None:
+    measure(benchmark, name, repeated(our_step(name), MEMBERS[name]))
+
+
+@stages
+def test_limit(benchmark: Any, name: StageName) -> None:
+    step = sweep_step(name)
+    with MatrixProducts() as products:
+        step()
+    measure(benchmark, name, products.run)
+
+
+@stages
+def test_paper_code_one_by_one(benchmark: Any, name: StageName, paper_checkout: Path) -> None:
+    code, batch = PaperCode(paper_checkout, OBSERVATION, ACTION), as_paper_batch(one_batch(name))
+    made = {"critic": code.critic, "behavior": code.behavior, "policy": code.policy}[name]()
+    updates = {"critic": "update_q0", "behavior": "update_behavior", "policy": "update_SRPO_policy"}
+    step = getattr(made, updates[name])
+    measure(benchmark, name, repeated(lambda: step(batch), MEMBERS[name]))
