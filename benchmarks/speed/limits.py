@@ -51,8 +51,10 @@ class MatrixProducts(TorchDispatchMode):
             product(*arguments)
 
 
-def _like(tensor: Tensor) -> Tensor:
+def _like(tensor: Any) -> Any:
     """A tensor of the same shape and layout, with numbers of usual size."""
+    if not isinstance(tensor, Tensor):
+        return tensor
     copy = torch.empty_strided(
         tensor.shape, tensor.stride(), dtype=tensor.dtype, device=tensor.device
     )

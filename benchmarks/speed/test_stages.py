@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 
 from benchmarks.paper_code import PaperCode, as_paper_batch
 from benchmarks.speed.limits import MatrixProducts, flops_of
@@ -28,6 +29,7 @@ from benchmarks.speed.workload import (
 )
 from scoreregs_offline_rl import StageName
 from scoreregs_offline_rl.data.transitions import Batch
+from scoreregs_offline_rl.training.compilation import compile_networks
 from scoreregs_offline_rl.training.inputs import SeedInputs
 from scoreregs_offline_rl.training.step import TrainingStep
 
@@ -44,9 +46,13 @@ def one_batch(name: StageName) -> Batch:
     return random_rows(20_000).select(torch.arange(BATCH[name], device=DEVICE))
 
 
-def our_step(name: StageName) -> Callable[[], Any]:
-    accelerator = Accelerator(step_scheduler_with_optimizer=False)
+def our_step(
+    name: StageName, *, compiled: bool = False, precision: str = "no"
+) -> Callable[[], Any]:
+    AcceleratorState._reset_state(reset_partial_state=True)
+    accelerator = Accelerator(mixed_precision=precision, step_scheduler_with_optimizer=False)
     stage, rows = make_stage(name), random_rows(20_000)
+    compile_networks(stage, compiled, 0, DEVICE)
     inputs = SeedInputs(stage, rows, BATCH[name], seed=0, part=slice(None))
     step = TrainingStep(stage, inputs, accelerator)
     counter = iter(range(10**9))
@@ -61,6 +67,16 @@ def test_ours(benchmark: Any, name: StageName) -> None:
 
 
 @stages
+def test_ours_compiled(benchmark: Any, name: StageName) -> None:
+    measure(benchmark, name, our_step(name, compiled=True))
+
+
+@stages
+def test_ours_compiled_bf16(benchmark: Any, name: StageName) -> None:
+    measure(benchmark, name, our_step(name, compiled=True, precision="bf16"))
+
+
+@stages
 def test_plain_torch(benchmark: Any, name: StageName) -> None:
     step, batch = PLAIN[name](), one_batch(name)
     measure(benchmark, name, lambda: step(batch))
@@ -69,6 +85,14 @@ def test_plain_torch(benchmark: Any, name: StageName) -> None:
 @stages
 def test_limit(benchmark: Any, name: StageName) -> None:
     step = our_step(name)
+    with MatrixProducts() as products:
+        step()
+    measure(benchmark, name, products.run)
+
+
+@stages
+def test_limit_bf16(benchmark: Any, name: StageName) -> None:
+    step = our_step(name, precision="bf16")
     with MatrixProducts() as products:
         step()
     measure(benchmark, name, products.run)

@@ -18,12 +18,14 @@ from benchmarks.speed.test_stages import one_batch, our_step
 from benchmarks.speed.workload import (
     ACTION,
     BATCH,
+    DEVICE,
     OBSERVATION,
     make_sweep_stage,
     random_rows,
     waited,
 )
 from scoreregs_offline_rl import StageName, SweepGrid
+from scoreregs_offline_rl.training.compilation import compile_networks
 from scoreregs_offline_rl.training.inputs import SeedInputs, StackedInputs
 from scoreregs_offline_rl.training.step import TrainingStep
 
@@ -38,8 +40,9 @@ def measure(benchmark: Any, name: StageName, step: Callable[[], Any]) -> None:
     benchmark.pedantic(waited(step), rounds=ROUNDS[name], warmup_rounds=3, iterations=1)
 
 
-def sweep_step(name: StageName) -> Callable[[], Any]:
+def sweep_step(name: StageName, *, compiled: bool = False) -> Callable[[], Any]:
     stage, rows = make_sweep_stage(name, GRID), random_rows(20_000)
+    compile_networks(stage, compiled, 0, DEVICE)
     inputs = StackedInputs(
         [SeedInputs(stage, rows, BATCH[name], seed=s, part=slice(None)) for s in GRID.seeds]
     )
@@ -61,6 +64,11 @@ def test_ours(benchmark: Any, name: StageName) -> None:
     step = sweep_step(name)
     benchmark.extra_info["flops"] = flops_of(step)
     measure(benchmark, name, step)
+
+
+@stages
+def test_ours_compiled(benchmark: Any, name: StageName) -> None:
+    measure(benchmark, name, sweep_step(name, compiled=True))
 
 
 @stages

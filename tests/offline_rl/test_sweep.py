@@ -144,16 +144,17 @@ def test_members_are_compared_like_runs(finished):
     assert all(len(runs) == 2 for runs in comparison.runs.values())
 
 
+def stop_at(stage, step):
+    def progress(running, done, steps, metrics):
+        if (running, done) == (stage, step):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    return progress
+
+
 def test_interrupted_in_each_stage_it_ends_as_if_it_had_not(data_file, finished, tmp_path):
     whole, table = finished
     run_dir = tmp_path / "interrupted"
-
-    def stop_at(stage, step):
-        def progress(running, done, steps, metrics):
-            if (running, done) == (stage, step):
-                os.kill(os.getpid(), signal.SIGTERM)
-
-        return progress
 
     for stage, step in (("critic", 7), ("behavior", 13), ("policy", 19)):
         with pytest.raises(InterruptedRun):

@@ -192,6 +192,9 @@ class TrainerConfig:
     """How many of the newest checkpoints are kept."""
     mixed_precision: Literal["no", "fp16", "bf16"] | None = None
     """Precision of the forward pass; None: what `accelerate launch` says, else full."""
+    compile: bool | None = None
+    """Whether behavior network and policy are compiled, which takes a quarter of a minute a stage;
+    None: for stages of 50,000 steps or more, where PyTorch finds a compiler."""
     cpu: bool = False
     """Stay on the CPU where there is an accelerator."""
     log_with: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = ()

@@ -5,7 +5,7 @@ from functools import partial
 from typing import ClassVar, final
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -74,6 +74,10 @@ class BehaviorStage(Stage):
         errors = denoising_loss(prior, *(tensor.flatten(0, len(members)) for tensor in rows))
         loss = errors.unflatten(0, (*members, -1)).mean(-1)
         return loss, {"loss": loss.detach()}
+
+    def networks(self) -> tuple[nn.Module, ...]:
+        """The behavior network."""
+        return (self.network,)
 
     def optimizer(self) -> tuple[Optimizer, LRScheduler | None]:
         """AdamW, at a constant learning rate unless the configuration says otherwise."""

@@ -31,6 +31,10 @@ class Stage(nn.Module, ABC):
         del batch_size, generator
         return {}
 
+    def networks(self) -> tuple[nn.Module, ...]:
+        """The networks that a step spends its time in, trained or only read."""
+        return ()
+
     @abstractmethod
     def forward(self, batch: Batch, randoms: Randoms) -> tuple[Tensor, Metrics]:
         """The loss, a mean over the batch, and detached numbers worth watching, of its shape."""

@@ -22,6 +22,7 @@ class StageReport:
         steps_per_second: Their ratio.
         metrics: The last line of metrics.
         source: Where weights that were not trained here come from.
+        compile_seconds: Of the time, what the first step of compiled networks took.
     """
 
     steps: int
@@ -29,6 +30,7 @@ class StageReport:
     steps_per_second: float
     metrics: dict[str, float]
     source: str | None = None
+    compile_seconds: float = 0.0
 
 
 def is_finished(folder: Path) -> bool:

@@ -17,6 +17,7 @@ from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.runs.configuration import TrainerConfig
 from scoreregs_offline_rl.stages.stage import Stage
 from scoreregs_offline_rl.training.checkpoints import Checkpoints
+from scoreregs_offline_rl.training.compilation import compile_networks
 from scoreregs_offline_rl.training.inputs import Inputs, Members, SeedInputs, StackedInputs
 from scoreregs_offline_rl.training.interruption import InterruptedRun, SignalWatch, watch_signals
 from scoreregs_offline_rl.training.metrics import MetricsFile, RunningMean
@@ -163,7 +164,8 @@ class Trainer:
         watch: SignalWatch,
     ) -> StageReport:
         accelerator, config, name, steps = self._accelerator, self._config, loop.name, loop.steps
-        one_step = TrainingStep(loop.stage, inputs, accelerator)
+        compiled = compile_networks(loop.stage, config.compile, steps, accelerator.device)
+        one_step, compile_seconds = TrainingStep(loop.stage, inputs, accelerator), 0.0
         folder = loop.folder / "checkpoints"
         checkpoints = Checkpoints(folder, accelerator, keep=config.keep_checkpoints)
         log = MetricsFile(loop.folder / "metrics.jsonl")
@@ -179,6 +181,9 @@ class Trainer:
         while step < steps:
             mean.add(one_step(step))
             step += 1
+            if compiled:
+                compile_seconds, compiled = time.perf_counter() - start - seconds, False
+                logger.info("%s: compiled in %.0f seconds", name, compile_seconds)
             if step % config.log_every == 0 or step == steps:
                 latest = mean.mean()
                 mean.reset()
@@ -196,7 +201,7 @@ class Trainer:
                 raise InterruptedRun(name, step, steps, _number(watch))
         seconds = time.perf_counter() - start
         one_step.release()
-        return StageReport(steps, seconds, steps / seconds, latest)
+        return StageReport(steps, seconds, steps / seconds, latest, compile_seconds=compile_seconds)
 
     def _stopping(self, watch: SignalWatch, step: int) -> bool:
         alone = self._accelerator.num_processes == 1
