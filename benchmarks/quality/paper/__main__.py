@@ -1,0 +1,116 @@
+"""Compute a figure of the paper, or draw it again from its results.
+
+    python -m benchmarks.quality.paper figure-2
+    python -m benchmarks.quality.paper figure-2 --redraw
+
+writes NAME.json and its CSV files to the folder of results, and the pictures to theirs.
+"""
+
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any, Protocol
+
+import torch
+import tyro
+from matplotlib.figure import Figure
+
+from benchmarks.machine import machine
+from benchmarks.quality.paper import figure_2, figures_3_and_7, propositions, style
+from benchmarks.quality.paper.outcome import Outcome, load, save
+
+__all__ = ["FIGURES", "FigureModule", "main"]
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+class FigureModule(Protocol):
+    """What the module of a figure has."""
+
+    @property
+    def FULL(self) -> Any:  # noqa: N802
+        """The budget, a frozen dataclass, that the committed results were made with."""
+
+    @property
+    def QUICK(self) -> Any:  # noqa: N802
+        """A budget of seconds, for tests."""
+
+    def measure(self, budget: Any, seed: int) -> Outcome:
+        """Returns everything that is drawn."""
+        ...
+
+    def draw(self, outcome: Outcome) -> dict[str, Figure]:
+        """Returns the pictures by file name, without its ending."""
+        ...
+
+    def table(self, outcome: Outcome) -> str:
+        """Returns the numbers as a Markdown table, which the figure's page holds."""
+        ...
+
+
+FIGURES: dict[str, FigureModule] = {
+    "figure-2": figure_2,
+    "figures-3-and-7": figures_3_and_7,
+    "propositions": propositions,
+}
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Compute a figure of the paper, or draw it again from its results."""
+
+    figure: Annotated[str, tyro.conf.Positional]
+    """Its name; an unknown one is answered with all names."""
+    results: Path = ROOT / "benchmarks/results/paper"
+    """Where its JSON and CSV files are."""
+    pictures: Path = ROOT / "docs/images/paper"
+    """Where its pictures are."""
+    redraw: bool = False
+    """Draw it from its results, without computing anything."""
+    quick: bool = False
+    """Compute in seconds, with numbers to no purpose."""
+    seed: int = 0
+    """Of data, weights, batches and noise."""
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Computes or loads a figure's results, draws it and prints its table."""
+    words = list(sys.argv[1:] if words is None else words)
+    arguments = tyro.cli(Arguments, args=words)
+    if arguments.figure not in FIGURES:
+        raise SystemExit(f"got {arguments.figure!r}, expected one of {', '.join(FIGURES)}")
+    module = FIGURES[arguments.figure]
+    paths = []
+    if not arguments.redraw:
+        budget = module.QUICK if arguments.quick else module.FULL
+        start = time.process_time()
+        outcome = module.measure(budget, arguments.seed)
+        about = {
+            "command": _command(words),
+            "seed": arguments.seed,
+            "processor_seconds": round(time.process_time() - start, 1),
+            "threads": torch.get_num_threads(),
+            **machine(),
+            "budget": asdict(budget),
+        }
+        paths = save(outcome, arguments.results, arguments.figure, about)
+    outcome = load(arguments.results, arguments.figure)
+    with style.styled():
+        for name, figure in module.draw(outcome).items():
+            paths.append(arguments.pictures / f"{name}.png")
+            style.save(figure, paths[-1])
+    print(module.table(outcome))
+    print("\n".join(f"wrote {path}" for path in paths))
+
+
+def _command(words: Sequence[str]) -> str:
+    """The command without the folders of this machine."""
+    public = [Path(word).name if "/" in word else word for word in words]
+    return shlex.join(["python", "-m", "benchmarks.quality.paper", *public])
+
+
+if __name__ == "__main__":
+    main()
