@@ -36,13 +36,16 @@ lint: $(INSTALLED)  ## ruff and pyright
 	$(BIN)/ruff check .
 	$(BIN)/pyright --project pyproject.toml
 
-check: lint test  ## everything that has to be green before a commit
+docs: $(INSTALLED)  ## build the documentation into docs/_build/html; a warning is an error
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --nitpicky --quiet docs docs/_build/html
+
+check: lint docs test  ## everything that has to be green before a commit
 
 format: $(INSTALLED)  ## mend what ruff can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 clean:  ## remove what the other targets made, runs excepted
-	rm -rf $(VENV) build dist .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist docs/_build .pytest_cache .ruff_cache
 
-.PHONY: help install demo examples benchmark test lint check format clean
+.PHONY: help install demo examples benchmark test lint docs check format clean

@@ -1,8 +1,8 @@
-"""The tutorials run, block by block, as a reader would type them."""
+"""The pages run, block by block, as a reader would type them."""
 
-import doctest
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,11 +11,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from scoreregs.testing import PriorContract, ScheduleContract
 from scoreregs_offline_rl.deployment.agent import TrainedPolicy
-from tests.pages import REPOSITORY, Block, blocks
+from tests.pages import REPOSITORY, Block, blocks, check_output, run_python
 
-TUTORIALS = sorted((REPOSITORY / "docs/tutorials").glob("*.md"))
+DOCS = REPOSITORY / "docs"
+# Their blocks are Python alone; a command that is only shown is `console`.
+PAGES = sorted(page for page in DOCS.glob("*.md") if blocks(page, "python"))
+TUTORIALS = sorted((DOCS / "tutorials").glob("*.md"))
 
 
 @pytest.fixture
@@ -34,10 +39,7 @@ def run_command(block: Block) -> None:
     ended = subprocess.run(["bash", "-ec", block.code], capture_output=True, text=True, timeout=300)
     fails = (block.output or "").startswith("error: ")
     assert ended.returncode == (2 if fails else 0), ended.stderr[-2000:]
-    printed = ended.stderr if fails else ended.stdout
-    if block.output:
-        flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-        assert doctest.OutputChecker().check_output(block.output, printed, flags), printed
+    check_output(block, ended.stderr if fails else ended.stdout)
 
 
 def interrupt(block: Block, started: Path) -> None:
@@ -53,6 +55,40 @@ def interrupt(block: Block, started: Path) -> None:
     assert b"the same command goes on from there" in errors
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_page(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    namespace = {}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        for block in blocks(page, "python"):
+            run_python(block, page, namespace)
+    run_contracts(namespace)
+
+
+def run_contracts(namespace):
+    """The tests that a page defines, which its reader would leave to pytest."""
+    for found in namespace.values():
+        if isinstance(found, type) and found.__name__.startswith("Test"):
+            assert issubclass(found, PriorContract | ScheduleContract)
+            suite = found()
+            for name in dir(suite):
+                if name.startswith("test_"):
+                    getattr(suite, name)()
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=lambda page: page.stem)
+def test_every_block_is_run_or_shown_only(page):
+    known = {"python", "text", "console", *(["bash"] if page in TUTORIALS else [])}
+    assert set(re.findall(r"^```(\w+)$", page.read_text(), flags=re.MULTILINE)) <= known
+
+
+def test_some_pages_have_code():
+    assert {"quick-start", "own-prior", "beta", "variance", "recipes", "extending"} <= {
+        page.stem for page in PAGES
+    }
+
+
 @pytest.mark.slow
 def test_own_robot_log(shell):
     pytest.importorskip("onnxruntime", reason="needs the extra onnx")
@@ -60,7 +96,7 @@ def test_own_robot_log(shell):
     namespace = {}
     for block in blocks(page, "bash", "python"):
         if block.language == "python":
-            exec(compile(block.code, str(page), "exec"), namespace)
+            run_python(block, page, namespace)
             continue
         if " train " in block.code:
             interrupt(block, Path("runs/slider/behavior/metrics.jsonl"))
