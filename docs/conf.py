@@ -25,7 +25,6 @@ extensions = [
 exclude_patterns = ["_build"]
 nitpicky = True
 smartquotes_action = "D"  # dashes only: a value in quotes is a value
-suppress_warnings = ["toc.empty_glob"]
 nitpick_ignore = [("py:class", "scoreregs_offline_rl.deployment.agent.Array")]
 
 myst_enable_extensions = ["dollarmath", "deflist"]
