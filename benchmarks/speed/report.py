@@ -27,6 +27,7 @@ class Line:
         median: Milliseconds.
         quartiles: Interquartile range, milliseconds.
         ratio: Its median over that of our row of the group; above 1 we are faster.
+        flops: Of its matrix products, where they were counted.
     """
 
     group: str
@@ -34,6 +35,7 @@ class Line:
     median: float
     quartiles: float
     ratio: float
+    flops: int | None = None
 
 
 def lines_of(content: dict[str, Any]) -> list[Line]:
@@ -50,6 +52,7 @@ def lines_of(content: dict[str, Any]) -> list[Line]:
             median=1e3 * row["stats"]["median"],
             quartiles=1e3 * row["stats"]["iqr"],
             ratio=row["stats"]["median"] / ours[row["group"]],
+            flops=row.get("extra_info", {}).get("flops"),
         )
         for row in content["benchmarks"]
         if row["group"] in ours
@@ -60,19 +63,17 @@ def markdown(lines: list[Line]) -> str:
     """Returns a Markdown table.
 
     Example:
-        >>> print(markdown([Line("critic", "ours", 2.0, 0.1, 1.0)]).splitlines()[-1])
-        | critic | ours | 2.000 | 0.100 | 1.00 |
+        >>> print(markdown([Line("critic", "ours", 2.0, 0.1, 1.0, 3_000_000)]).splitlines()[-1])
+        | critic | ours | 2.000 | 0.100 | 1.00 | 3 |
     """
-    head = "| | Row | Median, ms | Interquartile range, ms | Over ours |\n|---|---|---|---|---|"
-    return "\n".join(
-        [
-            head,
-            *(
-                f"| {x.group} | {x.name} | {x.median:.3f} | {x.quartiles:.3f} | {x.ratio:.2f} |"
-                for x in lines
-            ),
-        ]
-    )
+    heads = ["", "Row", "Median, ms", "Interquartile range, ms", "Over ours", "MFLOP"]
+    table = [heads, ["---"] * len(heads)]
+    for x in lines:
+        flops = "" if x.flops is None else f"{x.flops / 1e6:.3g}"
+        table.append(
+            [x.group, x.name, f"{x.median:.3f}", f"{x.quartiles:.3f}", f"{x.ratio:.2f}", flops]
+        )
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in table)
 
 
 def chart(lines: list[Line]) -> Figure:
