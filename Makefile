@@ -37,7 +37,7 @@ lint: $(INSTALLED)  ## ruff and pyright
 	$(BIN)/pyright --project pyproject.toml
 
 docs: $(INSTALLED)  ## build the documentation into docs/_build/html; a warning is an error
-	$(BIN)/sphinx-build --fail-on-warning --keep-going --nitpicky --quiet docs docs/_build/html
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --nitpicky --fresh-env --quiet docs docs/_build/html
 
 check: lint docs test  ## everything that has to be green before a commit
 
