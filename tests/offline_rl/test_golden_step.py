@@ -107,10 +107,14 @@ def policy_stage_and_batch(golden, networks):
     return stage, batch
 
 
+def one_draw(golden):
+    return {"t": golden["t"][:, None], "noise": golden["noise"][:, None]}
+
+
 def test_policy_stage_gradients(golden, networks):
     stage, batch = policy_stage_and_batch(golden, networks)
     stage.policy.zero_grad()
-    loss, _ = stage(batch, {"t": golden["t"], "noise": golden["noise"]})
+    loss, _ = stage(batch, one_draw(golden))
     loss.backward()
     check_gradients(stage.policy, golden)
 
@@ -128,6 +132,6 @@ def test_compiled_policy_stage_gradients(golden, networks):
     made, data = policy_stage_and_batch(golden, [copy.deepcopy(network) for network in networks])
     if not compile_networks(made, None, COMPILE_FROM, "cpu"):
         pytest.skip("PyTorch finds no compiler")
-    loss, _ = made(data, {"t": golden["t"], "noise": golden["noise"]})
+    loss, _ = made(data, one_draw(golden))
     loss.backward()
     check_gradients(made.policy, golden, tolerance=1e-4)

@@ -52,7 +52,7 @@ def bracket(stage, critic, behavior, batch, randoms, config):
         a = stage.policy(s).detach().requires_grad_()
         q1, q2 = critic.target_q(a, s)
         g = torch.autograd.grad((q1 + q2).sum() / 2, a)[0]
-        t, noise = randoms["t"][i], randoms["noise"][i]
+        t, noise = randoms["t"][i, 0], randoms["noise"][i, 0]
         log_alpha = -0.25 * t.item() ** 2 * (20 - 0.1) - 0.5 * t.item() * 0.1
         alpha, sigma = math.exp(log_alpha), math.sqrt(1 - math.exp(2 * log_alpha))
         with torch.no_grad():
@@ -115,8 +115,31 @@ def test_metrics(batch):
 def test_what_is_drawn():
     stage, _, _ = make_stage(PolicyConfig(times=(0.1, 0.4)))
     randoms = draw(stage, 2000)
-    assert randoms["noise"].shape == (2000, ACTION)
+    assert randoms["noise"].shape == (2000, 1, ACTION)
     assert 0.1 <= randoms["t"].min() < 0.11 < 0.39 < randoms["t"].max() <= 0.4
+
+
+def test_several_draws_are_averaged(batch):
+    stage, _, _ = make_stage(PolicyConfig(draws=3))
+    randoms = draw(stage)
+    assert randoms["t"].shape == (20, 3)
+    together = gradients(stage, stage(batch, randoms)[0])
+    mean = {name: torch.zeros_like(gradient) for name, gradient in together.items()}
+    for k in range(3):
+        one = {name: rows[:, k : k + 1] for name, rows in randoms.items()}
+        for name, gradient in gradients(stage, stage(batch, one)[0]).items():
+            mean[name] += gradient / 3
+    torch.testing.assert_close(together, mean)
+
+
+def test_even_points_leave_no_gaps():
+    stage, _, _ = make_stage(
+        PolicyConfig(times=(0.0, 1.0), points="stratified", weighting="uniform")
+    )
+    t = draw(stage, 2000)["t"].flatten()
+    counts = torch.histc(t, 100, 0.0, 1.0)
+    assert counts.max() - counts.min() <= 8
+    assert torch.histc(torch.rand(2000), 100, 0.0, 1.0).std() > 2 * counts.std()
 
 
 def test_learning_rate_decays_to_zero_along_a_cosine():

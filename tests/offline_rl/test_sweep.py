@@ -59,7 +59,9 @@ def pipeline_parts(config, seed):
     return data, Trainer(accelerator, config.trainer, seed=seed)
 
 
-@pytest.mark.parametrize("policy", [{}, {"normalize": "rms", "beta_on": "value"}])
+@pytest.mark.parametrize(
+    "policy", [{}, {"normalize": "rms", "beta_on": "value", "draws": 3, "points": "stratified"}]
+)
 def test_a_member_equals_training_it_alone(tmp_path, policy):
     config = configuration(
         critic=CriticConfig(steps=100, width=16, batch_size=16),

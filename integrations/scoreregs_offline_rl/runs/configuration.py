@@ -130,6 +130,10 @@ class PolicyConfig:
     """Units of a hidden layer."""
     times: tuple[float, float] = (0.02, 0.98)
     """Diffusion times are uniform between these."""
+    points: Literal["independent", "stratified", "low_discrepancy"] = "independent"
+    """How times are spread over a batch; the latter two are even, for a smaller variance."""
+    draws: int = 1
+    """Times and noises that the prior's gradient is averaged over for each observation."""
     weighting: Literal["sigma2", "uniform", "alpha_over_sigma"] = "sigma2"
     """Weight of the prior over time."""
     baseline: Literal["noise", "none"] = "noise"
@@ -140,7 +144,7 @@ class PolicyConfig:
     """Whether the prior is divided by beta (the paper) or the value multiplied (its code)."""
 
     def __post_init__(self) -> None:
-        _require_positive(self, "steps", "batch_size", "learning_rate", "layers", "width")
+        _require_positive(self, "steps", "batch_size", "learning_rate", "layers", "width", "draws")
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from scoreregs import ScorePrior, ScoreRegularizedObjective
 from scoreregs.options import ValueFunction
+from scoreregs.times import UniformTimes
 from scoreregs_offline_rl.data.transitions import Batch
 from scoreregs_offline_rl.runs.configuration import PolicyConfig, StageName
 from scoreregs_offline_rl.stages.behavior import behavior_prior
@@ -30,7 +31,8 @@ def policy_objective(
         beta=beta,
         weighting=config.weighting,
         baseline=config.baseline,
-        times=config.times,
+        times=UniformTimes(*config.times, config.points),
+        draws=config.draws,
         normalize=config.normalize,
         beta_on=config.beta_on,
         reduction="none",
@@ -40,10 +42,10 @@ def policy_objective(
 def draw_diffusion(
     objective: ScoreRegularizedObjective, batch_size: int, action_size: int, generator: Generator
 ) -> Randoms:
-    """Times t (batch,) as the objective has them, and noise (batch, a)."""
-    device = generator.device
-    t = objective.times.sample(1, batch_size, device, generator)[0]
-    noise = torch.randn(batch_size, action_size, generator=generator, device=device)
+    """Times t (batch, draws) as the objective has them, and noise (batch, draws, a)."""
+    device, draws = generator.device, objective.draws
+    t = objective.times.sample(draws, batch_size, device, generator).mT
+    noise = torch.randn(batch_size, draws, action_size, generator=generator, device=device)
     return {"t": t, "noise": noise}
 
 
@@ -83,14 +85,15 @@ class PolicyStage(Stage):
         self._action_size = behavior.output.out_features
 
     def draw(self, batch_size: int, generator: Generator) -> Randoms:
-        """Times t (batch,) and noise (batch, a)."""
+        """Times t (batch, draws) and noise (batch, draws, a)."""
         return draw_diffusion(self.objective, batch_size, self._action_size, generator)
 
     def forward(self, batch: Batch, randoms: Randoms) -> tuple[Tensor, Metrics]:
         """The objective's loss at the policy's actions; the data's own actions play no part."""
         # A forward pass in low precision ends here: x_t = alpha a + sigma eps needs more digits.
         action = self.policy(batch.observations).to(batch.observations.dtype)
-        result = self.objective(action, batch.observations, **randoms)
+        t, noise = (rows.transpose(0, 1) for rows in (randoms["t"], randoms["noise"]))
+        result = self.objective(action, batch.observations, t=t, noise=noise)
         gradient = result.gradient.norm(dim=-1).mean()
         return result.loss.mean(), {"q": result.value.mean(), "gradient": gradient}
 

@@ -1,5 +1,6 @@
 """The extraction of several policies at once: seeds by temperatures."""
 
+from functools import partial
 from typing import ClassVar, final
 
 import torch
@@ -55,7 +56,7 @@ class PolicySweepStage(Stage):
         self.config = config
         seeds = len(next(policies.parameters())) // len(betas)
         value = by_member(critics.target_q.mean, [seeds])
-        prior = behavior_prior(by_member(behaviors, [seeds]))
+        prior = behavior_prior(partial(_of_draws, behaviors, seeds, config.draws))
         self.objective = policy_objective(value, prior, config)
         exact = torch.tensor(betas, dtype=torch.float64)
         self.register_buffer("betas", exact, persistent=False)
@@ -64,7 +65,7 @@ class PolicySweepStage(Stage):
         self._action_size = action_size
 
     def draw(self, batch_size: int, generator: Generator) -> Randoms:
-        """Times t (batch,) and noise (batch, a) of one seed."""
+        """Times t (batch, draws) and noise (batch, draws, a) of one seed."""
         return draw_diffusion(self.objective, batch_size, self._action_size, generator)
 
     def forward(self, batch: Batch, randoms: Randoms) -> tuple[Tensor, Metrics]:
@@ -76,8 +77,8 @@ class PolicySweepStage(Stage):
         result = self.objective(
             action.flatten(0, 1),
             observations.flatten(0, 1),
-            t=repeat(randoms["t"], "s b -> (s k b)", k=temperatures),
-            noise=repeat(randoms["noise"], "s b a -> (s k b) a", k=temperatures),
+            t=repeat(randoms["t"], "s b d -> d (s k b)", k=temperatures),
+            noise=repeat(randoms["noise"], "s b d a -> d (s k b) a", k=temperatures),
             beta=repeat(self.betas, "k -> (s k b)", s=seeds, b=rows),
         )
 
@@ -95,3 +96,9 @@ class PolicySweepStage(Stage):
         """Adam, with a cosine decay to zero over the run."""
         optimizer = adam(self.policy.parameters(), self.config.learning_rate)
         return optimizer, cosine_decay(optimizer, self.config.steps)
+
+
+def _of_draws(network: BehaviorNetwork, seeds: int, draws: int, *rows: Tensor) -> Tensor:
+    """The networks on flat rows that are draws first, then seeds, as the objective lays them."""
+    by_seed = (rearrange(r, "(d s n) ... -> s (d n) ...", d=draws, s=seeds) for r in rows)
+    return rearrange(network(*by_seed), "s (d n) a -> (d s n) a", d=draws)
