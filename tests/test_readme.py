@@ -43,11 +43,13 @@ def test_commands_on_a_file(tmp_path: Path) -> None:
     save_hdf5(tmp_path / "hopper-medium-expert.hdf5", arrays, "Pendulum-v1")
     lines = bash().splitlines()
     commands = [shlex.split(line)[1:] for line in lines if line.startswith("scoreregs-offline-rl")]
-    assert [command[0] for command in commands] == ["train", "evaluate"]
-    train, evaluate = commands
+    assert [command[0] for command in commands] == ["train", "evaluate", "sweep"]
+    train, evaluate, sweep = commands
     assert main([*train, *SHRUNK]) == 0
     assert main([*evaluate[:-1], "2"]) == 0
     assert (tmp_path / "runs/hopper/result.json").exists()
+    assert main([*sweep, *SHRUNK]) == 0
+    assert (tmp_path / "runs/sweep/sweep.png").exists()
     assert np.isfinite(arrays["rewards"]).all()
 
 
