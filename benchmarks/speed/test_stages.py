@@ -3,9 +3,11 @@
     SCOREREGS_SRPO=path/to/SRPO pytest benchmarks/speed/test_stages.py --benchmark-json=stages.json
 
 Ours draws its batch and its seeded noise and goes through Accelerate; the other rows are given
-their batch.
+their batch. SCOREREGS_CORL and SCOREREGS_CLEANDIFFUSER name checkouts of two further peers; what
+their steps hold beyond ours is said in `benchmarks.peers`.
 """
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
 from benchmarks.paper_code import PaperCode, as_paper_batch
+from benchmarks.peers import behavior_step_of_cleandiffuser, critic_step_of_corl
 from benchmarks.speed.limits import MatrixProducts, flops_of
 from benchmarks.speed.plain import PLAIN
 from benchmarks.speed.workload import (
@@ -44,6 +47,12 @@ def measure(benchmark: Any, name: StageName, step: Callable[[], Any]) -> None:
 
 def one_batch(name: StageName) -> Batch:
     return random_rows(20_000).select(torch.arange(BATCH[name], device=DEVICE))
+
+
+def checkout(variable: str, repository: str) -> Path:
+    if variable not in os.environ:
+        pytest.skip(f"{variable} names no checkout of github.com/{repository}")
+    return Path(os.environ[variable])
 
 
 def our_step(
@@ -109,3 +118,17 @@ def test_paper_code(benchmark: Any, name: StageName, paper_checkout: Path) -> No
     }
     step = steps[name]()
     measure(benchmark, name, lambda: step(batch))
+
+
+def test_corl_iql(benchmark: Any) -> None:
+    path = checkout("SCOREREGS_CORL", "tinkoff-ai/CORL")
+    step = critic_step_of_corl(path, one_batch("critic"))
+    benchmark.extra_info["flops"] = flops_of(step)
+    measure(benchmark, "critic", step)
+
+
+def test_cleandiffuser(benchmark: Any) -> None:
+    path = checkout("SCOREREGS_CLEANDIFFUSER", "CleanDiffuserTeam/CleanDiffuser")
+    step = behavior_step_of_cleandiffuser(path, one_batch("behavior"))
+    benchmark.extra_info["flops"] = flops_of(step)
+    measure(benchmark, "behavior", step)
