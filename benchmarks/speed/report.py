@@ -4,14 +4,14 @@ python -m benchmarks.speed.report speed.json --chart-file speed.png
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import tyro
 from matplotlib.figure import Figure
 
-__all__ = ["Line", "chart", "lines_of", "markdown"]
+__all__ = ["Line", "chart", "lines_of", "markdown", "summary"]
 
 _REFERENCE = "ours", "policy in torch"
 _COLOR, _OTHER = "#0072B2", "#999999"
@@ -86,10 +86,12 @@ def chart(lines: list[Line]) -> Figure:
         rows = [line for line in lines if line.group == group][::-1]
         colors = [_COLOR if row.name in _REFERENCE else _OTHER for row in rows]
         bars = axis.barh([row.name for row in rows], [row.ratio for row in rows], color=colors)
-        axis.bar_label(bars, [f"{row.ratio:.2f}" for row in rows], padding=3, fontsize=8)
-        axis.axvline(1, color="black", linewidth=0.8)
+        labels = axis.bar_label(bars, [f"{row.ratio:.3g}" for row in rows], padding=3, fontsize=8)
+        for label in labels:
+            label.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.6})
+        axis.axvline(1, color="black", linewidth=0.8, zorder=0)
         axis.set_title(group, fontsize=10, loc="left")
-        axis.margins(x=0.12)
+        axis.margins(x=0.12, y=0.4 / len(rows))
         if max(row.ratio for row in rows) > 20:
             axis.set_xscale("log")
     panels[-1].set_xlabel("median time over ours (right of the line: slower than ours)")
@@ -99,19 +101,44 @@ def chart(lines: list[Line]) -> Figure:
 def _name(row: dict[str, Any]) -> str:
     """Who a row is of; parameters that make the group are left out."""
     name, _, parameters = row["name"].removeprefix("test_").removesuffix("]").partition("[")
-    shown = f"{name} {parameters}" if name == "diffusion_policy" else name
-    return shown.replace("_", " ")
+    if name == "diffusion_policy":
+        sampler, steps, candidates = parameters.rsplit("-", 2)
+        return f"{sampler}, {steps} steps, best of {candidates}"
+    return name.replace("_", " ")
 
 
-def main(result: tyro.conf.Positional[Path], chart_file: Path | None = None) -> None:
+def summary(content: dict[str, Any], command: str) -> dict[str, Any]:
+    """Returns the rows with their machine and command, without the single rounds."""
+    machine = content["machine_info"]
+    kept = ("machine", "system", "python", "torch", "threads", "cpu_capability", "gpu")
+    processor = {name: machine.get("cpu", {}).get(name) for name in ("brand_raw", "count")}
+    return {
+        "command": command,
+        "datetime": content["datetime"],
+        "machine": {name: machine.get(name) for name in kept} | {"cpu": processor},
+        "rows": [asdict(line) for line in lines_of(content)],
+    }
+
+
+def main(
+    result: tyro.conf.Positional[Path],
+    chart_file: Path | None = None,
+    summary_file: Path | None = None,
+    command: str = "not recorded",
+) -> None:
     """Prints a result of pytest-benchmark as ratios.
 
     Args:
         result: What --benchmark-json wrote.
         chart_file: Where to draw them, if anywhere.
+        summary_file: Where to keep them without the single rounds, as JSON, if anywhere.
+        command: What made the result, for the summary.
     """
-    lines = lines_of(json.loads(result.read_text()))
+    content = json.loads(result.read_text())
+    lines = lines_of(content)
     print(markdown(lines))
+    if summary_file is not None:
+        summary_file.write_text(json.dumps(summary(content, command), indent=2) + "\n")
     if chart_file is not None:
         chart(lines).savefig(chart_file, dpi=120)
 

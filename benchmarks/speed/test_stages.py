@@ -75,13 +75,14 @@ def test_ours(benchmark: Any, name: StageName) -> None:
     measure(benchmark, name, step)
 
 
-@stages
+@pytest.mark.parametrize("name", ["behavior"])
 def test_ours_compiled(benchmark: Any, name: StageName) -> None:
     measure(benchmark, name, our_step(name, compiled=True))
 
 
 @stages
-def test_ours_compiled_bf16(benchmark: Any, name: StageName) -> None:
+def test_ours_bf16(benchmark: Any, name: StageName) -> None:
+    """The behavior network compiled, as where it is trained for long."""
     measure(benchmark, name, our_step(name, compiled=True, precision="bf16"))
 
 

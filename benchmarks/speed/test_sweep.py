@@ -66,7 +66,7 @@ def test_ours(benchmark: Any, name: StageName) -> None:
     measure(benchmark, name, step)
 
 
-@stages
+@pytest.mark.parametrize("name", ["behavior"])
 def test_ours_compiled(benchmark: Any, name: StageName) -> None:
     measure(benchmark, name, sweep_step(name, compiled=True))
 

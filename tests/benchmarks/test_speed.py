@@ -5,7 +5,7 @@ import torch
 
 from benchmarks.speed.limits import MatrixProducts, flops_of
 from benchmarks.speed.plain import PLAIN
-from benchmarks.speed.report import chart, lines_of, markdown
+from benchmarks.speed.report import chart, lines_of, markdown, summary
 from benchmarks.speed.workload import make_stage, random_rows
 
 
@@ -28,9 +28,14 @@ def test_a_ratio_is_to_our_row_of_the_group():
         ("ours", 1.0),
         ("paper code", 1.5),
         ("policy in torch", 1.0),
-        ("diffusion policy DDPM-5-1", 100.0),
+        ("DDPM, 5 steps, best of 1", 100.0),
     ]
     assert markdown(lines).count("\n") == 5
+    content |= {"machine_info": {"torch": "2.6", "node": "secret"}, "datetime": "today"}
+    kept = summary(content, "a command")
+    assert kept["rows"][1]["ratio"] == pytest.approx(1.5)
+    assert kept["machine"]["torch"] == "2.6"
+    assert "secret" not in str(kept)
     assert len(chart(lines).axes) == 2
 
 

@@ -8,7 +8,7 @@ import torch
 
 from scoreregs import ScoreRegularizedObjective, VPSchedule
 from scoreregs_offline_rl.data.transitions import Batch
-from scoreregs_offline_rl.runs.configuration import PolicyConfig
+from scoreregs_offline_rl.runs.configuration import BehaviorConfig, PolicyConfig
 from scoreregs_offline_rl.runs.paper_weights import (
     behavior_from_paper,
     load_paper_behavior,
@@ -16,7 +16,7 @@ from scoreregs_offline_rl.runs.paper_weights import (
     policy_from_paper,
     twin_q_from_paper,
 )
-from scoreregs_offline_rl.stages.behavior import behavior_prior
+from scoreregs_offline_rl.stages.behavior import BehaviorStage, behavior_prior
 from scoreregs_offline_rl.stages.critic import Critic
 from scoreregs_offline_rl.stages.networks import ValueNetwork
 from scoreregs_offline_rl.stages.policy import PolicyStage
@@ -128,10 +128,13 @@ def test_checkpoints_of_the_paper():
     assert critic.advantage(action, observation).isfinite().all()
 
 
-def test_compiled_policy_stage_gradients(golden, networks):
-    made, data = policy_stage_and_batch(golden, [copy.deepcopy(network) for network in networks])
-    if not compile_networks(made, None, COMPILE_FROM, "cpu"):
+def test_compiled_behavior_in_a_policy_step(golden, networks):
+    policy, behavior, twin_q = (copy.deepcopy(network) for network in networks)
+    stage = BehaviorStage(golden["state"].shape[1], golden["action"].shape[1], BehaviorConfig())
+    stage.network = behavior
+    if not compile_networks(stage, None, COMPILE_FROM, "cpu"):
         pytest.skip("PyTorch finds no compiler")
+    made, data = policy_stage_and_batch(golden, (policy, behavior, twin_q))
     loss, _ = made(data, one_draw(golden))
     loss.backward()
     check_gradients(made.policy, golden, tolerance=1e-4)

@@ -197,8 +197,8 @@ class TrainerConfig:
     mixed_precision: Literal["no", "fp16", "bf16"] | None = None
     """Precision of the forward pass; None: what `accelerate launch` says, else full."""
     compile: bool | None = None
-    """Whether behavior network and policy are compiled, which takes a quarter of a minute a stage;
-    None: for stages of 50,000 steps or more, where PyTorch finds a compiler."""
+    """Whether the behavior network is compiled for its training, which takes a quarter of a minute;
+    None: where it is trained for 50,000 steps or more and PyTorch finds a compiler."""
     cpu: bool = False
     """Stay on the CPU where there is an accelerator."""
     log_with: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = ()

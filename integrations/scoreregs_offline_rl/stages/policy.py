@@ -3,7 +3,7 @@
 from typing import ClassVar, final
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -80,8 +80,6 @@ class PolicyStage(Stage):
         self.objective = policy_objective(
             critic.target_q.mean, behavior_prior(behavior), config, beta=beta
         )
-        # In a tuple they are no submodules: they are neither trained nor saved here.
-        self._read = (critic.target_q, behavior)
         self._action_size = behavior.output.out_features
 
     def draw(self, batch_size: int, generator: Generator) -> Randoms:
@@ -96,10 +94,6 @@ class PolicyStage(Stage):
         result = self.objective(action, batch.observations, t=t, noise=noise)
         gradient = result.gradient.norm(dim=-1).mean()
         return result.loss.mean(), {"q": result.value.mean(), "gradient": gradient}
-
-    def networks(self) -> tuple[nn.Module, ...]:
-        """The policy, and the critic and behavior network that it learns from."""
-        return (self.policy, *self._read)
 
     def optimizer(self) -> tuple[Optimizer, LRScheduler | None]:
         """Adam, with a cosine decay to zero over the run."""

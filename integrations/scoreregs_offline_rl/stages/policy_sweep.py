@@ -5,7 +5,7 @@ from typing import ClassVar, final
 
 import torch
 from einops import rearrange, repeat
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -60,8 +60,6 @@ class PolicySweepStage(Stage):
         self.objective = policy_objective(value, prior, config)
         exact = torch.tensor(betas, dtype=torch.float64)
         self.register_buffer("betas", exact, persistent=False)
-        # In a tuple they are no submodules: they are neither trained nor saved here.
-        self._read = (critics.target_q, behaviors)
         self._action_size = action_size
 
     def draw(self, batch_size: int, generator: Generator) -> Randoms:
@@ -87,10 +85,6 @@ class PolicySweepStage(Stage):
 
         metrics = {"q": mean(result.value), "gradient": mean(result.gradient.norm(dim=-1))}
         return mean(result.loss), metrics
-
-    def networks(self) -> tuple[nn.Module, ...]:
-        """The policies, and the critics and behavior networks that they learn from."""
-        return (self.policy, *self._read)
 
     def optimizer(self) -> tuple[Optimizer, LRScheduler | None]:
         """Adam, with a cosine decay to zero over the run."""

@@ -32,7 +32,7 @@ class Stage(nn.Module, ABC):
         return {}
 
     def networks(self) -> tuple[nn.Module, ...]:
-        """The networks that a step spends its time in, trained or only read."""
+        """The networks that are worth compiling: those with much to do between matrix products."""
         return ()
 
     @abstractmethod

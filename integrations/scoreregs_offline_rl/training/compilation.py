@@ -32,7 +32,8 @@ def compile_networks(
     Raises:
         RunError: It is wanted, and PyTorch cannot compile here.
     """
-    if wanted is False or (wanted is None and steps < COMPILE_FROM):
+    networks = stage.networks()
+    if not networks or wanted is False or (wanted is None and steps < COMPILE_FROM):
         return False
     if (reason := _obstacle(device)) is not None:
         if wanted:
@@ -42,7 +43,7 @@ def compile_networks(
             )
         logger.info("%s: not compiled, PyTorch cannot here (%s)", stage.name, reason)
         return False
-    for network in stage.networks():
+    for network in networks:
         network.compile()
     return True
 
