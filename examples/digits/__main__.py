@@ -37,7 +37,7 @@ from scoreregs import ScorePrior, check_prior
 from scoreregs_diffusers import DiffusersPrior
 
 # Chosen on validation images, at one training of the network.
-SETTINGS = {"50 % inpainting": Settings(), "2x super-resolution": Settings(beta=64.0)}
+SETTINGS = {"50 % inpainting": Settings(beta=128.0), "2x super-resolution": Settings(beta=64.0)}
 METHODS: tuple[Method, ...] = ("SDS", "CSD")
 _PACKAGES = ("scoreregs", "torch", "diffusers", "scikit-learn")
 

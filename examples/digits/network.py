@@ -44,7 +44,7 @@ def train_pipeline(
     folder: Path,
     *,
     channels: tuple[int, ...] = (32, 64),
-    steps: int = 1600,
+    steps: int = 4000,
     batch_size: int = 128,
     seed: int = 0,
 ) -> UNet2DModel:
