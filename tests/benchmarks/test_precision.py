@@ -21,7 +21,7 @@ def test_numbers_are_the_last_logged_of_each_seed(tmp_path):
     }
     for stage, line in lines.items():
         (tmp_path / stage).mkdir()
-        text = json.dumps({name: 0.0 for name in line}) + "\n" + json.dumps(line) + "\n"
+        text = json.dumps(dict.fromkeys(line, 0.0)) + "\n" + json.dumps(line) + "\n"
         (tmp_path / stage / "metrics.jsonl").write_text(text)
     member = {"policy": {"normalized_score": 7.0}}
     (tmp_path / "result.json").write_text(json.dumps({"members": {"one": member}}))
