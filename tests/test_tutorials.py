@@ -48,7 +48,7 @@ def interrupt(block: Block, started: Path) -> None:
         ["bash", "-ec", f"exec {block.code}"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     ) as child:
         while not started.exists() and child.poll() is None:
-            time.sleep(0.05)
+            time.sleep(0.01)
         child.send_signal(signal.SIGINT)
         _, errors = child.communicate()
     assert child.returncode == 128 + signal.SIGINT
@@ -99,7 +99,7 @@ def test_own_robot_log(shell):
             run_python(block, page, namespace)
             continue
         if " train " in block.code:
-            interrupt(block, Path("runs/slider/behavior/metrics.jsonl"))
+            interrupt(block, Path("runs/slider/critic/metrics.jsonl"))
             assert not Path("runs/slider/result.json").exists()
         run_command(block)
     assert Path("slider.inspection.png").stat().st_size > 10_000
