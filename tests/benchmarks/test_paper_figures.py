@@ -290,9 +290,11 @@ def test_a_page_has_the_committed_numbers_and_pictures(name):
     """What a page says is what the results say, and each of its pictures is there."""
     module = command.FIGURES[name]
     page = (ROOT / "docs/paper" / f"{name}.md").read_text()
+    assert f"python -m benchmarks.quality.paper {name}" in page
+    if "Not measured yet." in page:
+        pytest.skip(f"{name} is not measured yet, as its page says")
     outcome = load(ROOT / "benchmarks/results/paper", name)
     assert module.table(outcome) in page
-    assert f"python -m benchmarks.quality.paper {name}" in page
     for picture in module.draw(outcome):
         assert f"../images/paper/{picture}.png" in page
         assert (ROOT / "docs/images/paper" / f"{picture}.png").exists()

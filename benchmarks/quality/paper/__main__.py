@@ -2,6 +2,7 @@
 
     python -m benchmarks.quality.paper figure-2
     python -m benchmarks.quality.paper figure-2 --redraw
+    python -m benchmarks.quality.paper figure-6 --data FILE FILE --run-dir DIR
 
 writes NAME.json and its CSV files to the folder of results, and the pictures to theirs.
 """
@@ -9,9 +10,10 @@ writes NAME.json and its CSV files to the folder of results, and the pictures to
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Protocol
 
 import torch
@@ -19,7 +21,17 @@ import tyro
 from matplotlib.figure import Figure
 
 from benchmarks.machine import machine
-from benchmarks.quality.paper import figure_2, figures_3_and_7, propositions, style
+from benchmarks.quality.paper import (
+    figure_2,
+    figure_6,
+    figure_8,
+    figure_9,
+    figure_10,
+    figures_3_and_7,
+    offline_rl,
+    propositions,
+    style,
+)
 from benchmarks.quality.paper.outcome import Outcome, load, save
 
 __all__ = ["FIGURES", "FigureModule", "main"]
@@ -38,8 +50,9 @@ class FigureModule(Protocol):
     def QUICK(self) -> Any:  # noqa: N802
         """A budget of seconds, for tests."""
 
-    def measure(self, budget: Any, seed: int) -> Outcome:
-        """Returns everything that is drawn."""
+    @property
+    def measure(self) -> Callable[..., Outcome]:
+        """From a budget and a seed; a budget of `offline_rl` needs its `Runs`, too."""
         ...
 
     def draw(self, outcome: Outcome) -> dict[str, Figure]:
@@ -54,6 +67,10 @@ class FigureModule(Protocol):
 FIGURES: dict[str, FigureModule] = {
     "figure-2": figure_2,
     "figures-3-and-7": figures_3_and_7,
+    "figure-6": figure_6,
+    "figure-8": figure_8,
+    "figure-9": figure_9,
+    "figure-10": figure_10,
     "propositions": propositions,
 }
 
@@ -73,7 +90,11 @@ class Arguments:
     quick: bool = False
     """Compute in seconds, with numbers to no purpose."""
     seed: int = 0
-    """Of data, weights, batches and noise."""
+    """Of data, weights, batches and noise; the first of several."""
+    data: tuple[str, ...] = ("pendulum-swingup",)
+    """For Figures 6, 9 and 10: files in D4RL's layout, or names of data sets."""
+    run_dir: Path | None = None
+    """For Figures 6, 9 and 10: where what they train is kept, shared and found again."""
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -87,7 +108,7 @@ def main(words: Sequence[str] | None = None) -> None:
     if not arguments.redraw:
         budget = module.QUICK if arguments.quick else module.FULL
         start = time.process_time()
-        outcome = module.measure(budget, arguments.seed)
+        outcome = _measure(module, budget, arguments)
         about = {
             "command": _command(words),
             "seed": arguments.seed,
@@ -104,6 +125,14 @@ def main(words: Sequence[str] | None = None) -> None:
             style.save(figure, paths[-1])
     print(module.table(outcome))
     print("\n".join(f"wrote {path}" for path in paths))
+
+
+def _measure(module: FigureModule, budget: Any, arguments: Arguments) -> Outcome:
+    if not isinstance(budget, offline_rl.Budget):
+        return module.measure(budget, arguments.seed)
+    with TemporaryDirectory() as scratch:
+        runs = offline_rl.Runs(arguments.data, arguments.run_dir or Path(scratch))
+        return module.measure(budget, arguments.seed, runs)
 
 
 def _command(words: Sequence[str]) -> str:

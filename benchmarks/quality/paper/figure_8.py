@@ -1,0 +1,125 @@
+"""Figure 8: critics that diverge, and the check that notices them while they train.
+
+Rewards and discount bound every return, and so every true Q. The first setting of implicit
+Q-learning is meant to leave that bound: an expectile near 1, fast learning, and targets from the
+newest Q in place of its average. Each other setting takes back one of the three.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from benchmarks.quality.paper import style
+from benchmarks.quality.paper.outcome import Outcome
+from scoreregs_offline_rl import CriticConfig, TrainConfig, TrainerConfig, load_data, train
+
+__all__ = ["FULL", "QUICK", "Budget", "draw", "measure", "table"]
+
+DATA = "pendulum-swingup"
+DIVERGING = CriticConfig(expectile=0.99, learning_rate=1e-2, target_rate=1.0, width=64)
+SETTINGS: dict[str, dict[str, float]] = {
+    "expectile 0.99, learning rate 0.01, no average": {},
+    "expectile 0.7": {"expectile": 0.7},
+    "learning rate 0.0003": {"learning_rate": 3e-4},
+    "Q averaged at rate 0.005": {"target_rate": 0.005},
+}
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much is trained.
+
+    Attributes:
+        seeds: of each setting.
+        steps: of each critic.
+        log_every: steps between two checks.
+    """
+
+    seeds: int = 3
+    steps: int = 4000
+    log_every: int = 50
+
+
+FULL = Budget()
+QUICK = Budget(2, 4, 2)
+
+
+def measure(budget: Budget, seed: int) -> Outcome:
+    """Returns the largest |Q| of every critic while it trains, and what the check says of it."""
+    data = load_data(DATA)
+    names = ("setting", "seed", "step", "largest_q")
+    curves: dict[str, list[Any]] = {name: [] for name in names}
+    rows: list[dict[str, Any]] = []
+    limit = 0.0
+    for setting, changes in SETTINGS.items():
+        for its in range(seed, seed + budget.seeds):
+            config = _config(budget, its, changes)
+            with TemporaryDirectory() as folder:
+                result = train(config, folder, stages=("critic",), data=data)
+                lines = _lines(Path(folder) / "critic" / "metrics.jsonl")
+            limit = lines[0]["health_limit"]
+            above = [line["step"] for line in lines if line["health_measured"] > limit]
+            finding = result["health"]["critic"]
+            kept = {"largest_q": finding["measured"], "message": finding["message"]}
+            first = above[0] if above else None
+            rows.append({"setting": setting, "seed": its, "noticed_at": first, **kept})
+            for line in lines:
+                point = (setting, its, line["step"], line["health_measured"])
+                for name, value in zip(names, point, strict=True):
+                    curves[name].append(value)
+    return Outcome({"limit": limit, "rows": rows}, {"curves": curves})
+
+
+def _config(budget: Budget, seed: int, changes: Mapping[str, Any]) -> TrainConfig:
+    return TrainConfig(
+        data=DATA,
+        seed=seed,
+        critic=replace(DIVERGING, steps=budget.steps, **changes),
+        trainer=TrainerConfig(log_every=budget.log_every),
+    )
+
+
+def _lines(path: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def table(outcome: Outcome) -> str:
+    """Returns for every setting how many critics were noticed, when, and where they ended."""
+    lines = ["| Critic | Noticed | At step | Largest Q at the end |", "|---|---|---|---|"]
+    for setting in SETTINGS:
+        rows = [row for row in outcome.numbers["rows"] if row["setting"] == setting]
+        steps = [row["noticed_at"] for row in rows if row["noticed_at"] is not None]
+        when = ", ".join(f"{step:g}" for step in steps) or "–"
+        ends = ", ".join(f"{row['largest_q']:.3g}" for row in rows)
+        lines.append(f"| {setting} | {len(steps)} of {len(rows)} | {when} | {ends} |")
+    said = (row["message"] for row in outcome.numbers["rows"] if row["noticed_at"] is not None)
+    limit = (
+        f"Rewards and discount allow {outcome.numbers['limit']:.4g}. The check says of the first:"
+    )
+    return "\n".join([*lines, "", limit, "", f"> {next(said, 'nothing')}"])
+
+
+def draw(outcome: Outcome) -> dict[str, Figure]:
+    """Returns the largest |Q| by step on a logarithmic scale, a line for each seed."""
+    figure = style.figure(9, 4.8)
+    axis = figure.subplots()
+    curves = {name: np.array(column) for name, column in outcome.tables["curves"].items()}
+    looks = zip(SETTINGS, style.COLORS, style.LINES, strict=False)
+    for setting, color, line in looks:
+        label: str | None = setting
+        for seed in np.unique(curves["seed"]):
+            chosen = (curves["setting"] == setting) & (curves["seed"] == seed)
+            x, y = (curves[name][chosen].astype(float) for name in ("step", "largest_q"))
+            axis.plot(x, y, color=color, linestyle=line, label=label)
+            label = None
+    limit = outcome.numbers["limit"]
+    axis.axhline(limit, color="0.4", linewidth=1.2, label="1.5 max|r| / (1 - discount)")
+    axis.set(yscale="log", xlabel="critic step", ylabel="largest |Q| of the data")
+    figure.legend(loc="outside lower center", ncols=2)
+    return {"figure-8": figure}
