@@ -45,7 +45,11 @@ def run_command(block: Block) -> None:
 def interrupt(block: Block, started: Path) -> None:
     """Run a block of bash, and send it SIGINT, as Ctrl-C does, when a file is there."""
     with subprocess.Popen(
-        ["bash", "-ec", f"exec {block.code}"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        ["bash", "-ec", f"exec {block.code}"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        # A shell that starts the tests in the background has SIGINT ignored, which is inherited.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as child:
         while not started.exists() and child.poll() is None:
             time.sleep(0.01)
