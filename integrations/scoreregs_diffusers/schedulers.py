@@ -21,6 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from scoreregs.edm import Preconditioned
@@ -125,7 +126,11 @@ def read_scheduler(scheduler: Any, interpolation: Interpolation = "nearest") -> 
 
 def _table(scheduler: Any, interpolation: Interpolation) -> NetworkReading:
     prediction = _prediction(scheduler, _PREDICTIONS)
-    schedule = TabulatedSchedule.from_alphas_cumprod(scheduler.alphas_cumprod, interpolation)
+    table = scheduler.alphas_cumprod
+    if scheduler.config.get("rescale_betas_zero_snr", False):
+        # Some schedulers replace the last entry, zero, by one that their solver can divide by.
+        table = torch.cat([table[:-1], torch.zeros_like(table[-1:])])
+    schedule = TabulatedSchedule.from_alphas_cumprod(table, interpolation)
     if interpolation == "nearest":
         return NetworkReading(schedule, prediction, schedule.step)
     return NetworkReading(schedule, prediction, lambda t: t * schedule.steps - 1)

@@ -359,7 +359,15 @@ class TestReading:
             assert torch.equal(before.sigma, after.sigma)
 
     def test_a_rescaled_table_ends_without_signal(self):
-        for name in ("DDPMScheduler", "DDIMScheduler", "LCMScheduler"):
+        for name in (
+            "DDPMScheduler",
+            "DDIMScheduler",
+            "LCMScheduler",
+            "EulerDiscreteScheduler",
+            "EulerAncestralDiscreteScheduler",
+            "DPMSolverMultistepScheduler",
+            "UniPCMultistepScheduler",
+        ):
             scheduler = make(name, rescale_betas_zero_snr=True, prediction_type="v_prediction")
             prior = DiffusersPrior(Fixed(output := randn(0)), scheduler)
             assert prior.schedule.at(torch.ones(1)).alpha.item() == 0
