@@ -200,7 +200,6 @@ def test_bad_actions_are_refused(actions, words):
         ("ScoreregsWide-v0", "bounded"),
         ("ScoreregsEndless-v0", "time limit"),
         ("Hopper-v2", "'Hopper-v2'.*can be made here.*gymnasium-robotics"),
-        ("antmaze-umaze-v2", "29 numbers.*register it under another id"),
     ],
 )
 def test_unsuited_environments_are_refused(environment, words):

@@ -36,11 +36,6 @@ __all__ = [
 Policy = Callable[[np.ndarray], np.ndarray]
 """Observations (n, o) to actions (n, a) in the environment's units."""
 
-_ANTMAZE = (
-    "D4RL's AntMaze is not part of Gymnasium: flatten Gymnasium-Robotics' AntMaze to its 29 "
-    "numbers (achieved goal, then observation), register it under another id and name that"
-)
-
 
 @dataclass(frozen=True)
 class EvaluationResult:
@@ -270,22 +265,28 @@ def make_environment(environment: str, render_mode: str | None = None) -> gymnas
 
     Raises:
         ArgumentError: See `evaluate`.
-        MissingDependencyError: Gymnasium is not installed.
+        MissingDependencyError: Gymnasium, or for D4RL's AntMaze Gymnasium-Robotics, is not
+            installed.
     """
     try:
         import gymnasium
     except ImportError as error:
         raise MissingDependencyError("gymnasium", "offline-rl") from error
+    if environment.startswith("antmaze-"):
+        from scoreregs_offline_rl.evaluation.antmaze_tasks import register_antmaze
+
+        register_antmaze()
     try:
         with warnings.catch_warnings():
             # D4RL's tasks have the dynamics of v4, whatever is newer.
             warnings.filterwarnings("ignore", ".*is out of date", DeprecationWarning)
             made = gymnasium.make(environment, render_mode=render_mode)
+    except MissingDependencyError:
+        raise
     except (gymnasium.error.Error, ImportError) as error:
-        reason = _ANTMAZE if environment.startswith("antmaze-") else str(error)
         raise ArgumentError(
             f"got environment {environment!r}, expected a Gymnasium id that can be made here: "
-            f"{reason}"
+            f"{error}"
         ) from error
     box = gymnasium.spaces.Box
     observation_space, action_space = made.observation_space, made.action_space
