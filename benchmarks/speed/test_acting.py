@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.speed.diffusion_policy import SAMPLERS, DiffusionPolicy
+from benchmarks.diffusion_policy import SAMPLERS, DiffusionPolicy
 from benchmarks.speed.limits import flops_of
 from benchmarks.speed.workload import ACTION, OBSERVATION
 from scoreregs_offline_rl import BehaviorConfig, CriticConfig, TrainedPolicy, export_onnx

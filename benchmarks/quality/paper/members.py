@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.quality.paper import style
 from benchmarks.quality.paper.outcome import Outcome
+from benchmarks.quality.scores.table import mean_and_range
 
 __all__ = ["draw_members", "members_table"]
 
@@ -25,7 +26,7 @@ def members_table(outcome: Outcome, series: Labels, places: Labels) -> str:
     ]
     for file in outcome.numbers["files"]:
         of_data = "–" if file["data"] is None else f"{file['data']:.1f}"
-        start = f"| {file['file']} | {of_data} | {_range(file['cloning'])} |"
+        start = f"| {file['file']} | {of_data} | {mean_and_range(file['cloning'])} |"
         for name, label in series.items():
             cells = [_cell(*_members(outcome, file["file"], name, place)) for place in places]
             lines.append(f"{start} {label} | {' | '.join(cells)} |")
@@ -39,15 +40,7 @@ def members_table(outcome: Outcome, series: Labels, places: Labels) -> str:
 
 
 def _cell(values: Sequence[float], outside: Sequence[float]) -> str:
-    return f"{_range(values)}, {np.mean(outside):.0%}" if values else "–"
-
-
-def _range(values: Sequence[float]) -> str:
-    if not values:
-        return "–"
-    middle = f"{np.mean(values):.1f}"
-    spread = max(values) - min(values)
-    return middle if spread < 0.05 else f"{middle} ({min(values):.1f} to {max(values):.1f})"
+    return f"{mean_and_range(values)}, {np.mean(outside):.0%}" if values else "–"
 
 
 def _members(

@@ -12,7 +12,6 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 import tyro
@@ -21,7 +20,10 @@ from benchmarks.machine import machine
 from benchmarks.quality.scores.methods import run_cloning, run_ours
 from benchmarks.quality.scores.paper import run_paper
 from benchmarks.quality.scores.protocol import Protocol
+from benchmarks.quality.scores.rows import Row
+from benchmarks.quality.scores.selection import run_selection
 from benchmarks.quality.scores.table import markdown
+from benchmarks.quality.scores.td3_bc import run_td3_bc
 from scoreregs_offline_rl.files import save_json
 
 
@@ -44,11 +46,15 @@ class Arguments:
     protocol: Protocol = field(default_factory=Protocol)
 
 
-def rows_of(arguments: Arguments, data: Path, seed: int) -> list[dict[str, Any]]:
+def rows_of(arguments: Arguments, data: Path, seed: int) -> list[Row]:
     """Returns every method's rows on one file with one seed."""
     protocol, folder = arguments.protocol, arguments.run_dir / data.stem / str(seed)
     rows = run_ours(protocol, data, seed, folder / "ours")
     rows += run_cloning(protocol, data, seed, folder / "cloning", folder / "ours")
+    rows += kept_rows(folder / "td3_bc.json", lambda: run_td3_bc(protocol, data, seed))
+    rows += kept_rows(
+        folder / "selection.json", lambda: run_selection(protocol, data, seed, folder / "ours")
+    )
     if arguments.paper_code is not None and data.stem in arguments.paper_data:
         checkout = arguments.paper_code
         kept = folder / "paper.json"
@@ -56,7 +62,7 @@ def rows_of(arguments: Arguments, data: Path, seed: int) -> list[dict[str, Any]]
     return rows
 
 
-def kept_rows(path: Path, make: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
+def kept_rows(path: Path, make: Callable[[], list[Row]]) -> list[Row]:
     """Returns the rows in a file, made and written where there is none."""
     if not path.exists():
         save_json(path, {"rows": make()})

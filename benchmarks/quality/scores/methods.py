@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.quality.scores.protocol import Protocol
+from benchmarks.quality.scores.rows import Row
 from scoreregs_offline_rl import train
 
 __all__ = ["run_cloning", "run_ours"]
-
-Row = dict[str, Any]
 
 
 def run_ours(protocol: Protocol, data: Path, seed: int, run_dir: Path) -> list[Row]:

@@ -9,7 +9,6 @@ are the protocol's; learning rates, moving average and sizes are fixed in that c
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from benchmarks.paper_code import PaperCode, as_paper_batch
 from benchmarks.quality.scores.protocol import Protocol
+from benchmarks.quality.scores.rows import Row, evaluated_row
 from scoreregs_offline_rl import LoadingConfig, Transitions, evaluate, load_data
 from scoreregs_offline_rl.data.scaling import RewardScaling
 from scoreregs_offline_rl.training.randoms import EpochSampler
@@ -24,7 +24,7 @@ from scoreregs_offline_rl.training.randoms import EpochSampler
 __all__ = ["run_paper"]
 
 
-def run_paper(protocol: Protocol, data: Path, seed: int, checkout: Path) -> list[dict[str, Any]]:
+def run_paper(protocol: Protocol, data: Path, seed: int, checkout: Path) -> list[Row]:
     """Returns the row of the paper's code."""
     rows = load_data(str(data), LoadingConfig(rows="qlearning"))
     rewards = RewardScaling.fit("return_range", rows)(rows.rewards)
@@ -37,17 +37,7 @@ def run_paper(protocol: Protocol, data: Path, seed: int, checkout: Path) -> list
             return policy(torch.as_tensor(observations, dtype=torch.float32)).numpy()
 
     found = evaluate(act, rows.environment or "", protocol.episodes)
-    return [
-        {
-            "file": data.stem,
-            "seed": seed,
-            "method": "the paper's code",
-            "score": found.normalized_score,
-            "returns": list(found.returns),
-            "environment": found.environment,
-            "seconds": seconds,
-        }
-    ]
+    return [evaluated_row("the paper's code", data, seed, found, seconds)]
 
 
 def _train(

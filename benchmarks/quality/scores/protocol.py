@@ -37,6 +37,15 @@ class Protocol:
     """Share of the new Q in its moving average; the paper takes 0.005."""
     episodes: int = 20
     """Episodes of an evaluation."""
+    candidates: int = 32
+    """Samples of the behavior model that one is selected from."""
+    selection_episodes: int = 10
+    """Episodes of its evaluation, which is the slowest."""
+
+    @property
+    def gradient_steps(self) -> int:
+        """Of critic, behavior model and policy together."""
+        return self.critic_steps + self.behavior_steps + self.policy_steps
 
     def config(self, data: Path, seed: int, advantage_scale: float = 3.0) -> TrainConfig:
         """Returns the configuration of a run, whose baseline is cloning at advantage scale 0."""
