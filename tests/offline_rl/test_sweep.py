@@ -187,6 +187,28 @@ def test_a_second_call_trains_nothing_and_evaluates_what_is_asked(data_file, fin
     np.testing.assert_array_equal(restored.values, table.values)
 
 
+def test_policies_are_evaluated_while_they_train(data_file, finished, tmp_path):
+    evaluation = EvaluationConfig(episodes=3, seed=5, every=10)
+    config = configuration(str(data_file), evaluation=evaluation)
+    with pytest.raises(InterruptedRun):
+        sweep(config, tmp_path / "all", grid=GRID, progress=stop_at("policy", 15))
+    table = sweep(config, tmp_path / "all", grid=GRID)
+    assert table.curves["evaluated_step"].tolist() == [10, 20]
+    first, last = table.curves["score"]
+    np.testing.assert_array_equal(last, table.values)
+    assert (first != last).any()
+    # To look at a policy changes nothing.
+    np.testing.assert_array_equal(table.values, finished[1].values)
+    assert "score" not in finished[1].curves
+
+    train(dataclasses.replace(config, seed=3, beta=0.5), tmp_path / "alone", stages=STAGES)
+    lines = (tmp_path / "alone" / "policy" / "metrics.jsonl").read_text().splitlines()
+    alone = [json.loads(line)["score"] for line in lines]
+    assert alone == pytest.approx([first[1, 1], last[1, 1]], abs=0.1)
+    result = load_json(tmp_path / "alone" / "result.json")
+    assert alone[1] == pytest.approx(result["normalized_score"], abs=0.1)
+
+
 def test_without_an_environment_the_policy_check_is_what_is_compared(tmp_path):
     data = make_transitions(rows=80)
     config = configuration(evaluation=EvaluationConfig(episodes=0))
@@ -198,6 +220,10 @@ def test_without_an_environment_the_policy_check_is_what_is_compared(tmp_path):
 
 
 class TestRefusals:
+    def test_evaluations_between_the_lines_of_the_log(self):
+        with pytest.raises(ArgumentError, match=r"evaluation\.every = 15.*multiple of.*10"):
+            configuration(evaluation=EvaluationConfig(every=15))
+
     @pytest.mark.parametrize(
         ("seeds", "betas"), [((), (1.0,)), ((0, 0), (1.0,)), ((0,), (0.0,)), ((0,), (1.0, 1.0))]
     )

@@ -27,7 +27,14 @@ METHODS = {"policy": "SRPO", "baseline": "advantage-weighted actor", "data": "da
 """What is compared, by its name in `result.json`."""
 
 # Settings that do not decide what a run learns; the data is told by its name.
-_IRRELEVANT = {"seed", "data", "evaluation.episodes", "evaluation.seed", "loading.mirrors"}
+_IRRELEVANT = {
+    "seed",
+    "data",
+    "evaluation.episodes",
+    "evaluation.seed",
+    "evaluation.every",
+    "loading.mirrors",
+}
 _NOTE = (
     "{unit}. IQM: mean of the middle half of the scores. Interval: stratified bootstrap of the "
     "IQM over seeds; marked e: of the mean over the episodes of the only seed, which says nothing "

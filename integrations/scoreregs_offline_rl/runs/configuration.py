@@ -179,9 +179,13 @@ class EvaluationConfig:
     """Episodes, one in each of as many environments; 0: no evaluation."""
     seed: int = 0
     """Seed of the first environment; the others follow."""
+    every: int = 0
+    """Steps between evaluations of the policy while it trains, a multiple of `trainer.log_every`,
+    for the learning curve; 0: only the finished policy."""
 
     def __post_init__(self) -> None:
         _require(self.episodes >= 0, "evaluation.episodes", self.episodes, "at least 0")
+        _require(self.every >= 0, "evaluation.every", self.every, "at least 0")
 
 
 @dataclass(frozen=True)
@@ -242,6 +246,9 @@ class TrainConfig:
         _require(valid, "beta", self.beta, "a finite temperature above 0")
         both = (self.action_low is None) == (self.action_high is None)
         _require(both, "action_low and action_high", (self.action_low, self.action_high), "both")
+        every, log_every = self.evaluation.every, self.trainer.log_every
+        expected = f"a multiple of trainer.log_every, which is {log_every}"
+        _require(every % log_every == 0, "evaluation.every", every, expected)
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -249,7 +256,7 @@ def to_dict(config: Any) -> dict[str, Any]:
 
     Example:
         >>> to_dict(EvaluationConfig())
-        {'environment': None, 'episodes': 20, 'seed': 0}
+        {'environment': None, 'episodes': 20, 'seed': 0, 'every': 0}
     """
     return json.loads(json.dumps(dataclasses.asdict(config)))
 

@@ -12,6 +12,7 @@ from scoreregs_offline_rl.data.transitions import Transitions
 from scoreregs_offline_rl.deployment.agent import TrainedPolicy
 from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.runs.configuration import STAGES, StageName, TrainConfig
+from scoreregs_offline_rl.runs.policy_evaluation import learning_curve
 from scoreregs_offline_rl.stages.baseline import BaselineStage
 from scoreregs_offline_rl.stages.behavior import BehaviorStage
 from scoreregs_offline_rl.stages.critic import CriticStage
@@ -222,7 +223,13 @@ class Pipeline:
         )
         check = partial(self._checks.policy, stage.policy, network)
         monitor = Monitor(check, first_step=config.policy.steps // 10)
-        self._train(stage, config.policy.steps, config.policy.batch_size, None, monitor)
+        scalings = self._data.observations, self._data.actions
+        curve = learning_curve([stage.policy], *scalings, config.evaluation)
+
+        def watch(step: int) -> dict[str, float]:
+            return monitor(step) | curve(step)
+
+        self._train(stage, config.policy.steps, config.policy.batch_size, None, watch)
         self._results.findings["policy"] = check()
         self._results.agents["policy"] = self._agent(stage.policy)
 

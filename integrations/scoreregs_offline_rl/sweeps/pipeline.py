@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from scoreregs_offline_rl.runs.configuration import StageName, TrainConfig
 from scoreregs_offline_rl.runs.pipeline import ScaledData, new_behavior, new_critic, new_policy
+from scoreregs_offline_rl.runs.policy_evaluation import learning_curve
 from scoreregs_offline_rl.stages.behavior import BehaviorStage
 from scoreregs_offline_rl.stages.critic import CriticStage
 from scoreregs_offline_rl.stages.networks import DiracPolicy
@@ -21,7 +22,7 @@ from scoreregs_offline_rl.training.health import Finding, HealthChecks, Monitor
 from scoreregs_offline_rl.training.inputs import Members
 from scoreregs_offline_rl.training.randoms import check_batch
 from scoreregs_offline_rl.training.stage_files import StageReport
-from scoreregs_offline_rl.training.trainer import Trainer
+from scoreregs_offline_rl.training.trainer import StageMonitor, Trainer
 
 __all__ = ["SweepPipeline", "SweepResults"]
 
@@ -137,7 +138,10 @@ class SweepPipeline:
             )
             for index, policy in enumerate(policies)
         ]
-        return policies, self._train(stage, stage.policy, policies, checks, grid.labels)
+        scalings = self._data.observations, self._data.actions
+        curve = learning_curve(policies, *scalings, self._config.evaluation, grid.labels)
+        found = self._train(stage, stage.policy, policies, checks, grid.labels, curve=curve)
+        return policies, found
 
     def _train(
         self,
@@ -147,6 +151,7 @@ class SweepPipeline:
         checks: Sequence[Check],
         labels: tuple[str, ...],
         rows: tuple[Tensor, ...] | None = None,
+        curve: StageMonitor | None = None,
     ) -> list[Finding]:
         """Train or load a stage, and leave its members with their weights."""
         settings = getattr(self._config, stage.name)
@@ -159,7 +164,8 @@ class SweepPipeline:
 
         def watch(step: int) -> dict[str, float]:
             self._hand_out(stacked, members)
-            return {name: n for monitor in monitors for name, n in monitor(step).items()}
+            found = {name: n for monitor in monitors for name, n in monitor(step).items()}
+            return found if curve is None else found | curve(step)
 
         self._reports[stage.name] = self._trainer.run(
             stage,

@@ -33,7 +33,8 @@ class SweepTable:
         outside: Share of the policy's actions that the policy check finds less likely than 95 % of
             the data's, shape (seeds, temperatures).
         data: The data's own score or return; None for `outside`.
-        curves: The policies' metrics by name, (logged steps, seeds, temperatures), and `step`.
+        curves: The policies' metrics by name, (logged steps, seeds, temperatures), and `step`; with
+            `EvaluationConfig.every` also `score`, or `return`, and its own `evaluated_step`.
     """
 
     grid: SweepGrid
@@ -61,7 +62,7 @@ class SweepTable:
         kind = _kind(lines[0])
         values = outside if kind == "outside" else _values(lines, kind).reshape(shape)
         data = {"score": lines[0]["data_score"], "return": lines[0]["data_return"]}.get(kind)
-        return cls(grid, kind, values, outside, data, _curves(run_dir, grid))
+        return cls(grid, kind, values, outside, data, _curves(run_dir, grid, kind))
 
     @property
     def unit(self) -> str:
@@ -106,13 +107,21 @@ def _values(lines: list[dict[str, Any]], kind: str) -> np.ndarray:
     return np.array([line["policy"][name] for line in lines])
 
 
-def _curves(run_dir: Path, grid: SweepGrid) -> dict[str, np.ndarray]:
+def _curves(run_dir: Path, grid: SweepGrid, kind: str) -> dict[str, np.ndarray]:
     path = run_dir / "policy" / "metrics.jsonl"
     lines = [json.loads(line) for line in path.read_text().splitlines()]
-    shape = len(lines), len(grid.seeds), len(grid.betas)
+    evaluated = [line for line in lines if f"{kind}/{grid.labels[0]}" in line]
     curves = {
-        name: np.array([[line[f"{name}/{label}"] for label in grid.labels] for line in lines])
-        for name in ("q", "health_measured")
+        "step": np.array([line["step"] for line in lines]),
+        "q": _curve(lines, "q", grid),
+        "health_measured": _curve(lines, "health_measured", grid),
     }
-    steps = np.array([line["step"] for line in lines])
-    return {"step": steps, **{name: curve.reshape(shape) for name, curve in curves.items()}}
+    if evaluated:
+        curves["evaluated_step"] = np.array([line["step"] for line in evaluated])
+        curves[kind] = _curve(evaluated, kind, grid)
+    return curves
+
+
+def _curve(lines: list[dict[str, float]], name: str, grid: SweepGrid) -> np.ndarray:
+    numbers = np.array([[line[f"{name}/{label}"] for label in grid.labels] for line in lines])
+    return numbers.reshape(len(lines), len(grid.seeds), len(grid.betas))

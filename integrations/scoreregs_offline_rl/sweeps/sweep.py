@@ -1,14 +1,10 @@
 """A sweep: one data set, one directory, all seeds at all temperatures."""
 
-import copy
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from accelerate import Accelerator
 
 from scoreregs_offline_rl.data.download import DownloadProgress, no_download_progress
@@ -16,15 +12,21 @@ from scoreregs_offline_rl.data.sources import load_data
 from scoreregs_offline_rl.data.transitions import Transitions
 from scoreregs_offline_rl.deployment.agent import TrainedPolicy
 from scoreregs_offline_rl.errors import RunError
-from scoreregs_offline_rl.evaluation.rollouts import EvaluationResult, evaluate_members
+from scoreregs_offline_rl.evaluation.rollouts import EvaluationResult
 from scoreregs_offline_rl.files import load_json, save_json
-from scoreregs_offline_rl.runs.configuration import StageName, TrainConfig, differences, to_dict
+from scoreregs_offline_rl.runs.configuration import (
+    EvaluationConfig,
+    StageName,
+    TrainConfig,
+    differences,
+    from_dict,
+    to_dict,
+)
 from scoreregs_offline_rl.runs.pipeline import ScaledData, StageResults, scale
+from scoreregs_offline_rl.runs.policy_evaluation import evaluate_policies
 from scoreregs_offline_rl.runs.resolution import resolve
 from scoreregs_offline_rl.runs.results import compose_result
 from scoreregs_offline_rl.runs.run_directory import AGENT_FOLDERS, claim
-from scoreregs_offline_rl.stages.networks import DiracPolicy
-from scoreregs_offline_rl.stages.stacking import stack
 from scoreregs_offline_rl.sweeps.grid import SweepGrid
 from scoreregs_offline_rl.sweeps.pipeline import SweepPipeline, SweepResults
 from scoreregs_offline_rl.sweeps.results import SweepTable
@@ -131,25 +133,10 @@ def _claim_grid(run_dir: Path, grid: SweepGrid, accelerator: Accelerator) -> Non
 
 def _covers(path: Path, config: TrainConfig) -> bool:
     """Whether there is a result, evaluated as the configuration asks."""
-    return path.exists() and load_json(path)["evaluation"] == to_dict(config.evaluation)
-
-
-def _evaluate(
-    config: TrainConfig, data: ScaledData, policies: Sequence[DiracPolicy]
-) -> Sequence[EvaluationResult | None]:
-    """The evaluation of every member, in one pass."""
-    wanted, members = config.evaluation, len(policies)
-    if wanted.environment is None or wanted.episodes == 0:
-        return [None] * members
-    stacked = stack([copy.deepcopy(policy).cpu() for policy in policies])
-
-    @torch.no_grad()
-    def act(observations: np.ndarray) -> np.ndarray:
-        scaled = data.observations(torch.as_tensor(observations, dtype=torch.float32))
-        actions = stacked(scaled.unflatten(0, (members, -1))).flatten(0, 1)
-        return data.actions.denormalize(actions).numpy()
-
-    return evaluate_members(act, members, wanted.environment, wanted.episodes, wanted.seed)
+    if not path.exists():
+        return False
+    before = from_dict(EvaluationConfig, load_json(path)["evaluation"])
+    return replace(before, every=config.evaluation.every) == config.evaluation
 
 
 def _own(report: StageReport, label: str, members: int) -> StageReport:
@@ -188,7 +175,8 @@ def _keep(
 ) -> None:
     """Evaluate the members, write their folders and the result of all."""
     start = time.perf_counter()
-    evaluations = _evaluate(config, scaled, results.policies)
+    scalings = scaled.observations, scaled.actions
+    evaluations = evaluate_policies(results.policies, *scalings, config.evaluation)
     lines, temperatures = {}, len(grid.betas)
     for index, (label, its) in enumerate(zip(grid.labels, grid.configs(config), strict=True)):
         seed = grid.seed_labels[index // temperatures]
@@ -204,7 +192,8 @@ def _keep(
         )
         member = StageResults(reports, results.findings[index], {"policy": agent})
         folder = run_dir / "members" / label
-        lines[label] = _keep_member(folder, its, member, data, evaluations[index], extra)
+        evaluation = evaluations[index] if evaluations else None
+        lines[label] = _keep_member(folder, its, member, data, evaluation, extra)
     seconds = extra["preparation"] + time.perf_counter() - start
     save_json(
         run_dir / _RESULT,
