@@ -1,5 +1,8 @@
 """Compiled networks: the same training, asked for or for many steps."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -15,6 +18,7 @@ from scoreregs_offline_rl.runs.configuration import (
 )
 from scoreregs_offline_rl.runs.run import train
 from scoreregs_offline_rl.stages.behavior import BehaviorStage
+from scoreregs_offline_rl.stages.critic import CriticStage
 from scoreregs_offline_rl.training import compilation
 from scoreregs_offline_rl.training.compilation import COMPILE_FROM, compile_networks
 from scoreregs_offline_rl.training.interruption import InterruptedRun
@@ -27,7 +31,7 @@ def make_stage():
 
 
 def is_compiled(stage):
-    return stage.network._compiled_call_impl is not None
+    return bool(stage._trained)
 
 
 def without_a_compiler(monkeypatch):
@@ -43,6 +47,16 @@ def test_short_stages_do_not_pay_for_it(monkeypatch, wanted, steps, expected):
     stage = make_stage()
     assert compile_networks(stage, wanted, steps, "cpu") is expected
     assert is_compiled(stage) is expected
+
+
+def test_a_stage_with_nothing_to_compile_does_not_ask_for_a_compiler(monkeypatch):
+    without_a_compiler(monkeypatch)
+    assert not compile_networks(CriticStage(OBSERVATION, ACTION, CriticConfig()), True, 1, "cpu")
+
+
+def test_importing_does_not_load_the_compiler():
+    code = "import sys, scoreregs_offline_rl; sys.exit('torch._dynamo' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_without_a_compiler_it_is_refused_or_said(monkeypatch, caplog):

@@ -128,13 +128,14 @@ def test_checkpoints_of_the_paper():
     assert critic.advantage(action, observation).isfinite().all()
 
 
-def test_compiled_behavior_in_a_policy_step(golden, networks):
-    policy, behavior, twin_q = (copy.deepcopy(network) for network in networks)
+def test_compiled_behavior_step(golden, networks):
     stage = BehaviorStage(golden["state"].shape[1], golden["action"].shape[1], BehaviorConfig())
-    stage.network = behavior
+    stage.network = copy.deepcopy(networks[1])
     if not compile_networks(stage, None, COMPILE_FROM, "cpu"):
         pytest.skip("PyTorch finds no compiler")
-    made, data = policy_stage_and_batch(golden, (policy, behavior, twin_q))
-    loss, _ = made(data, one_draw(golden))
+    _, batch = policy_stage_and_batch(golden, networks)
+    loss, _ = stage(batch, {"t": golden["t"], "noise": golden["noise"]})
+    errors = golden["epsilon_hat"] - golden["noise"]
+    assert relative_error(loss.detach(), errors.square().sum(-1).mean()) <= 1e-4
     loss.backward()
-    check_gradients(made.policy, golden, tolerance=1e-4)
+    assert all(parameter.grad is not None for parameter in stage.network.parameters())

@@ -5,7 +5,7 @@ from functools import partial
 from typing import ClassVar, final
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -42,6 +42,7 @@ class BehaviorStage(Stage):
     """
 
     name: ClassVar[StageName] = "behavior"
+    compilable: ClassVar[bool] = True
 
     def __init__(self, observation_size: int, action_size: int, config: BehaviorConfig) -> None:
         super().__init__()
@@ -49,6 +50,8 @@ class BehaviorStage(Stage):
         self.network = BehaviorNetwork(
             observation_size, action_size, blocks=config.blocks, width=config.width
         )
+        # In a tuple it is no submodule: its weights are the network's.
+        self._trained: tuple[Callable[..., Tensor], ...] = ()
         self._action_size = action_size
         self._times = UniformTimes(config.first_time, 1.0)
 
@@ -67,7 +70,10 @@ class BehaviorStage(Stage):
 
     def forward(self, batch: Batch, randoms: Randoms) -> tuple[Tensor, Metrics]:
         """The mean denoising loss of the batch."""
-        network = partial(self.network, dropout_masks=randoms.get("dropout_masks"))
+        network = partial(
+            self._trained[0] if self._trained else self.network,
+            dropout_masks=randoms.get("dropout_masks"),
+        )
         members = batch.actions.shape[:-2]
         prior = behavior_prior(by_member(network, members))
         rows = (batch.actions, batch.observations, randoms["t"], randoms["noise"])
@@ -75,9 +81,9 @@ class BehaviorStage(Stage):
         loss = errors.unflatten(0, (*members, -1)).mean(-1)
         return loss, {"loss": loss.detach()}
 
-    def networks(self) -> tuple[nn.Module, ...]:
-        """The behavior network."""
-        return (self.network,)
+    def compile_networks(self) -> None:
+        """Compile the behavior network for training; called by itself it stays as it is."""
+        self._trained = (torch.compile(self.network),)
 
     def optimizer(self) -> tuple[Optimizer, LRScheduler | None]:
         """AdamW, at a constant learning rate unless the configuration says otherwise."""

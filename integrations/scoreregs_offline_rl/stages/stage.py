@@ -25,15 +25,17 @@ class Stage(nn.Module, ABC):
     """
 
     name: ClassVar[StageName]
+    compilable: ClassVar[bool] = False
+    """Whether it has networks with much to do between matrix products."""
 
     def draw(self, batch_size: int, generator: Generator) -> Randoms:
         """What is random about a step: tensors with `batch_size` rows on the generator's device."""
         del batch_size, generator
         return {}
 
-    def networks(self) -> tuple[nn.Module, ...]:
-        """The networks that are worth compiling: those with much to do between matrix products."""
-        return ()
+    def compile_networks(self) -> None:
+        """Have the networks compiled for training; asked of stages that are `compilable`."""
+        raise NotImplementedError(f"{self.name} has no networks to compile")
 
     @abstractmethod
     def forward(self, batch: Batch, randoms: Randoms) -> tuple[Tensor, Metrics]:

@@ -18,10 +18,10 @@ COMPILE_FROM = 50_000
 def compile_networks(
     stage: Stage, wanted: bool | None, steps: int, device: torch.device | str
 ) -> bool:
-    """Have a stage's networks compiled when they are first called.
+    """Have a stage's networks compiled when it takes its first step.
 
     Args:
-        stage: Its networks are changed in place; copies and saved weights are not affected.
+        stage: Its networks themselves, copies and saved weights are not affected.
         wanted: Whether to; None: for many steps, where a compiler is there.
         steps: Of the stage in all, so that a resumed stage does what it did before.
         device: Where the stage is trained.
@@ -32,8 +32,7 @@ def compile_networks(
     Raises:
         RunError: It is wanted, and PyTorch cannot compile here.
     """
-    networks = stage.networks()
-    if not networks or wanted is False or (wanted is None and steps < COMPILE_FROM):
+    if not stage.compilable or wanted is False or (wanted is None and steps < COMPILE_FROM):
         return False
     if (reason := _obstacle(device)) is not None:
         if wanted:
@@ -43,8 +42,7 @@ def compile_networks(
             )
         logger.info("%s: not compiled, PyTorch cannot here (%s)", stage.name, reason)
         return False
-    for network in networks:
-        network.compile()
+    stage.compile_networks()
     return True
 
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -46,8 +46,6 @@ logger = logging.getLogger(__name__)
 _Q_MARGIN = 1.5
 _GAUSSIAN_MARGIN = 1.25
 _SHARE_OUTSIDE = 0.5
-# The probes have other shapes than the batches that networks are compiled for.
-_eager = partial(torch.compiler.set_stance, "force_eager")
 
 
 @dataclass(frozen=True)
@@ -145,7 +143,6 @@ def largest_q_allowed(rewards: Tensor, discount: float) -> float:
     return _Q_MARGIN * float(rewards.abs().max()) / (1 - discount)
 
 
-@_eager()
 @torch.no_grad()
 def check_critic(critic: Critic, probe: Probe, limit: float) -> Finding:
     """Whether |Q| of the data stays below a limit, `largest_q_allowed`."""
@@ -159,7 +156,6 @@ def check_critic(critic: Critic, probe: Probe, limit: float) -> Finding:
     return _finding("critic", measured, limit, numbers, remedy)
 
 
-@_eager()
 def check_behavior(
     epsilon: Epsilon, gaussian: GaussianActions, held: Probe, trained: Probe
 ) -> Finding:
@@ -189,7 +185,6 @@ def check_behavior(
     return _finding("behavior", measured, limit, numbers, remedy)
 
 
-@_eager()
 @torch.no_grad()
 def check_policy(policy: Callable[[Tensor], Tensor], epsilon: Epsilon, probe: Probe) -> Finding:
     """Whether a policy's actions look to the behavior model like those of the data."""
