@@ -19,7 +19,7 @@ from accelerate.state import AcceleratorState
 
 from benchmarks.paper_code import PaperCode, as_paper_batch
 from benchmarks.peers import behavior_step_of_cleandiffuser, critic_step_of_corl
-from benchmarks.speed.limits import MatrixProducts, flops_of
+from benchmarks.speed.limits import flops_of
 from benchmarks.speed.plain import PLAIN
 from benchmarks.speed.workload import (
     ACTION,
@@ -27,8 +27,9 @@ from benchmarks.speed.workload import (
     DEVICE,
     OBSERVATION,
     make_stage,
+    measure,
+    products_of,
     random_rows,
-    waited,
 )
 from scoreregs_offline_rl import StageName
 from scoreregs_offline_rl.data.transitions import Batch
@@ -36,13 +37,7 @@ from scoreregs_offline_rl.training.compilation import compile_networks
 from scoreregs_offline_rl.training.inputs import SeedInputs
 from scoreregs_offline_rl.training.step import TrainingStep
 
-ROUNDS = {"critic": 300, "behavior": 30, "policy": 150}
 stages = pytest.mark.parametrize("name", BATCH)
-
-
-def measure(benchmark: Any, name: StageName, step: Callable[[], Any]) -> None:
-    benchmark.group = f"{name} step, batch {BATCH[name]}"
-    benchmark.pedantic(waited(step), rounds=ROUNDS[name], warmup_rounds=10, iterations=1)
 
 
 def one_batch(name: StageName) -> Batch:
@@ -94,18 +89,12 @@ def test_plain_torch(benchmark: Any, name: StageName) -> None:
 
 @stages
 def test_limit(benchmark: Any, name: StageName) -> None:
-    step = our_step(name)
-    with MatrixProducts() as products:
-        step()
-    measure(benchmark, name, products.run)
+    measure(benchmark, name, products_of(our_step(name)))
 
 
 @stages
 def test_limit_bf16(benchmark: Any, name: StageName) -> None:
-    step = our_step(name, precision="bf16")
-    with MatrixProducts() as products:
-        step()
-    measure(benchmark, name, products.run)
+    measure(benchmark, name, products_of(our_step(name, precision="bf16")))
 
 
 @stages

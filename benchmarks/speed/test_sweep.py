@@ -13,7 +13,7 @@ import pytest
 from accelerate import Accelerator
 
 from benchmarks.paper_code import PaperCode, as_paper_batch
-from benchmarks.speed.limits import MatrixProducts, flops_of
+from benchmarks.speed.limits import flops_of
 from benchmarks.speed.test_stages import one_batch, our_step
 from benchmarks.speed.workload import (
     ACTION,
@@ -21,8 +21,9 @@ from benchmarks.speed.workload import (
     DEVICE,
     OBSERVATION,
     make_sweep_stage,
+    measure,
+    products_of,
     random_rows,
-    waited,
 )
 from scoreregs_offline_rl import StageName, SweepGrid
 from scoreregs_offline_rl.training.compilation import compile_networks
@@ -30,14 +31,12 @@ from scoreregs_offline_rl.training.inputs import SeedInputs, StackedInputs
 from scoreregs_offline_rl.training.step import TrainingStep
 
 GRID = SweepGrid()
-MEMBERS = {"critic": len(GRID.seeds), "behavior": len(GRID.seeds), "policy": len(GRID.labels)}
-ROUNDS = {"critic": 50, "behavior": 7, "policy": 15}
+MEMBERS: dict[StageName, int] = {
+    "critic": len(GRID.seeds),
+    "behavior": len(GRID.seeds),
+    "policy": len(GRID.labels),
+}
 stages = pytest.mark.parametrize("name", BATCH)
-
-
-def measure(benchmark: Any, name: StageName, step: Callable[[], Any]) -> None:
-    benchmark.group = f"{name} step of {MEMBERS[name]}, batch {BATCH[name]} each"
-    benchmark.pedantic(waited(step), rounds=ROUNDS[name], warmup_rounds=3, iterations=1)
 
 
 def sweep_step(name: StageName, *, compiled: bool = False) -> Callable[[], Any]:
@@ -63,25 +62,22 @@ def repeated(step: Callable[[], Any], times: int) -> Callable[[], None]:
 def test_ours(benchmark: Any, name: StageName) -> None:
     step = sweep_step(name)
     benchmark.extra_info["flops"] = flops_of(step)
-    measure(benchmark, name, step)
+    measure(benchmark, name, step, MEMBERS)
 
 
 @pytest.mark.parametrize("name", ["behavior"])
 def test_ours_compiled(benchmark: Any, name: StageName) -> None:
-    measure(benchmark, name, sweep_step(name, compiled=True))
+    measure(benchmark, name, sweep_step(name, compiled=True), MEMBERS)
 
 
 @stages
 def test_ours_one_by_one(benchmark: Any, name: StageName) -> None:
-    measure(benchmark, name, repeated(our_step(name), MEMBERS[name]))
+    measure(benchmark, name, repeated(our_step(name), MEMBERS[name]), MEMBERS)
 
 
 @stages
 def test_limit(benchmark: Any, name: StageName) -> None:
-    step = sweep_step(name)
-    with MatrixProducts() as products:
-        step()
-    measure(benchmark, name, products.run)
+    measure(benchmark, name, products_of(sweep_step(name)), MEMBERS)
 
 
 @stages
@@ -90,4 +86,4 @@ def test_paper_code_one_by_one(benchmark: Any, name: StageName, paper_checkout: 
     made = {"critic": code.critic, "behavior": code.behavior, "policy": code.policy}[name]()
     updates = {"critic": "update_q0", "behavior": "update_behavior", "policy": "update_SRPO_policy"}
     step = getattr(made, updates[name])
-    measure(benchmark, name, repeated(lambda: step(batch), MEMBERS[name]))
+    measure(benchmark, name, repeated(lambda: step(batch), MEMBERS[name]), MEMBERS)

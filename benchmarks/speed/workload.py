@@ -1,10 +1,12 @@
 """The paper's sizes: 17 observation and 6 action dimensions, its batches, rows to draw from."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import torch
 
+from benchmarks.speed.limits import MatrixProducts
 from scoreregs_offline_rl import (
     BehaviorConfig,
     CriticConfig,
@@ -28,6 +30,8 @@ __all__ = [
     "OBSERVATION",
     "make_stage",
     "make_sweep_stage",
+    "measure",
+    "products_of",
     "random_rows",
     "waited",
 ]
@@ -35,6 +39,8 @@ __all__ = [
 OBSERVATION, ACTION = 17, 6
 BATCH: dict[StageName, int] = {"critic": 256, "behavior": 2048, "policy": 256}
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+ONE: Mapping[StageName, int] = MappingProxyType({"critic": 1, "behavior": 1, "policy": 1})
+_ROUNDS: dict[StageName, int] = {"critic": 300, "behavior": 30, "policy": 150}
 
 
 def make_stage(name: StageName) -> Stage:
@@ -94,3 +100,23 @@ def waited(step: Callable[[], Any]) -> Callable[[], None]:
             torch.cuda.synchronize()
 
     return wait
+
+
+def measure(
+    benchmark: Any, name: StageName, step: Callable[[], Any], members: Mapping[StageName, int] = ONE
+) -> None:
+    """Times a step of a stage, or of so many members of it, in the group of its like."""
+    its = members[name]
+    many = f" of {its}, batch {BATCH[name]} each" if its > 1 else f", batch {BATCH[name]}"
+    benchmark.group = f"{name} step{many}"
+    rounds = max(_ROUNDS[name] // its, 10)
+    benchmark.pedantic(
+        waited(step), rounds=rounds, warmup_rounds=10 if its == 1 else 3, iterations=1
+    )
+
+
+def products_of(step: Callable[[], Any]) -> Callable[[], None]:
+    """Returns the matrix products of a step, to run again."""
+    with MatrixProducts() as products:
+        step()
+    return products.run

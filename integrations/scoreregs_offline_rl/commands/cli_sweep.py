@@ -1,8 +1,5 @@
 """The command that trains seeds by temperatures as one job."""
 
-import json
-import shlex
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -10,11 +7,14 @@ from typing import Annotated
 import tyro
 from accelerate import PartialState
 
-from scoreregs_offline_rl.commands.cli_train import TrainingOptions, base_config
+from scoreregs_offline_rl.commands.cli_train import (
+    TrainingOptions,
+    base_config,
+    show_config,
+    this_command,
+)
 from scoreregs_offline_rl.commands.console import Bars
-from scoreregs_offline_rl.data.sources import load_data
 from scoreregs_offline_rl.runs.configuration import TrainConfig, to_dict
-from scoreregs_offline_rl.runs.resolution import resolve
 from scoreregs_offline_rl.sweeps.grid import SweepGrid
 from scoreregs_offline_rl.sweeps.plot import draw_sweep
 from scoreregs_offline_rl.sweeps.results import SweepTable
@@ -47,9 +47,7 @@ def sweep_command(arguments: Sequence[str]) -> Callable[..., None]:
 def _sweep(config: TrainConfig, grid: SweepGrid, options: TrainingOptions) -> None:
     with Bars() as bars:
         if options.show_config:
-            data = load_data(config.data, config.loading, progress=bars.download)
-            resolved = resolve(config, data, ("critic", "behavior"))
-            print(json.dumps(to_dict(grid) | to_dict(resolved), indent=2))
+            show_config(config, ("critic", "behavior"), bars, to_dict(grid))
             return
         table = sweep(
             config,
@@ -57,7 +55,7 @@ def _sweep(config: TrainConfig, grid: SweepGrid, options: TrainingOptions) -> No
             grid=grid,
             progress=bars,
             download_progress=bars.download,
-            command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            command=this_command(),
         )
     if PartialState().is_main_process:
         _report(table, options.run_dir)

@@ -21,7 +21,14 @@ from scoreregs_offline_rl.runs.resolution import resolve
 from scoreregs_offline_rl.runs.run import train
 from scoreregs_offline_rl.runs.run_directory import AGENT_FOLDERS, read_config
 
-__all__ = ["TRAINING_COMMANDS", "TrainingOptions", "base_config", "training_commands"]
+__all__ = [
+    "TRAINING_COMMANDS",
+    "TrainingOptions",
+    "base_config",
+    "show_config",
+    "this_command",
+    "training_commands",
+]
 
 _HELP = {
     "train": "Train a policy on a data set, beside an advantage-weighted actor, and evaluate both.",
@@ -73,6 +80,19 @@ def base_config(arguments: Sequence[str]) -> TrainConfig:
     return preset(known.data, "paper-exact" if known.preset == "paper-exact" else "default")
 
 
+def show_config(
+    config: TrainConfig, stages: Sequence[StageName], bars: Bars, more: dict[str, Any]
+) -> None:
+    """Print the settings that these stages would have, after others, as JSON."""
+    data = load_data(config.data, config.loading, progress=bars.download)
+    print(json.dumps(more | to_dict(resolve(config, data, stages)), indent=2))
+
+
+def this_command() -> str:
+    """The command line that is running, for the record."""
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
 def _command(name: StageName | str, base: TrainConfig) -> Callable[..., None]:
     some: tuple[StageName, ...] = STAGES if name == "train" else (cast(StageName, name),)
 
@@ -98,8 +118,7 @@ def _command(name: StageName | str, base: TrainConfig) -> Callable[..., None]:
 def _train(config: TrainConfig, options: TrainingOptions, stages: Sequence[StageName]) -> None:
     with Bars() as bars:
         if options.show_config:
-            data = load_data(config.data, config.loading, progress=bars.download)
-            print(json.dumps(to_dict(resolve(config, data, stages)), indent=2))
+            show_config(config, stages, bars, {})
             return
         result = train(
             config,
@@ -107,7 +126,7 @@ def _train(config: TrainConfig, options: TrainingOptions, stages: Sequence[Stage
             stages=stages,
             progress=bars,
             download_progress=bars.download,
-            command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            command=this_command(),
         )
     if PartialState().is_main_process:
         _print_result(result, options.run_dir)

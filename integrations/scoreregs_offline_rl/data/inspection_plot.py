@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from scoreregs.errors import MissingDependencyError
 from scoreregs_offline_rl.data.inspection import Inspection
 from scoreregs_offline_rl.data.transitions import Transitions
-from scoreregs_offline_rl.files import replacing
+from scoreregs_offline_rl.figures import drawing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,27 +34,20 @@ def draw_inspection(data: Transitions, inspection: Inspection, path: Path) -> No
     Raises:
         MissingDependencyError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingDependencyError("matplotlib", "offline-rl") from error
-    # A figure of its own, without pyplot, leaves the user's backend and figures alone.
-    figure = Figure(figsize=(14, 8), layout="constrained")
-    axes = figure.subplots(2, 3)
-    score = f", mean score {inspection.scores[0]:.1f}" if inspection.scores else ""
-    figure.suptitle(
-        f"{Path(inspection.source).name}: {inspection.rows} rows, "
-        f"{inspection.trajectories} trajectories{score}"
-    )
-    _draw_returns(axes[0, 0], data)
-    _draw_by_ending(axes[0, 1], data, data.trajectory_returns.numpy(), "return")
-    _draw_by_ending(axes[0, 2], data, data.trajectory_lengths.numpy(), "length / steps")
-    _draw_rewards(axes[1, 0], data)
-    shares = _draw_actions(axes[1, 1], inspection)
-    figure.colorbar(shares, ax=axes[1, 1], label="share of rows")
-    _draw_observations(axes[1, 2], data)
-    with replacing(path) as partial:
-        figure.savefig(partial, dpi=110, format="png")
+    with drawing(path, 14, 8) as figure:
+        axes = figure.subplots(2, 3)
+        score = f", mean score {inspection.scores[0]:.1f}" if inspection.scores else ""
+        figure.suptitle(
+            f"{Path(inspection.source).name}: {inspection.rows} rows, "
+            f"{inspection.trajectories} trajectories{score}"
+        )
+        _draw_returns(axes[0, 0], data)
+        _draw_by_ending(axes[0, 1], data, data.trajectory_returns.numpy(), "return")
+        _draw_by_ending(axes[0, 2], data, data.trajectory_lengths.numpy(), "length / steps")
+        _draw_rewards(axes[1, 0], data)
+        shares = _draw_actions(axes[1, 1], inspection)
+        figure.colorbar(shares, ax=axes[1, 1], label="share of rows")
+        _draw_observations(axes[1, 2], data)
 
 
 def _endings(data: Transitions) -> list[tuple[str, str, str, np.ndarray]]:

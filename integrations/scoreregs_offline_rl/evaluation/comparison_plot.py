@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scoreregs.errors import MissingDependencyError
 from scoreregs_offline_rl.evaluation.comparison import METHODS, FinishedRun, RunComparison, Summary
-from scoreregs_offline_rl.files import replacing
+from scoreregs_offline_rl.figures import drawing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,28 +35,23 @@ def draw_comparison(comparison: RunComparison, path: Path) -> None:
     Raises:
         MissingDependencyError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingDependencyError("matplotlib", "offline-rl") from error
     rows = [*comparison.rows, *comparison.overall]
     panels = [chosen for known in (True, False) if (chosen := _tasks(rows, known))]
     stages = _stages(comparison)
     heights = [1.0 + 0.55 * len(tasks) for tasks in panels] + ([3.2] if stages else [])
-    # A figure of its own, without pyplot, leaves the user's backend and figures alone.
-    figure = Figure(figsize=(12, 0.6 + sum(heights)), layout="constrained")
-    parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
-    for part, tasks in zip(parts, panels, strict=False):
-        _draw_scores(part.subplots(), tasks, comparison)
-    if stages:
-        axes = parts[-1].subplots(1, len(stages), squeeze=False)[0]
-        for axis, stage in zip(axes, stages, strict=True):
-            _draw_curves(axis, stage, comparison)
-        if len(comparison.runs) > 1:
-            handles, labels = axes[0].get_legend_handles_labels()
-            parts[-1].legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
-    with replacing(path) as partial:
-        figure.savefig(partial, dpi=110, format="png")
+    with drawing(path, 12, 0.6 + sum(heights)) as figure:
+        parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
+        for part, tasks in zip(parts, panels, strict=False):
+            _draw_scores(part.subplots(), tasks, comparison)
+        if stages:
+            axes = parts[-1].subplots(1, len(stages), squeeze=False)[0]
+            for axis, stage in zip(axes, stages, strict=True):
+                _draw_curves(axis, stage, comparison)
+            if len(comparison.runs) > 1:
+                handles, labels = axes[0].get_legend_handles_labels()
+                parts[-1].legend(
+                    handles, labels, loc="outside lower center", ncols=3, frameon=False
+                )
 
 
 def _tasks(rows: list[Summary], normalized: bool) -> dict[str, list[Summary]]:

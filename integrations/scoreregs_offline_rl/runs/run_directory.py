@@ -2,7 +2,9 @@
 
 import hashlib
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from accelerate import Accelerator
@@ -41,10 +43,17 @@ _STAGES_OF: dict[str, tuple[StageName, ...]] = {
 }
 
 
-def claim(run_dir: Path, config: TrainConfig, data: Transitions, accelerator: Accelerator) -> None:
+def claim(
+    run_dir: Path,
+    config: TrainConfig,
+    data: Transitions,
+    accelerator: Accelerator,
+    more: Mapping[str, Any] = MappingProxyType({}),
+) -> None:
     """Write configuration and data's hash into a run directory that is new or agrees with them.
 
-    A setting may change until a stage that it bears on has started.
+    A setting may change until a stage that it bears on has started. With them goes what else the
+    caller has checked, by file name.
 
     Raises:
         RunError: The directory holds a run of another configuration or of other data.
@@ -62,7 +71,7 @@ def claim(run_dir: Path, config: TrainConfig, data: Transitions, accelerator: Ac
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         _remove_partial(run_dir)
-        for name, content in contents.items():
+        for name, content in {**more, **contents}.items():
             save_json(run_dir / name, content)
     accelerator.wait_for_everyone()
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scoreregs.errors import MissingDependencyError
-from scoreregs_offline_rl.files import replacing
+from scoreregs_offline_rl.figures import drawing
 from scoreregs_offline_rl.sweeps.results import SweepTable
 
 if TYPE_CHECKING:
@@ -32,17 +31,11 @@ def draw_sweep(table: SweepTable, path: Path) -> None:
     Raises:
         MissingDependencyError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingDependencyError("matplotlib", "offline-rl") from error
-    figure = Figure(figsize=(15, 4.4), layout="constrained")
-    heat, by_beta, curves = figure.subplots(1, 3)
-    _draw_heat_map(figure, heat, table)
-    _draw_by_beta(by_beta, table)
-    _draw_curves(figure, curves, table)
-    with replacing(path) as partial:
-        figure.savefig(partial, dpi=110, format="png")
+    with drawing(path, 15, 4.4) as figure:
+        heat, by_beta, curves = figure.subplots(1, 3)
+        _draw_heat_map(figure, heat, table)
+        _draw_by_beta(by_beta, table)
+        _draw_curves(figure, curves, table)
 
 
 def _draw_heat_map(figure: Figure, axis: Axes, table: SweepTable) -> None:

@@ -114,7 +114,6 @@ def _curves(run_dir: Path, grid: SweepGrid, kind: str) -> dict[str, np.ndarray]:
     curves = {
         "step": np.array([line["step"] for line in lines]),
         "q": _curve(lines, "q", grid),
-        "health_measured": _curve(lines, "health_measured", grid),
     }
     if evaluated:
         curves["evaluated_step"] = np.array([line["step"] for line in evaluated])

@@ -5,8 +5,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from accelerate import Accelerator
-
 from scoreregs_offline_rl.data.download import DownloadProgress, no_download_progress
 from scoreregs_offline_rl.data.sources import load_data
 from scoreregs_offline_rl.data.transitions import Transitions
@@ -83,8 +81,8 @@ def sweep(
     config = replace(resolve(config, data, ("critic", "behavior")), seed=0, beta=None)
     scaled = scale(data, config)
     accelerator = make_accelerator(config, run_dir)
-    _claim_grid(run_dir, grid, accelerator)
-    claim(run_dir, config, data, accelerator)
+    _check_grid(run_dir, grid)
+    claim(run_dir, config, data, accelerator, {_GRID: to_dict(grid)})
     if not _covers(run_dir / _RESULT, config):
         on_device = replace(scaled, transitions=scaled.transitions.to(accelerator.device))
         settings = tracked_settings(config)
@@ -109,16 +107,16 @@ def _check_weights(config: TrainConfig) -> None:
             )
 
 
-def _claim_grid(run_dir: Path, grid: SweepGrid, accelerator: Accelerator) -> None:
-    """Write the grid into a run directory that is new, or holds the same sweep.
+def _check_grid(run_dir: Path, grid: SweepGrid) -> None:
+    """A run directory is new, or holds the same sweep.
 
     Raises:
         RunError: It holds a run, or the stages of other members.
     """
-    path, content = run_dir / _GRID, {name: list(values) for name, values in asdict(grid).items()}
+    path = run_dir / _GRID
     if not path.exists() and (run_dir / "config.json").exists():
         raise RunError(f"got {run_dir}, which holds a run: choose another directory for the sweep")
-    changes = differences(load_json(path), content) if path.exists() else []
+    changes = differences(load_json(path), to_dict(grid)) if path.exists() else []
     fixed = {"seeds": ("critic", "behavior", "policy"), "betas": ("policy",)}
     for change in changes:
         if any((run_dir / stage).exists() for stage in fixed[change.split(":")[0]]):
@@ -126,9 +124,6 @@ def _claim_grid(run_dir: Path, grid: SweepGrid, accelerator: Accelerator) -> Non
                 f"got other members than those of the sweep in {run_dir} ({change}): choose "
                 "another directory"
             )
-    accelerator.wait_for_everyone()
-    if accelerator.is_main_process:
-        save_json(path, content)
 
 
 def _covers(path: Path, config: TrainConfig) -> bool:
