@@ -39,8 +39,8 @@ def linear(weight: list[float], bias: float) -> nn.Sequential:
 def test_the_target_is_what_it_is_by_hand():
     learner = TD3BC(1, 1)
     learner.target_policy.net = linear([0.0], float(torch.tensor(0.8).atanh()))
-    # Q_1(s, a) = 10 a + s and Q_2(s, a) = 8 + s: the smaller of them has to be taken.
-    learner.target_q.q1, learner.target_q.q2 = linear([10.0, 1.0], 0.0), linear([0.0, 1.0], 8.0)
+    # Q_1 = 10 a + s is the smaller but where s = -1, Q_2 = 8 + 5 s.
+    learner.target_q.q1, learner.target_q.q2 = linear([10.0, 1.0], 0.0), linear([0.0, 5.0], 8.0)
     batch = Batch(
         observations=torch.zeros(5, 1),
         actions=torch.zeros(5, 1),
@@ -50,7 +50,7 @@ def test_the_target_is_what_it_is_by_hand():
     )
     # Actions 0.7, 1 (not 1.7), 0.3 (not -1.2), 0.75, and one that nothing follows.
     noise = torch.tensor([[-0.1], [0.9], [-2.0], [-0.05], [0.0]])
-    following = torch.tensor([7.0, 9.0, 4.0, 6.5, 0.0])
+    following = torch.tensor([7.0, 11.0, 4.0, 3.0, 0.0])
     torch.testing.assert_close(learner.backup(batch, noise), 2.0 + 0.99 * following)
 
 
@@ -84,20 +84,19 @@ def test_with_a_large_alpha_it_takes_the_best_action_whatever_the_data_do():
     assert cloned(observations).abs().mean() < 0.06
 
 
-def test_the_policy_hears_q_in_units_of_its_own_size():
-    """Rewards ten times as large, and a critic to match, give the same step."""
-    data, found = random_bandit(64), []
-    batch = data.select(torch.arange(64))
-    for scale in (1.0, 10.0):
-        torch.manual_seed(0)
-        learner = TD3BC(1, 1)
-        last = learner.q.q1[-1]
-        assert isinstance(last, nn.Linear)
-        last.weight.data *= scale
-        last.bias.data *= scale
-        learner.update_policy(batch)
-        found.append(learner.policy(batch.observations))
-    torch.testing.assert_close(*found)
+@pytest.mark.parametrize("scale", [1.0, -10.0])
+def test_the_policy_has_the_gradient_that_it_has_by_hand(scale: float):
+    """The size of Q does not matter, and is held constant."""
+    learner = TD3BC(1, 1, alpha=3.0)
+    learner.policy.net, learner.target_policy.net = linear([0.0], 0.0), linear([0.0], 0.0)
+    # At its action, which is 0, Q is 5 and rises by 2, times the scale.
+    learner.q.q1 = linear([2.0 * scale, 0.0], 5.0 * scale)
+    learner.target_q.q1 = linear([0.0, 0.0], 0.0)
+    data = bandit(torch.zeros(2), torch.tensor([[0.1], [0.5]]), torch.zeros(2, 1))
+    learner.update_policy(data.select(torch.arange(2)))
+    bias = learner.policy.net.get_parameter("0.bias")
+    sign = 1 if scale > 0 else -1
+    torch.testing.assert_close(bias.grad, torch.tensor([-2 * 0.3 - sign * 3.0 * 2 / 5]))
 
 
 def test_the_policy_learns_every_second_step():
