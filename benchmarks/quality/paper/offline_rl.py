@@ -25,7 +25,7 @@ from scoreregs_offline_rl import (
 )
 from scoreregs_offline_rl.files import load_json
 
-__all__ = ["Budget", "Runs", "Variant", "measure_variants"]
+__all__ = ["Budget", "Runs", "SharedModels", "Variant", "measure_variants"]
 
 _QUICK = Protocol(
     critic_steps=4,
@@ -100,8 +100,8 @@ def measure_variants(budget: Budget, seed: int, runs: Runs, variants: Sequence[V
     loaded = {source: load_data(source) for source in runs.data}
     for source, data in loaded.items():
         file = Path(source).stem
-        bench = _Bench(budget.protocol, source, data, seeds, runs.folder / file)
-        found = bench.extract(variants)
+        shared = SharedModels(budget.protocol, source, data, seeds, runs.folder / file)
+        found = shared.extract(variants)
         for variant, beta, table in found:
             column = table.grid.betas.index(beta)
             for row, its in enumerate(seeds):
@@ -111,13 +111,13 @@ def measure_variants(budget: Budget, seed: int, runs: Runs, variants: Sequence[V
                     rows[name].append(value)
         _, _, first = found[0]
         about = {"file": file, "unit": first.unit, "data": first.data, "seeds": len(seeds)}
-        files.append({**about, "cloning": bench.cloning(first.kind), "passed": bench.passed()})
+        files.append({**about, "cloning": shared.cloning(first.kind), "passed": shared.passed()})
     return Outcome({"files": files}, {"members": rows})
 
 
 @dataclass(frozen=True, eq=False)
-class _Bench:
-    """One file with its shared critics and behavior models.
+class SharedModels:
+    """One file with the critics and behavior models that all policies on it share.
 
     Attributes:
         protocol: see `Budget`.

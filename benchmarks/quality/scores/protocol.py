@@ -10,6 +10,7 @@ from scoreregs_offline_rl import (
     EvaluationConfig,
     PolicyConfig,
     TrainConfig,
+    TrainerConfig,
 )
 
 __all__ = ["Protocol"]
@@ -33,10 +34,16 @@ class Protocol:
     """Of 256 observations, for each of the policies."""
     learning_rate: float = 1e-3
     """Of critic and diffusion model, decaying to zero; the paper takes 3e-4 throughout."""
+    decay: bool = True
+    """Whether it does decay."""
     target_rate: float = 0.02
     """Share of the new Q in its moving average; the paper takes 0.005."""
+    normalize_observations: bool = True
+    """Whether networks see normalised observations; the paper's do not."""
     episodes: int = 20
     """Episodes of an evaluation."""
+    evaluate_every: int = 0
+    """Steps between evaluations of a policy while it trains; 0: only when it is finished."""
     candidates: int = 32
     """Samples of the behavior model that one is selected from."""
     selection_episodes: int = 10
@@ -53,10 +60,11 @@ class Protocol:
             data=str(data),
             beta=self.beta,
             seed=seed,
+            normalize_observations=self.normalize_observations,
             critic=CriticConfig(
                 steps=self.critic_steps,
                 learning_rate=self.learning_rate,
-                decay=True,
+                decay=self.decay,
                 target_rate=self.target_rate,
             ),
             behavior=BehaviorConfig(
@@ -64,9 +72,10 @@ class Protocol:
                 batch_size=self.behavior_batch,
                 width=self.behavior_width,
                 learning_rate=self.learning_rate,
-                decay=True,
+                decay=self.decay,
             ),
             policy=PolicyConfig(steps=self.policy_steps),
             baseline=BaselineConfig(advantage_scale=advantage_scale),
-            evaluation=EvaluationConfig(episodes=self.episodes),
+            evaluation=EvaluationConfig(episodes=self.episodes, every=self.evaluate_every),
+            trainer=TrainerConfig(log_every=self.evaluate_every or TrainerConfig.log_every),
         )
