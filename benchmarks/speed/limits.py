@@ -2,9 +2,11 @@
 
 What a step computes beside them (activations, optimiser, random numbers) could at best be hidden;
 so the time of its products is what no implementation of the same mathematics in the same precision
-goes below, as far as this machine's matrix library goes.
+goes below, as far as this machine's matrix library goes. Where their bytes over the memory's
+bandwidth took longer than that, memory would be what holds it up.
 """
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +15,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-__all__ = ["MatrixProducts", "flops_of"]
+__all__ = ["MatrixProducts", "bandwidth", "flops_of"]
 
 _PRODUCTS = {
     torch.ops.aten.mm.default,
@@ -45,10 +47,36 @@ class MatrixProducts(TorchDispatchMode):
     def __len__(self) -> int:
         return len(self._calls)
 
+    @property
+    def bytes(self) -> int:
+        """What the products read and write, each by itself."""
+        return sum(
+            sum(tensor.nbytes for tensor in (*arguments, product(*arguments)) if _is_tensor(tensor))
+            for product, arguments in self._calls
+        )
+
     def run(self) -> None:
         """Runs the products, one after the other."""
         for product, arguments in self._calls:
             product(*arguments)
+
+
+def bandwidth(device: str, megabytes: int = 512, rounds: int = 5) -> float:
+    """Returns the bytes per second of a copy that no cache holds, read and written."""
+    source = torch.zeros(megabytes * 2**20 // 4, device=device)
+    target = torch.empty_like(source)
+    fastest = float("inf")
+    for _ in range(rounds + 1):
+        start = time.perf_counter()
+        target.copy_(source)
+        if device != "cpu":
+            torch.cuda.synchronize()
+        fastest = min(fastest, time.perf_counter() - start)
+    return 2 * source.nbytes / fastest
+
+
+def _is_tensor(value: Any) -> bool:
+    return isinstance(value, Tensor)
 
 
 def _like(tensor: Any) -> Any:

@@ -28,6 +28,7 @@ class Line:
         quartiles: Interquartile range, milliseconds.
         ratio: Its median over that of our row of the group; above 1 we are faster.
         flops: Of its matrix products, where they were counted.
+        memory: Milliseconds of the products' bytes at the memory's bandwidth, of limits.
     """
 
     group: str
@@ -36,6 +37,7 @@ class Line:
     quartiles: float
     ratio: float
     flops: int | None = None
+    memory: float | None = None
 
 
 def lines_of(content: dict[str, Any]) -> list[Line]:
@@ -53,6 +55,7 @@ def lines_of(content: dict[str, Any]) -> list[Line]:
             quartiles=1e3 * row["stats"]["iqr"],
             ratio=row["stats"]["median"] / ours[row["group"]],
             flops=row.get("extra_info", {}).get("flops"),
+            memory=_milliseconds(row.get("extra_info", {}).get("bytes_seconds")),
         )
         for row in content["benchmarks"]
         if row["group"] in ours
@@ -64,15 +67,15 @@ def markdown(lines: list[Line]) -> str:
 
     Example:
         >>> print(markdown([Line("critic", "ours", 2.0, 0.1, 1.0, 3_000_000)]).splitlines()[-1])
-        | critic | ours | 2.000 | 0.100 | 1.00 | 3 |
+        | critic | ours | 2.000 | 0.100 | 1.00 | 3 |  |
     """
-    heads = ["", "Row", "Median, ms", "Interquartile range, ms", "Over ours", "MFLOP"]
+    heads = ["", "Row", "Median, ms", "Interquartile range, ms", "Over ours", "MFLOP", "Bytes, ms"]
     table = [heads, ["---"] * len(heads)]
     for x in lines:
-        flops = "" if x.flops is None else f"{x.flops / 1e6:.3g}"
-        table.append(
-            [x.group, x.name, f"{x.median:.3f}", f"{x.quartiles:.3f}", f"{x.ratio:.2f}", flops]
-        )
+        numbers = [f"{x.median:.3f}", f"{x.quartiles:.3f}", f"{x.ratio:.2f}"]
+        numbers.append("" if x.flops is None else f"{x.flops / 1e6:.3g}")
+        numbers.append("" if x.memory is None else f"{x.memory:.3g}")
+        table.append([x.group, x.name, *numbers])
     return "\n".join(f"| {' | '.join(cells)} |" for cells in table)
 
 
@@ -96,6 +99,10 @@ def chart(lines: list[Line]) -> Figure:
             axis.set_xscale("log")
     panels[-1].set_xlabel("median time over ours (right of the line: slower than ours)")
     return figure
+
+
+def _milliseconds(seconds: float | None) -> float | None:
+    return None if seconds is None else 1e3 * seconds
 
 
 def _name(row: dict[str, Any]) -> str:

@@ -28,7 +28,7 @@ from benchmarks.speed.workload import (
     OBSERVATION,
     make_stage,
     measure,
-    products_of,
+    measure_limit,
     random_rows,
 )
 from scoreregs_offline_rl import StageName
@@ -89,12 +89,12 @@ def test_plain_torch(benchmark: Any, name: StageName) -> None:
 
 @stages
 def test_limit(benchmark: Any, name: StageName) -> None:
-    measure(benchmark, name, products_of(our_step(name)))
+    measure_limit(benchmark, name, our_step(name))
 
 
 @stages
 def test_limit_bf16(benchmark: Any, name: StageName) -> None:
-    measure(benchmark, name, products_of(our_step(name, precision="bf16")))
+    measure_limit(benchmark, name, our_step(name, precision="bf16"))
 
 
 @stages

@@ -22,7 +22,7 @@ from benchmarks.speed.workload import (
     OBSERVATION,
     make_sweep_stage,
     measure,
-    products_of,
+    measure_limit,
     random_rows,
 )
 from scoreregs_offline_rl import StageName, SweepGrid
@@ -77,7 +77,7 @@ def test_ours_one_by_one(benchmark: Any, name: StageName) -> None:
 
 @stages
 def test_limit(benchmark: Any, name: StageName) -> None:
-    measure(benchmark, name, products_of(sweep_step(name)), MEMBERS)
+    measure_limit(benchmark, name, sweep_step(name), MEMBERS)
 
 
 @stages

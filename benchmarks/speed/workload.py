@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.speed.limits import MatrixProducts
+from benchmarks.speed.limits import MatrixProducts, bandwidth
 from scoreregs_offline_rl import (
     BehaviorConfig,
     CriticConfig,
@@ -31,7 +31,7 @@ __all__ = [
     "make_stage",
     "make_sweep_stage",
     "measure",
-    "products_of",
+    "measure_limit",
     "random_rows",
     "waited",
 ]
@@ -115,8 +115,12 @@ def measure(
     )
 
 
-def products_of(step: Callable[[], Any]) -> Callable[[], None]:
-    """Returns the matrix products of a step, to run again."""
+def measure_limit(
+    benchmark: Any, name: StageName, step: Callable[[], Any], members: Mapping[StageName, int] = ONE
+) -> None:
+    """Times the matrix products of a step, and notes what their bytes come to."""
     with MatrixProducts() as products:
         step()
-    return products.run
+    seconds = products.bytes / bandwidth(DEVICE)
+    benchmark.extra_info |= {"bytes": products.bytes, "bytes_seconds": seconds}
+    measure(benchmark, name, products.run, members)

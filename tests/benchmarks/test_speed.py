@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from benchmarks.speed.limits import MatrixProducts, flops_of
+from benchmarks.speed.limits import MatrixProducts, bandwidth, flops_of
 from benchmarks.speed.plain import PLAIN
 from benchmarks.speed.report import chart, lines_of, markdown, summary
 from benchmarks.speed.workload import make_stage, random_rows
@@ -47,6 +47,13 @@ def test_the_limit_is_every_product_forward_and_backward():
     # The output, the gradient of the weights, that of the inputs.
     assert len(products) == 3
     assert flops_of(products.run) == 3 * 2 * (2 * 8 * 4)
+    # Each reads two and writes one of (2, 8), (8, 4) and (2, 4); the first adds a bias of 4, too.
+    assert products.bytes == 4 * (3 * (16 + 32 + 8) + 4)
+
+
+def test_the_bandwidth_is_that_of_memory():
+    # From the slowest board to the fastest accelerator.
+    assert 1e8 < bandwidth("cpu", megabytes=64, rounds=2) < 1e14
 
 
 @pytest.mark.parametrize("name", PLAIN)
