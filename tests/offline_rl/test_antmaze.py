@@ -179,6 +179,7 @@ class TestReal:
         simulation: Any = made.unwrapped
         data = simulation.ant_env.data
         assert data.time == pytest.approx(0.1)
+        assert made.metadata["render_fps"] == 10
         assert observation[2:15].tolist() == data.qpos[2:].tolist()
         assert observation[15:].tolist() == data.qvel.tolist()
 

@@ -37,6 +37,8 @@ class D4RLAntMaze(gymnasium.Wrapper[Any, Any, Any, Any]):
     ) -> None:
         super().__init__(env)
         self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (_FEATURES,), np.float64)
+        # Of films: a step is a tenth of a second.
+        self.metadata = {**env.metadata, "render_fps": 10}
         self._maze: Any = env.unwrapped
         # The maze moves what it resets by this times 4, evenly: D4RL's 0.1.
         self._maze.position_noise_range = 0.025

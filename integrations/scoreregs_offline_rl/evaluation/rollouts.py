@@ -125,7 +125,8 @@ def evaluate(
         ArgumentError: The environment is unknown or cannot be made, has no time limit or has
             no flat observations and bounded continuous actions; a count is below its range; the
             policy gives another shape, values that are not finite or actions out of bounds.
-        MissingDependencyError: Gymnasium is not installed.
+        MissingDependencyError: Gymnasium, or for D4RL's AntMaze Gymnasium-Robotics, is not
+            installed.
 
     Example:
         >>> result = evaluate(lambda s: np.zeros((len(s), 1)), "Pendulum-v1", episodes=2)
