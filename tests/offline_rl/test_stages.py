@@ -216,7 +216,7 @@ def test_an_action_that_never_changes_has_no_bounds(data, tmp_path):
 
 def test_an_environment_that_is_not_installed(data, caplog):
     """Named by the data it is done without, and that is said; named by the user it is refused."""
-    named = replace(data, environment="antmaze-umaze-v2")
+    named = replace(data, environment="relocate-human-v2")
     with caplog.at_level(logging.WARNING):
         assert resolve(small(), named).evaluation.environment is None
     assert "policies are checked but not evaluated" in caplog.messages[0]
