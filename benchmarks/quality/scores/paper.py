@@ -30,7 +30,7 @@ def run_paper(protocol: Protocol, data: Path, seed: int, checkout: Path) -> list
     rows = load_data(str(data), LoadingConfig(rows="qlearning"))
     rewards = RewardScaling.fit("return_range", rows)(rows.rewards)
     start = time.perf_counter()
-    curve: dict[str, list[float]] = {"step": [], "score": []}
+    curve: dict[str, list[float | None]] = {"step": [], "score": []}
 
     def evaluated(policy: Callable[[Tensor], Tensor]) -> EvaluationResult:
         def act(observations: np.ndarray) -> np.ndarray:
@@ -42,7 +42,7 @@ def run_paper(protocol: Protocol, data: Path, seed: int, checkout: Path) -> list
     def watch(policy: Callable[[Tensor], Tensor], step: int) -> None:
         if protocol.evaluate_every and step % protocol.evaluate_every == 0:
             curve["step"].append(step)
-            curve["score"].append(evaluated(policy).normalized_score or 0.0)
+            curve["score"].append(evaluated(policy).normalized_score)
 
     policy = _train(protocol, rows, rewards, seed, checkout, watch)
     seconds = time.perf_counter() - start
