@@ -6,7 +6,6 @@ The embedded pendulum, `make demo`'s sizes and steps, the same seeds in both: a 
 """
 
 import json
-import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from typing import Annotated, Any
 import numpy as np
 import tyro
 
-from benchmarks.machine import machine
+from benchmarks.machine import machine, public_command
 from examples.demo import SETTINGS
 from scoreregs_offline_rl.files import load_json, save_json
 
@@ -100,8 +99,7 @@ def main() -> None:
     arguments = tyro.cli(Arguments)
     found = {name: numbers_of(run_sweep(arguments, name)) for name in PRECISIONS}
     rows = compare(found["float32"], found["bf16"])
-    shown = [Path(a).name if "/" in a else a for a in sys.argv[1:]]
-    command = shlex.join(["python", "-m", "benchmarks.quality.precision", *shown])
+    command = public_command("benchmarks.quality.precision", sys.argv[1:])
     content = {"command": command, "seeds": arguments.seeds, **machine()}
     save_json(arguments.output, content | {"numbers": found, "rows": rows})
     print(markdown(rows))

@@ -8,7 +8,6 @@ takes for its imports alone is in a row beside.
 
 import os
 import resource
-import shlex
 import sys
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
@@ -21,7 +20,7 @@ import numpy as np
 import torch
 import tyro
 
-from benchmarks.machine import machine
+from benchmarks.machine import machine, public_command
 from scoreregs_offline_rl import STAGES, EvaluationConfig, StageName, TrainerConfig, preset, train
 from scoreregs_offline_rl.data.hdf5 import save_hdf5
 from scoreregs_offline_rl.files import save_json
@@ -136,9 +135,8 @@ def main() -> None:
     arguments = tyro.cli(Arguments)
     with tempfile.TemporaryDirectory() as folder:
         rows = measure(arguments, Path(folder))
-    public = [Path(x).name if "/" in x else x for x in sys.argv[1:]]
     content = {
-        "command": shlex.join(["python", "-m", "benchmarks.speed.memory", *public]),
+        "command": public_command("benchmarks.speed.memory", sys.argv[1:]),
         "seed": 0,
         "threads": arguments.threads,
         **machine(),

@@ -7,7 +7,6 @@
 writes NAME.json and its CSV files to the folder of results, and the pictures to theirs.
 """
 
-import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -20,7 +19,7 @@ import torch
 import tyro
 from matplotlib.figure import Figure
 
-from benchmarks.machine import machine
+from benchmarks.machine import machine, public_command
 from benchmarks.quality.paper import (
     figure_2,
     figure_6,
@@ -110,7 +109,7 @@ def main(words: Sequence[str] | None = None) -> None:
         start = time.process_time()
         outcome = _measure(module, budget, arguments)
         about = {
-            "command": _command(words),
+            "command": public_command("benchmarks.quality.paper", words),
             "seed": arguments.seed,
             "processor_seconds": round(time.process_time() - start, 1),
             "threads": torch.get_num_threads(),
@@ -133,12 +132,6 @@ def _measure(module: FigureModule, budget: Any, arguments: Arguments) -> Outcome
     with TemporaryDirectory() as scratch:
         runs = offline_rl.Runs(arguments.data, arguments.run_dir or Path(scratch))
         return module.measure(budget, arguments.seed, runs)
-
-
-def _command(words: Sequence[str]) -> str:
-    """The command without the folders of this machine."""
-    public = [Path(word).name if "/" in word else word for word in words]
-    return shlex.join(["python", "-m", "benchmarks.quality.paper", *public])
 
 
 if __name__ == "__main__":

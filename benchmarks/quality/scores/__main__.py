@@ -7,7 +7,6 @@ with seeds of its own, and the same command with all seeds then gathers them.
 """
 
 import json
-import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -16,7 +15,7 @@ from pathlib import Path
 import torch
 import tyro
 
-from benchmarks.machine import machine
+from benchmarks.machine import machine, public_command
 from benchmarks.quality.scores.methods import run_cloning, run_ours
 from benchmarks.quality.scores.paper import run_paper
 from benchmarks.quality.scores.protocol import Protocol
@@ -79,9 +78,7 @@ def main() -> None:
         for row in rows_of(arguments, data, seed)
     ]
     content = {
-        "command": shlex.join(
-            ["python", "-m", "benchmarks.quality.scores", *_public(sys.argv[1:])]
-        ),
+        "command": public_command("benchmarks.quality.scores", sys.argv[1:]),
         "protocol": asdict(arguments.protocol),
         "threads": torch.get_num_threads(),
         **machine(),
@@ -89,11 +86,6 @@ def main() -> None:
     }
     save_json(arguments.output, content)
     print(markdown(rows))
-
-
-def _public(arguments: list[str]) -> list[str]:
-    """The arguments without the folders of this machine."""
-    return [Path(argument).name if "/" in argument else argument for argument in arguments]
 
 
 if __name__ == "__main__":

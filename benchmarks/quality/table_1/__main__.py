@@ -10,7 +10,6 @@ D4RL_DATASET_DIR (~/.d4rl/datasets), and downloaded there before anything is tra
 data or environment cannot be had is told first, is a dash in the table and makes the exit code 1.
 """
 
-import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -19,7 +18,7 @@ from pathlib import Path
 import torch
 import tyro
 
-from benchmarks.machine import machine
+from benchmarks.machine import machine, public_command
 from benchmarks.quality.paper import style
 from benchmarks.quality.paper.outcome import load, save
 from benchmarks.quality.table_1.curves import draw
@@ -84,9 +83,8 @@ def _run(arguments: Arguments, results: Path, words: Sequence[str]) -> list[Path
     except InterruptedRun as interruption:
         raise SystemExit(str(interruption)) from None
     numbers = {"budget": asdict(budget), "missing": missing, **outcome.numbers}
-    public = [Path(word).name if "/" in word else word for word in words]
     about = {
-        "command": shlex.join(["python", "-m", "benchmarks.quality.table_1", *public]),
+        "command": public_command("benchmarks.quality.table_1", words),
         "threads": torch.get_num_threads(),
         **machine(),
     }

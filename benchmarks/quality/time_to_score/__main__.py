@@ -8,7 +8,6 @@ the seconds of a step, which every call measures anew, in turns: where the train
 the same command on a quiet machine sets the times right.
 """
 
-import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -17,7 +16,7 @@ from pathlib import Path
 import torch
 import tyro
 
-from benchmarks.machine import machine
+from benchmarks.machine import machine, public_command
 from benchmarks.quality.paper import style
 from benchmarks.quality.paper.outcome import Outcome, load, save
 from benchmarks.quality.scores.protocol import Protocol
@@ -86,9 +85,8 @@ def main(words: Sequence[str] | None = None) -> None:
         if arguments.data is None or arguments.run_dir is None:
             raise SystemExit("got no --data or no --run-dir, expected both unless --redraw")
         outcome = measure(arguments, arguments.data, arguments.run_dir)
-        public = [Path(word).name if "/" in word else word for word in words]
         about = {
-            "command": shlex.join(["python", "-m", "benchmarks.quality.time_to_score", *public]),
+            "command": public_command("benchmarks.quality.time_to_score", words),
             "seeds": list(arguments.seeds),
             "threads": torch.get_num_threads(),
             **machine(),
