@@ -41,12 +41,10 @@ class Line:
 
 
 def lines_of(content: dict[str, Any]) -> list[Line]:
-    """Returns the rows of every group, in the file's order."""
-    ours = {
-        row["group"]: row["stats"]["median"]
-        for row in content["benchmarks"]
-        if _name(row) in _REFERENCE
-    }
+    """Returns the rows group by group, ours first, else in the file's order."""
+    rows = content["benchmarks"]
+    ours = {row["group"]: row["stats"]["median"] for row in rows if _name(row) in _REFERENCE}
+    groups = list(ours)
     return [
         Line(
             group=row["group"],
@@ -57,8 +55,10 @@ def lines_of(content: dict[str, Any]) -> list[Line]:
             flops=row.get("extra_info", {}).get("flops"),
             memory=_milliseconds(row.get("extra_info", {}).get("bytes_seconds")),
         )
-        for row in content["benchmarks"]
-        if row["group"] in ours
+        for row in sorted(
+            (row for row in rows if row["group"] in ours),
+            key=lambda row: (groups.index(row["group"]), _name(row) not in _REFERENCE),
+        )
     ]
 
 

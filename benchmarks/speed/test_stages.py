@@ -2,9 +2,10 @@
 
     SCOREREGS_SRPO=path/to/SRPO pytest benchmarks/speed/test_stages.py --benchmark-json=stages.json
 
-Ours draws its batch and its seeded noise and goes through Accelerate; the other rows are given
-their batch. SCOREREGS_CORL and SCOREREGS_CLEANDIFFUSER name checkouts of two further peers; what
-their steps hold beyond ours is said in `benchmarks.peers`.
+Ours draws its batch and its seeded noise, goes through Accelerate and keeps freed memory, as
+training does; the other rows are given their batch, and come first, so that they find memory as
+they would by themselves. SCOREREGS_CORL and SCOREREGS_CLEANDIFFUSER name checkouts of two further
+peers; what their steps hold beyond ours is said in `benchmarks.peers`.
 """
 
 import os
@@ -35,6 +36,7 @@ from scoreregs_offline_rl import StageName
 from scoreregs_offline_rl.data.transitions import Batch
 from scoreregs_offline_rl.training.compilation import compile_networks
 from scoreregs_offline_rl.training.inputs import SeedInputs
+from scoreregs_offline_rl.training.memory import keep_freed_memory
 from scoreregs_offline_rl.training.step import TrainingStep
 
 stages = pytest.mark.parametrize("name", BATCH)
@@ -55,6 +57,7 @@ def our_step(
 ) -> Callable[[], Any]:
     AcceleratorState._reset_state(reset_partial_state=True)
     accelerator = Accelerator(mixed_precision=precision, step_scheduler_with_optimizer=False)
+    keep_freed_memory()
     stage, rows = make_stage(name), random_rows(20_000)
     compile_networks(stage, compiled, 0, DEVICE)
     inputs = SeedInputs(stage, rows, BATCH[name], seed=0, part=slice(None))

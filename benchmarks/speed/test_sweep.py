@@ -28,6 +28,7 @@ from benchmarks.speed.workload import (
 from scoreregs_offline_rl import StageName, SweepGrid
 from scoreregs_offline_rl.training.compilation import compile_networks
 from scoreregs_offline_rl.training.inputs import SeedInputs, StackedInputs
+from scoreregs_offline_rl.training.memory import keep_freed_memory
 from scoreregs_offline_rl.training.step import TrainingStep
 
 GRID = SweepGrid()
@@ -40,6 +41,7 @@ stages = pytest.mark.parametrize("name", BATCH)
 
 
 def sweep_step(name: StageName, *, compiled: bool = False) -> Callable[[], Any]:
+    keep_freed_memory()
     stage, rows = make_sweep_stage(name, GRID), random_rows(20_000)
     compile_networks(stage, compiled, 0, DEVICE)
     inputs = StackedInputs(

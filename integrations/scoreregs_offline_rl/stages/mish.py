@@ -44,16 +44,20 @@ class Mish(nn.Module):
 
 
 class _MishFunction(torch.autograd.Function):
-    """Keeps x and the tanh, from which the backward pass needs one sigmoid more."""
+    """Keeps x and the tanh, from which the backward pass needs one sigmoid more.
+
+    Buffers are used again: at these sizes, fresh pages of memory cost as much as the arithmetic.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
         exponential = wide.clamp(max=_LINEAR_FROM).exp_()
         numerator = (exponential + 2).mul_(exponential)
-        tanh = numerator.div_(numerator + 2).to(x.dtype)
+        denominator = torch.add(numerator, 2, out=exponential)
+        tanh = numerator.div_(denominator).to(x.dtype)
         ctx.save_for_backward(x, tanh)
-        return x * tanh
+        return torch.mul(x, tanh, out=denominator.to(x.dtype))
 
     @staticmethod
     @once_differentiable
@@ -61,5 +65,5 @@ class _MishFunction(torch.autograd.Function):
         ctx: Any, *gradients: Tensor
     ) -> Tensor:
         x, tanh = ctx.saved_tensors
-        slope = (1 - tanh * tanh).mul_(torch.sigmoid(x)).mul_(x).add_(tanh)
+        slope = tanh.square().neg_().add_(1).mul_(torch.sigmoid(x)).mul_(x).add_(tanh)
         return slope.mul_(gradients[0])

@@ -9,12 +9,13 @@ from accelerate.tracking import get_available_trackers
 
 from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.runs.configuration import TrainConfig, to_dict
+from scoreregs_offline_rl.training.memory import keep_freed_memory
 
 __all__ = ["make_accelerator", "tracked_settings"]
 
 
 def make_accelerator(config: TrainConfig, run_dir: Path) -> Accelerator:
-    """The accelerator that a configuration asks for.
+    """The accelerator that a configuration asks for; on the CPU, freed memory is kept from here on.
 
     Raises:
         RunError: The launched processes do not find each other, the device does not have the
@@ -43,6 +44,8 @@ def make_accelerator(config: TrainConfig, run_dir: Path) -> Accelerator:
         ) from error
     _check_precision(accelerator, config)
     _check_processes(accelerator)
+    if accelerator.device.type == "cpu":
+        keep_freed_memory()
     return accelerator
 
 
