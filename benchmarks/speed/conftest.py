@@ -7,11 +7,19 @@ from pathlib import Path
 import pytest
 import torch
 
+from scoreregs_offline_rl.training.memory import keep_freed_memory
+
 
 @pytest.fixture(scope="session", autouse=True)
 def threads() -> None:
     """Pins the threads: SCOREREGS_THREADS, else all cores."""
     torch.set_num_threads(int(os.environ.get("SCOREREGS_THREADS", os.cpu_count() or 1)))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def memory() -> None:
+    """Keeps freed memory as training does, for every row: it cannot be taken back in a process."""
+    keep_freed_memory()
 
 
 @pytest.fixture(scope="session")
@@ -20,11 +28,6 @@ def paper_checkout() -> Path:
     if "SCOREREGS_SRPO" not in os.environ:
         pytest.skip("SCOREREGS_SRPO names no checkout of github.com/thu-ml/SRPO")
     return Path(os.environ["SCOREREGS_SRPO"])
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts what `train` does to its process, as keeping freed memory, behind the peers' rows."""
-    items.sort(key=lambda item: item.name.startswith(("test_ours", "test_limit")))
 
 
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict) -> None:

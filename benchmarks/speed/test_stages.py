@@ -2,9 +2,9 @@
 
     SCOREREGS_SRPO=path/to/SRPO pytest benchmarks/speed/test_stages.py --benchmark-json=stages.json
 
-Ours draws its batch and its seeded noise, goes through Accelerate and keeps freed memory, as
-training does; the other rows are given their batch, and come first, so that they find memory as
-they would by themselves. SCOREREGS_CORL and SCOREREGS_CLEANDIFFUSER name checkouts of two further
+Ours draws its batch and its seeded noise and goes through Accelerate; the other rows are given
+their batch. The rows of a stage follow each other, for a machine is not equally fast all the time.
+SCOREREGS_CORL and SCOREREGS_CLEANDIFFUSER name checkouts of two further
 peers; what their steps hold beyond ours is said in `benchmarks.peers`.
 """
 
@@ -36,10 +36,15 @@ from scoreregs_offline_rl import StageName
 from scoreregs_offline_rl.data.transitions import Batch
 from scoreregs_offline_rl.training.compilation import compile_networks
 from scoreregs_offline_rl.training.inputs import SeedInputs
-from scoreregs_offline_rl.training.memory import keep_freed_memory
 from scoreregs_offline_rl.training.step import TrainingStep
 
-stages = pytest.mark.parametrize("name", BATCH)
+
+def of(*names: StageName) -> pytest.MarkDecorator:
+    """Parametrises by stage, one after the other."""
+    return pytest.mark.parametrize("name", names, scope="module")
+
+
+stages = of(*BATCH)
 
 
 def one_batch(name: StageName) -> Batch:
@@ -57,7 +62,6 @@ def our_step(
 ) -> Callable[[], Any]:
     AcceleratorState._reset_state(reset_partial_state=True)
     accelerator = Accelerator(mixed_precision=precision, step_scheduler_with_optimizer=False)
-    keep_freed_memory()
     stage, rows = make_stage(name), random_rows(20_000)
     compile_networks(stage, compiled, 0, DEVICE)
     inputs = SeedInputs(stage, rows, BATCH[name], seed=0, part=slice(None))
@@ -73,7 +77,7 @@ def test_ours(benchmark: Any, name: StageName) -> None:
     measure(benchmark, name, step)
 
 
-@pytest.mark.parametrize("name", ["behavior"])
+@of("behavior")
 def test_ours_compiled(benchmark: Any, name: StageName) -> None:
     measure(benchmark, name, our_step(name, compiled=True))
 
@@ -113,15 +117,17 @@ def test_paper_code(benchmark: Any, name: StageName, paper_checkout: Path) -> No
     measure(benchmark, name, lambda: step(batch))
 
 
-def test_corl_iql(benchmark: Any) -> None:
+@of("critic")
+def test_corl_iql(benchmark: Any, name: StageName) -> None:
     path = checkout("SCOREREGS_CORL", "tinkoff-ai/CORL")
-    step = critic_step_of_corl(path, one_batch("critic"))
+    step = critic_step_of_corl(path, one_batch(name))
     benchmark.extra_info["flops"] = flops_of(step)
-    measure(benchmark, "critic", step)
+    measure(benchmark, name, step)
 
 
-def test_cleandiffuser(benchmark: Any) -> None:
+@of("behavior")
+def test_cleandiffuser(benchmark: Any, name: StageName) -> None:
     path = checkout("SCOREREGS_CLEANDIFFUSER", "CleanDiffuserTeam/CleanDiffuser")
-    step = behavior_step_of_cleandiffuser(path, one_batch("behavior"))
+    step = behavior_step_of_cleandiffuser(path, one_batch(name))
     benchmark.extra_info["flops"] = flops_of(step)
-    measure(benchmark, "behavior", step)
+    measure(benchmark, name, step)

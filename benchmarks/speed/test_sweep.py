@@ -9,12 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
 from accelerate import Accelerator
 
 from benchmarks.paper_code import PaperCode, as_paper_batch
 from benchmarks.speed.limits import flops_of
-from benchmarks.speed.test_stages import one_batch, our_step
+from benchmarks.speed.test_stages import of, one_batch, our_step, stages
 from benchmarks.speed.workload import (
     ACTION,
     BATCH,
@@ -28,7 +27,6 @@ from benchmarks.speed.workload import (
 from scoreregs_offline_rl import StageName, SweepGrid
 from scoreregs_offline_rl.training.compilation import compile_networks
 from scoreregs_offline_rl.training.inputs import SeedInputs, StackedInputs
-from scoreregs_offline_rl.training.memory import keep_freed_memory
 from scoreregs_offline_rl.training.step import TrainingStep
 
 GRID = SweepGrid()
@@ -37,11 +35,9 @@ MEMBERS: dict[StageName, int] = {
     "behavior": len(GRID.seeds),
     "policy": len(GRID.labels),
 }
-stages = pytest.mark.parametrize("name", BATCH)
 
 
 def sweep_step(name: StageName, *, compiled: bool = False) -> Callable[[], Any]:
-    keep_freed_memory()
     stage, rows = make_sweep_stage(name, GRID), random_rows(20_000)
     compile_networks(stage, compiled, 0, DEVICE)
     inputs = StackedInputs(
@@ -67,7 +63,7 @@ def test_ours(benchmark: Any, name: StageName) -> None:
     measure(benchmark, name, step, MEMBERS)
 
 
-@pytest.mark.parametrize("name", ["behavior"])
+@of("behavior")
 def test_ours_compiled(benchmark: Any, name: StageName) -> None:
     measure(benchmark, name, sweep_step(name, compiled=True), MEMBERS)
 

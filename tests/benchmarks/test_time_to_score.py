@@ -10,7 +10,7 @@ from benchmarks.quality.paper.outcome import Outcome
 from benchmarks.quality.scores.protocol import Protocol
 from benchmarks.quality.time_to_score import __main__ as command
 from benchmarks.quality.time_to_score.curves import our_curves, paper_curves
-from benchmarks.quality.time_to_score.report import table
+from benchmarks.quality.time_to_score.report import draw, table
 from benchmarks.quality.time_to_score.settings import PAPER_CODE, settings
 from benchmarks.quality.time_to_score.timing import Steps, step_seconds
 from scoreregs_offline_rl import load_data
@@ -87,3 +87,15 @@ def test_a_run(tmp_path, capsys, monkeypatch):
 def test_without_data_it_is_refused():
     with pytest.raises(SystemExit, match="--redraw"):
         command.main([])
+
+
+def test_the_picture_shows_each_setting_where_it_belongs():
+    labels = [PAPER_CODE, *(setting.label for setting in settings(PROTOCOL))]
+    one = outcome()
+    steps = dict.fromkeys(labels, one.numbers["step_seconds"]["one"])
+    rows = {name: list(values) * len(labels) for name, values in one.tables["curves"].items()}
+    rows["setting"] = [label for label in labels for _ in range(4)]
+    found = draw(Outcome({**one.numbers, "step_seconds": steps}, {"curves": rows}))
+    left, right = ([line.get_label() for line in axis.lines] for axis in found.axes)
+    assert left == [*labels[:4], "the data"]
+    assert right == [*labels[3:], "the data"]

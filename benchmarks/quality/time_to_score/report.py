@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.quality.paper import style
 from benchmarks.quality.paper.outcome import Outcome
-from benchmarks.quality.time_to_score.settings import PAPER_CODE
+from benchmarks.quality.time_to_score.settings import OURS
 
 __all__ = ["draw", "table"]
 
@@ -44,16 +44,16 @@ def _curve(outcome: Outcome, label: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def draw(outcome: Outcome) -> Figure:
-    """Returns scores by seconds: left the whole way from the paper's code, right its last part."""
+    """Returns scores by seconds: left the way from the paper's code, right what follows it."""
     labels = list(outcome.numbers["step_seconds"])
-    start = [label for label in (PAPER_CODE, *labels[:3]) if label in labels]
-    figure = style.figure(13, 4.8)
+    middle = labels.index(OURS)
+    figure = style.figure(11, 5.4)
     panels = figure.subplots(1, 2, sharey=True)
-    for axis, chosen in zip(panels, (start, labels[2:-1] or labels), strict=True):
-        _draw_curves(axis, outcome, [label for label in chosen if label in labels], labels)
+    for axis, chosen in zip(panels, (labels[: middle + 1], labels[middle:]), strict=True):
+        _draw_curves(axis, outcome, chosen, labels)
         axis.axhline(outcome.numbers["data"], color="0.35", linestyle=(0, (1, 1)), label="the data")
         axis.set(xlabel="seconds of training, all stages")
-        axis.legend(loc="upper left", fontsize=8)
+        axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, frameon=False)
     panels[0].set(ylabel="normalised score", title="from the paper's code to ours")
     panels[1].set(title="settings of the policy stage")
     return figure

@@ -6,9 +6,11 @@ from typing import Any
 
 from benchmarks.quality.scores.protocol import Protocol
 
-__all__ = ["PAPER_CODE", "Setting", "settings"]
+__all__ = ["OURS", "PAPER_CODE", "Setting", "settings"]
 
 PAPER_CODE = "the paper's code"
+OURS = "and normalised observations"
+"""The protocol itself, which settings of the policy stage are compared with."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,8 @@ def settings(protocol: Protocol) -> tuple[Setting, ...]:
     raw = replace(protocol, normalize_observations=False)
     return (
         Setting("ours, as the paper's code", "paper", paper),
-        Setting("with decaying learning rates", "raw", raw),
-        Setting("and normalised observations", "protocol", protocol),
+        Setting("other rates, half the width", "raw", raw),
+        Setting(OURS, "protocol", protocol),
         Setting("and 4 draws", "protocol", protocol, {"draws": 4}),
         Setting("and even times", "protocol", protocol, {"points": "low_discrepancy"}),
         Setting("and 1024 observations", "protocol", protocol, {"batch_size": 1024}),

@@ -9,16 +9,14 @@ from typing_extensions import override
 
 __all__ = ["Mish", "mish"]
 
-# From here on tanh(softplus(x)) rounds to 1, in float64 too, and e^(2x) is far from overflow.
-_LINEAR_FROM = 20.0
-
 
 def mish(x: Tensor) -> Tensor:
     r"""Returns x tanh(softplus(x)), element by element.
 
     It is computed by way of
 
-    $$ \tanh(\log(1 + e^x)) = \frac{n}{n + 2}, \qquad n = e^x (e^x + 2). $$
+    $$ \tanh(\log(1 + e^x)) = \frac{n}{2 - n}, \qquad n = s (2 - s), \quad
+       s = \frac{1}{1 + e^{-x}}. $$
 
     Args:
         x: any shape, floating point.
@@ -44,26 +42,27 @@ class Mish(nn.Module):
 
 
 class _MishFunction(torch.autograd.Function):
-    """Keeps x and the tanh, from which the backward pass needs one sigmoid more.
-
-    Buffers are used again: at these sizes, fresh pages of memory cost as much as the arithmetic.
-    """
+    """Keeps the slope alone. Buffers are used again: fresh pages cost as much as arithmetic."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
-        exponential = wide.clamp(max=_LINEAR_FROM).exp_()
-        numerator = (exponential + 2).mul_(exponential)
-        denominator = torch.add(numerator, 2, out=exponential)
-        tanh = numerator.div_(denominator).to(x.dtype)
-        ctx.save_for_backward(x, tanh)
-        return torch.mul(x, tanh, out=denominator.to(x.dtype))
+        one = wide.new_ones(())
+        sigmoid = torch.sigmoid(wide)
+        numerator = (2 - sigmoid).mul_(sigmoid)
+        learns = ctx.needs_input_grad[0]
+        free = torch.empty_like(wide) if learns else sigmoid
+        tanh = numerator.div_(torch.sub(2 * one, numerator, out=free))
+        result = torch.mul(wide, tanh, out=free).to(x.dtype)
+        if learns:
+            slope = torch.addcmul(one, tanh, tanh, value=-1).mul_(sigmoid)
+            ctx.save_for_backward(torch.addcmul(tanh, slope, wide, out=slope).to(x.dtype))
+        return result
 
     @staticmethod
     @once_differentiable
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any, *gradients: Tensor
     ) -> Tensor:
-        x, tanh = ctx.saved_tensors
-        slope = tanh.square().neg_().add_(1).mul_(torch.sigmoid(x)).mul_(x).add_(tanh)
-        return slope.mul_(gradients[0])
+        (slope,) = ctx.saved_tensors
+        return slope * gradients[0]
