@@ -15,8 +15,6 @@ from typing import Any
 
 import pytest
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 
 from benchmarks.paper_code import PaperCode, as_paper_batch
 from benchmarks.peers import behavior_step_of_cleandiffuser, critic_step_of_corl
@@ -27,6 +25,7 @@ from benchmarks.speed.workload import (
     BATCH,
     DEVICE,
     OBSERVATION,
+    fresh_accelerator,
     make_stage,
     measure,
     measure_limit,
@@ -60,8 +59,7 @@ def checkout(variable: str, repository: str) -> Path:
 def our_step(
     name: StageName, *, compiled: bool = False, precision: str = "no"
 ) -> Callable[[], Any]:
-    AcceleratorState._reset_state(reset_partial_state=True)
-    accelerator = Accelerator(mixed_precision=precision, step_scheduler_with_optimizer=False)
+    accelerator = fresh_accelerator(precision)
     stage, rows = make_stage(name), random_rows(20_000)
     compile_networks(stage, compiled, 0, DEVICE)
     inputs = SeedInputs(stage, rows, BATCH[name], seed=0, part=slice(None))

@@ -9,8 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from accelerate import Accelerator
-
 from benchmarks.paper_code import PaperCode, as_paper_batch
 from benchmarks.speed.limits import flops_of
 from benchmarks.speed.test_stages import of, one_batch, our_step, stages
@@ -19,6 +17,7 @@ from benchmarks.speed.workload import (
     BATCH,
     DEVICE,
     OBSERVATION,
+    fresh_accelerator,
     make_sweep_stage,
     measure,
     measure_limit,
@@ -43,7 +42,7 @@ def sweep_step(name: StageName, *, compiled: bool = False) -> Callable[[], Any]:
     inputs = StackedInputs(
         [SeedInputs(stage, rows, BATCH[name], seed=s, part=slice(None)) for s in GRID.seeds]
     )
-    step = TrainingStep(stage, inputs, Accelerator(step_scheduler_with_optimizer=False))
+    step = TrainingStep(stage, inputs, fresh_accelerator())
     counter = iter(range(10**9))
     return lambda: step(next(counter))
 

@@ -5,6 +5,8 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 
 from benchmarks.speed.limits import MatrixProducts, bandwidth
 from scoreregs_offline_rl import (
@@ -28,6 +30,7 @@ __all__ = [
     "BATCH",
     "DEVICE",
     "OBSERVATION",
+    "fresh_accelerator",
     "make_stage",
     "make_sweep_stage",
     "measure",
@@ -41,6 +44,12 @@ BATCH: dict[StageName, int] = {"critic": 256, "behavior": 2048, "policy": 256}
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 ONE: Mapping[StageName, int] = MappingProxyType({"critic": 1, "behavior": 1, "policy": 1})
 _ROUNDS: dict[StageName, int] = {"critic": 300, "behavior": 30, "policy": 150}
+
+
+def fresh_accelerator(precision: str = "no") -> Accelerator:
+    """Returns an Accelerator that knows nothing of the precision of the one before it."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    return Accelerator(mixed_precision=precision, step_scheduler_with_optimizer=False)
 
 
 def make_stage(name: StageName) -> Stage:
