@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from benchmarks.quality.scores import td3_bc
-from benchmarks.quality.scores.__main__ import Arguments, rows_of
+from benchmarks.quality.scores.__main__ import Arguments, main, rows_of
 from benchmarks.quality.scores.protocol import Protocol
 from benchmarks.quality.scores.selection import selecting_policy
 from benchmarks.quality.scores.table import markdown
@@ -103,3 +103,22 @@ def test_the_table_has_means_and_ranges() -> None:
     line = markdown([*rows, {"file": "a", "method": "data", "score": 5.0}]).splitlines()[-1]
     assert "| Data | Cloning | Advantage-weighted actor | TD3+BC |" in markdown(rows)
     assert line == "| a | 5.0 | 3.0 (1.0 to 6.0) | – | – | – | – | – |"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (["--seeds", "1", "1"], "got --seeds 1 1, expected at least one, and each once"),
+        (["--data", "a/hopper.hdf5", "b/hopper.hdf5"], "ending) hopper hopper, expected"),
+        (["--data", "pendulum-swingup", "missing.hdf5"], "missing.hdf5"),
+    ],
+)
+def test_wrong_arguments_are_refused_before_anything_is_trained(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], changes: list[str], message: str
+) -> None:
+    runs = tmp_path / "runs"
+    words = ["--data", "pendulum-swingup", "--run-dir", str(runs), "--output", "scores.json"]
+    with pytest.raises(SystemExit, match="2"):
+        main([*words, *changes])
+    assert message in capsys.readouterr().err
+    assert not runs.exists()

@@ -87,13 +87,12 @@ class Killing(runs.Bars):
 def test_interrupted_gathered_and_drawn_again(words, tmp_path, monkeypatch, capsys):
     with monkeypatch.context() as patch:
         patch.setattr(runs, "Bars", Killing)
-        with pytest.raises(
-            SystemExit, match="interrupted, saved the behavior stage at step 2 of 4"
-        ):
+        with pytest.raises(SystemExit, match=str(128 + signal.SIGTERM)):
             main([*words, HOPPER, WALKER])
+    told = capsys.readouterr().err
+    assert "interrupted, saved the behavior stage at step 2 of 4" in told
     finished = tmp_path / "runs" / HOPPER / "policy" / "weights.safetensors"
     before = finished.stat().st_mtime_ns
-    capsys.readouterr()
     with pytest.raises(SystemExit) as stopped:
         main([*words, HOPPER, ANTMAZE, WALKER])
     assert stopped.value.code == 1
@@ -139,9 +138,10 @@ def test_data_that_cannot_be_had_is_told_before_anything_is_trained(
         raise DataError("got no file from 1 URL(s)", source=task.file)
 
     monkeypatch.setattr(runs, "d4rl_file", refuse)
-    with pytest.raises(SystemExit, match="no task that can be run here"):
+    with pytest.raises(SystemExit, match="2"):
         main([*words, HOPPER, ANTMAZE])
-    printed = capsys.readouterr().out
+    printed, told = capsys.readouterr()
+    assert "error: got no task that can be run here" in told
     assert "not run: hopper-medium-v2: hopper_medium-v2.hdf5: got no file" in printed
     assert "not run: antmaze-umaze-v2: got no package" in printed
     assert not (tmp_path / "runs").exists()
@@ -165,13 +165,20 @@ def test_antmaze_is_evaluated_where_it_is_installed(words, tmp_path, capsys):
     ("changes", "message"),
     [
         (["--tasks", HOPPER, "hoper-medium-v2"], "got the tasks hoper-medium-v2, expected some of"),
+        (["--tasks"], "got --tasks without a value"),
+        (["--tasks", HOPPER, HOPPER], f"got --tasks {HOPPER} {HOPPER}, expected at least one"),
+        (["--seeds"], "got --seeds without a value"),
+        (["--seeds", "1", "1"], "got --seeds 1 1, expected at least one, and each once"),
+        (["--seeds", "0", "-1"], "got --seeds -1, expected none below 0"),
         (["--scale", "0"], "got --scale 0.0, expected a share"),
         (["--scale", "2"], "got --scale 2.0, expected a share"),
+        (["--episodes", "0"], "got --episodes 0, expected at least 1"),
     ],
 )
-def test_wrong_arguments_are_refused(tmp_path, changes, message):
-    with pytest.raises(SystemExit, match=message):
+def test_wrong_arguments_are_refused(tmp_path, capsys, changes, message):
+    with pytest.raises(SystemExit, match="2"):
         main(["--run-dir", str(tmp_path / "runs"), *changes])
+    assert f"error: {message}" in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
 
 

@@ -8,7 +8,7 @@ with seeds of its own, and the same command with all seeds then gathers them.
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import torch
 import tyro
 
 from benchmarks.machine import machine, public_command
+from benchmarks.quality.command import each_once, plain_errors
 from benchmarks.quality.scores.methods import run_cloning, run_ours
 from benchmarks.quality.scores.paper import run_paper
 from benchmarks.quality.scores.protocol import Protocol
@@ -23,6 +24,7 @@ from benchmarks.quality.scores.rows import Row
 from benchmarks.quality.scores.selection import run_selection
 from benchmarks.quality.scores.table import markdown
 from benchmarks.quality.scores.td3_bc import run_td3_bc
+from scoreregs_offline_rl import load_data
 from scoreregs_offline_rl.files import save_json
 
 
@@ -68,17 +70,20 @@ def kept_rows(path: Path, make: Callable[[], list[Row]]) -> list[Row]:
     return json.loads(path.read_text())["rows"]
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     """Runs what is missing, writes the results and prints the table."""
-    arguments = tyro.cli(Arguments)
-    rows = [
-        row
-        for data in arguments.data
-        for seed in arguments.seeds
-        for row in rows_of(arguments, data, seed)
-    ]
+    words = list(sys.argv[1:] if words is None else words)
+    arguments = tyro.cli(Arguments, args=words)
+    with plain_errors():
+        _check(arguments)
+        rows = [
+            row
+            for data in arguments.data
+            for seed in arguments.seeds
+            for row in rows_of(arguments, data, seed)
+        ]
     content = {
-        "command": public_command("benchmarks.quality.scores", sys.argv[1:]),
+        "command": public_command("benchmarks.quality.scores", words),
         "protocol": asdict(arguments.protocol),
         "threads": torch.get_num_threads(),
         **machine(),
@@ -86,6 +91,14 @@ def main() -> None:
     }
     save_json(arguments.output, content)
     print(markdown(rows))
+
+
+def _check(arguments: Arguments) -> None:
+    each_once("--seeds", arguments.seeds)
+    # A file's runs are kept under its stem.
+    each_once("--data (without folder and ending)", [path.stem for path in arguments.data])
+    for path in arguments.data:
+        load_data(path)
 
 
 if __name__ == "__main__":

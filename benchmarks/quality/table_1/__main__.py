@@ -19,13 +19,14 @@ import torch
 import tyro
 
 from benchmarks.machine import machine, public_command
+from benchmarks.quality.command import each_once, plain_errors
 from benchmarks.quality.paper import style
 from benchmarks.quality.paper.outcome import load, save
 from benchmarks.quality.table_1.curves import draw
 from benchmarks.quality.table_1.published import PUBLISHED
 from benchmarks.quality.table_1.runs import Budget, measure, obstacle
 from benchmarks.quality.table_1.table import markdown
-from scoreregs_offline_rl import InterruptedRun
+from scoreregs.errors import ArgumentError
 
 __all__ = ["main"]
 
@@ -57,8 +58,9 @@ def main(words: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if words is None else words)
     arguments = tyro.cli(Arguments, args=words)
     results = arguments.results or arguments.run_dir
-    paths = [] if arguments.redraw else _run(arguments, results, words)
-    outcome = load(results, _NAME)
+    with plain_errors():
+        paths = [] if arguments.redraw else _run(arguments, results, words)
+        outcome = load(results, _NAME)
     with style.styled():
         paths.append(results / "figures-4-and-11.png")
         style.save(draw(outcome), paths[-1])
@@ -76,12 +78,9 @@ def _run(arguments: Arguments, results: Path, words: Sequence[str]) -> list[Path
         print(f"not run: {task}: {reason}", flush=True)
     runnable = [task for task in arguments.tasks if task not in missing]
     if not runnable:
-        raise SystemExit("got no task that can be run here: mend one of the above")
+        raise ArgumentError("got no task that can be run here, expected one: mend the above")
     budget = Budget(arguments.scale, arguments.seeds, arguments.episodes)
-    try:
-        outcome = measure(budget, runnable, arguments.run_dir)
-    except InterruptedRun as interruption:
-        raise SystemExit(str(interruption)) from None
+    outcome = measure(budget, runnable, arguments.run_dir)
     numbers = {"budget": asdict(budget), "missing": missing, **outcome.numbers}
     about = {
         "command": public_command("benchmarks.quality.table_1", words),
@@ -93,11 +92,17 @@ def _run(arguments: Arguments, results: Path, words: Sequence[str]) -> list[Path
 
 def _check(arguments: Arguments) -> None:
     unknown = [task for task in arguments.tasks if task not in PUBLISHED]
-    if unknown or not arguments.tasks:
-        got = ", ".join(unknown) or "none"
-        raise SystemExit(f"got the tasks {got}, expected some of {', '.join(PUBLISHED)}")
+    if unknown:
+        known = ", ".join(PUBLISHED)
+        raise ArgumentError(f"got the tasks {', '.join(unknown)}, expected some of {known}")
+    each_once("--tasks", arguments.tasks)
+    each_once("--seeds", arguments.seeds)
+    if min(arguments.seeds) < 0:
+        raise ArgumentError(f"got --seeds {min(arguments.seeds)}, expected none below 0")
     if not 0 < arguments.scale <= 1:
-        raise SystemExit(f"got --scale {arguments.scale}, expected a share above 0, at most 1")
+        raise ArgumentError(f"got --scale {arguments.scale}, expected a share above 0, at most 1")
+    if arguments.episodes < 1:
+        raise ArgumentError(f"got --episodes {arguments.episodes}, expected at least 1")
 
 
 if __name__ == "__main__":
