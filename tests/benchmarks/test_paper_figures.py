@@ -1,6 +1,7 @@
 """The paper's figures: densities against quadrature, optima against closed forms, every entry."""
 
 import math
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +9,14 @@ import pytest
 import torch
 
 from benchmarks.quality.paper import __main__ as command
-from benchmarks.quality.paper import figure_2, figures_3_and_7, propositions
 from benchmarks.quality.paper.climb import as_eq_10, climb
+from benchmarks.quality.paper.figure_2 import bandit
+from benchmarks.quality.paper.figure_2.policies import weighted_gaussian
+from benchmarks.quality.paper.figures_3_and_7.experiment import optimise
 from benchmarks.quality.paper.models import Fit, SideBySide, fit
 from benchmarks.quality.paper.outcome import Outcome, load, save
+from benchmarks.quality.paper.propositions import proposition_1, proposition_2
+from benchmarks.quality.paper.propositions.mixtures import BEHAVIOR, Mixture, dirac, divergence
 from benchmarks.quality.paper.targets import Target, eight_gaussians, share_outside, targets
 from scoreregs import GaussianMixturePrior, NetworkPrior, VPSchedule
 from scoreregs.probability_flow import log_density
@@ -124,7 +129,7 @@ class TestClimb:
 
     def test_without_a_prior_actions_reach_the_maximum(self):
         centres = torch.tensor([[-3.0, 2.0], [1.0, 1.0], [4.0, -4.0]])
-        found = figures_3_and_7.optimise(
+        found = optimise(
             self.prior(),
             centres,
             torch.zeros(1),
@@ -140,7 +145,7 @@ class TestClimb:
         """2 (c - a) = (1 / beta) alpha^2 (a - m) / (alpha^2 v + sigma^2) for Eq. 10 at t."""
         centres = torch.tensor([[-1.0, 2.0], [1.0, 1.0]])
         inverse_betas = torch.tensor([0.1, 1.0])
-        found = figures_3_and_7.optimise(self.prior(), centres, inverse_betas, members=2, steps=500)
+        found = optimise(self.prior(), centres, inverse_betas, members=2, steps=500)
         alpha, sigma = VP(torch.tensor(0.02).double())
         pull = inverse_betas * (alpha**2 / (alpha**2 * self.VARIANCE + sigma**2)).item()
         pull = pull[:, None, None, None]
@@ -148,7 +153,7 @@ class TestClimb:
         torch.testing.assert_close(found, expected, rtol=0, atol=2e-3)
 
     def test_more_regularisation_is_nearer_to_the_data(self):
-        found = figures_3_and_7.optimise(
+        found = optimise(
             self.prior(), torch.tensor([[-3.0, 3.0]]), torch.tensor([0.0, 0.1, 1.0]), members=2,
             steps=300,
         )  # fmt: skip
@@ -166,46 +171,44 @@ class TestBandit:
     def test_weighted_gaussian_of_a_tilted_normal(self):
         """Weights exp(b x_1) move N(0, I) to N(b e_1, I)."""
         x = torch.randn(400_000, 2, generator=seed()).double()
-        mean, covariance = figure_2.weighted_gaussian(x, torch.exp(0.7 * x[:, 0]))
+        mean, covariance = weighted_gaussian(x, torch.exp(0.7 * x[:, 0]))
         torch.testing.assert_close(mean, torch.tensor([0.7, 0.0]).double(), rtol=0, atol=0.01)
         torch.testing.assert_close(covariance, torch.eye(2).double(), rtol=0, atol=0.02)
 
     def test_the_peaks_of_the_value_lie_off_the_data(self):
         target = eight_gaussians()
-        peaks = torch.stack([figure_2.PEAK, -figure_2.PEAK])
+        peaks = torch.stack([bandit.PEAK, -bandit.PEAK])
         assert share_outside(target, peaks, target.threshold(seed())) == 1
-        assert (figure_2.value(peaks) > figure_2.value(target.nodes).max()).all()
+        assert (bandit.value(peaks) > bandit.value(target.nodes).max()).all()
 
 
 class TestPropositions:
     def test_divergence_is_that_of_another_quadrature(self):
         mixture = MIXTURES["1-D multimodal"]
-        behavior = propositions.Mixture(
+        behavior = Mixture(
             torch.from_numpy(mixture.weights),
             torch.from_numpy(mixture.means[:, 0]),
             torch.from_numpy(mixture.covariances[:, 0, 0]).sqrt(),
         )
         for t in (0.05, 0.4, 0.9):
             expected = KullbackLeibler(mixture, t, np.array([0.3]))(np.array([0.3]))
-            found = propositions.divergence(
-                propositions.dirac(torch.tensor([0.3]).double()), behavior, t
-            )
+            found = divergence(dirac(torch.tensor([0.3]).double()), behavior, t)
             assert found.item() == pytest.approx(expected, rel=1e-6)
 
     def test_a_family_with_the_behavior_in_it_finds_it_at_every_time(self):
-        family, starts = propositions.STARTS["two Gaussians"]
-        behavior = propositions.BEHAVIOR
+        family, starts = proposition_1.STARTS["two Gaussians"]
+        behavior = BEHAVIOR
         for t in (0.02, 0.2, 0.4):
-            best = propositions.minimiser(family, starts, behavior, t)
+            best = proposition_1.minimiser(family, starts, behavior, t)
             torch.testing.assert_close(best.means, behavior.means, rtol=0, atol=1e-4)
             torch.testing.assert_close(best.weights, behavior.weights, rtol=0, atol=1e-4)
             torch.testing.assert_close(best.stds, behavior.stds, rtol=0, atol=1e-4)
 
     def test_a_dirac_policy_moves_from_a_mode_to_the_mean(self):
-        family, starts = propositions.STARTS["Dirac"]
-        behavior = propositions.BEHAVIOR
+        family, starts = proposition_1.STARTS["Dirac"]
+        behavior = BEHAVIOR
         early, late = (
-            propositions.minimiser(family, starts, behavior, t).means.item() for t in (0.02, 0.98)
+            proposition_1.minimiser(family, starts, behavior, t).means.item() for t in (0.02, 0.98)
         )
         axis = torch.linspace(-2, 2, 4001).double()
         mode = axis[behavior.log_density(axis, 1.0, 0.0).argmax()].item()
@@ -213,21 +216,21 @@ class TestPropositions:
         assert late == pytest.approx(behavior.mean, abs=0.01)
 
     def test_a_dirac_policy_stays_where_the_behavior_is_one_gaussian(self):
-        family, starts = propositions.STARTS["Dirac"]
-        single = propositions.Mixture.of((1.0,), (0.4,), (0.5,))
+        family, starts = proposition_1.STARTS["Dirac"]
+        single = Mixture.of((1.0,), (0.4,), (0.5,))
         for t in (0.02, 0.5, 0.98):
-            found = propositions.minimiser(family, starts, single, t).means.item()
+            found = proposition_1.minimiser(family, starts, single, t).means.item()
             assert found == pytest.approx(0.4, abs=1e-5)
 
-    @pytest.mark.parametrize("weighting", propositions.WEIGHTINGS)
+    @pytest.mark.parametrize("weighting", proposition_2.WEIGHTINGS)
     def test_both_gradients_are_that_of_another_quadrature(self, weighting):
         mixture = MIXTURES["1-D unimodal"]
-        behavior = propositions.Mixture.of((1.0,), (0.4,), (0.5,))
+        behavior = Mixture.of((1.0,), (0.4,), (0.5,))
         action = torch.tensor([-0.2]).double()
         expected = regulariser_gradient(
-            mixture, action.numpy(), propositions.WEIGHTINGS[weighting], 24
+            mixture, action.numpy(), proposition_2.WEIGHTINGS[weighting], 24
         )[0]
-        for found in propositions.regulariser_gradients(
+        for found in proposition_2.regulariser_gradients(
             action, behavior, behavior.prior(), weighting, 24
         ):
             assert found.item() == pytest.approx(expected, rel=1e-6)
@@ -235,8 +238,8 @@ class TestPropositions:
     def test_gradients_in_the_std_of_a_standard_normal(self):
         """Per time w sigma alpha s (1 - 1/v) and w sigma alpha s, v = alpha^2 s^2 + sigma^2."""
         stds = torch.tensor([0.3, 1.0, 1.4]).double()
-        standard = propositions.Mixture.of((1.0,), (0.0,), (1.0,))
-        true, surrogate = propositions.gradients_in_std(stds, standard, 24)
+        standard = Mixture.of((1.0,), (0.0,), (1.0,))
+        true, surrogate = proposition_2.gradients_in_std(stds, standard, 24)
         nodes, weights = np.polynomial.legendre.leggauss(64)
         alpha, sigma = VP(torch.from_numpy(0.5 + 0.48 * nodes))
         factor = torch.from_numpy(weights / 2) * sigma**3 * alpha
@@ -248,8 +251,8 @@ class TestPropositions:
         ("weighting", "expected"), [("sigma2", 0.027), ("uniform", 0.28), ("alpha_over_sigma", 39)]
     )
     def test_variance_ratio_of_a_standard_normal(self, weighting, expected):
-        prior = propositions.Mixture.of((1.0,), (0.0,), (1.0,)).prior()
-        found = propositions.variance_ratio(0.0, prior, weighting, 200)
+        prior = Mixture.of((1.0,), (0.0,), (1.0,)).prior()
+        found = proposition_2.variance_ratio(0.0, prior, weighting, 200)
         assert found == pytest.approx(expected, rel=0.05)
 
 
@@ -260,11 +263,18 @@ def test_outcome_comes_back(tmp_path):
     assert found == outcome
 
 
+def offline_rl_words(name, folder):
+    """What only the figures that train policies need."""
+    if not isinstance(command.FIGURES[name].QUICK, offline_rl.Budget):
+        return []
+    return ["--data", "pendulum-swingup", "--run-dir", str(folder / "runs")]
+
+
 @pytest.mark.parametrize("name", command.FIGURES)
 def test_every_figure_is_computed_and_drawn_again(name, tmp_path, monkeypatch, capsys):
     results, pictures = tmp_path / "results", tmp_path / "pictures"
     folders = ["--results", str(results), "--pictures", str(pictures)]
-    command.main([name, "--quick", *folders])
+    command.main([name, "--quick", *folders, *offline_rl_words(name, tmp_path)])
     about = (results / f"{name}.json").read_text()
     assert str(tmp_path) not in about
     assert all(f'"{key}"' in about for key in ("command", "seed", "versions", "machine", "budget"))
@@ -280,9 +290,38 @@ def test_every_figure_is_computed_and_drawn_again(name, tmp_path, monkeypatch, c
     assert capsys.readouterr().out.split("wrote")[0] == table
 
 
-def test_an_unknown_figure_is_named():
-    with pytest.raises(SystemExit, match="got 'figure-99', expected one of figure-2"):
-        command.main(["figure-99"])
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["figure-99"], "got 'figure-99', expected one of figure-2"),
+        (["figure-2", "--quick"], "got --quick without --results and --pictures"),
+        (["figure-6"], "got --data (without folder and ending) without a value"),
+        (["figure-6", "--data", "pendulum-swingup"], "got no --run-dir"),
+        (["figure-9", "--run-dir", "runs", "--data", "a/x.hdf5", "b/x.hdf5"], "ending) x x"),
+        (["figure-9", "--run-dir", "runs", "--data", "missing.hdf5"], "missing.hdf5"),
+        (["figure-2", "--redraw", "--results", "none"], "by the same command without --redraw"),
+    ],
+)
+def test_wrong_arguments_are_refused_in_a_line(words, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match="2"):
+        command.main(words)
+    printed, told = capsys.readouterr()
+    assert not printed
+    assert told.startswith("error: ")
+    assert message in told
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_interrupt_says_that_nothing_is_kept(tmp_path, monkeypatch, capsys):
+    def interrupted(budget, seed):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command.FIGURES["figure-8"], "measure", interrupted)
+    folders = ["--results", str(tmp_path), "--pictures", str(tmp_path)]
+    with pytest.raises(SystemExit, match=str(128 + signal.SIGINT)):
+        command.main(["figure-8", "--quick", *folders])
+    assert "nothing is kept, the same command starts over" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", command.FIGURES)
