@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from benchmarks.quality.paper import __main__ as command
+from benchmarks.quality.paper import offline_rl
 from benchmarks.quality.paper.climb import as_eq_10, climb
 from benchmarks.quality.paper.figure_2 import bandit
 from benchmarks.quality.paper.figure_2.policies import weighted_gaussian
@@ -268,6 +269,14 @@ def offline_rl_words(name, folder):
     if not isinstance(command.FIGURES[name].QUICK, offline_rl.Budget):
         return []
     return ["--data", "pendulum-swingup", "--run-dir", str(folder / "runs")]
+
+
+def test_integers_of_a_table_are_whole(tmp_path):
+    """Five significant digits are for what was measured: a step or a count has all of its own."""
+    table = {"step": [62_831_853, 1_500_000], "x": [math.pi * 1e4, 1_500_000.0]}
+    save(Outcome({}, {"points": table}), tmp_path, "figure", {})
+    lines = (tmp_path / "figure-points.csv").read_text().splitlines()
+    assert lines == ["step,x", "62831853,31416", "1500000,1.5e+06"]
 
 
 @pytest.mark.parametrize("name", command.FIGURES)

@@ -17,6 +17,7 @@ from benchmarks.quality.scores.protocol import Protocol
 from scoreregs_offline_rl import SweepGrid, sweep, train
 from scoreregs_offline_rl.data.hdf5 import save_hdf5
 from scoreregs_offline_rl.data.pendulum import record_pendulum_swingup
+from scoreregs_offline_rl.training import health
 
 PROTOCOL = Protocol(
     beta=0.1,
@@ -187,9 +188,20 @@ class TestDivergence:
         bad, *good = rows.values()
         assert bad["noticed_at"] is not None
         assert bad["largest_q"] > diverged.numbers["limit"]
-        assert "lower critic.expectile or critic.learning_rate" in bad["message"]
-        assert all(row["noticed_at"] is None for row in good)
-        assert all("diverges" not in row["message"] for row in good)
+        assert "lower critic.expectile or critic.learning_rate" in bad["warning"]
+        assert all(row["noticed_at"] is row["warning"] is None for row in good)
+
+    def test_a_critic_is_noticed_by_its_warning_alone(self, monkeypatch):
+        """Without it a critic that leaves the bound is not said to be noticed."""
+        monkeypatch.setattr(health.logger, "warning", lambda *words: None)
+        monkeypatch.setattr(figure_8, "SETTINGS", dict([next(iter(figure_8.SETTINGS.items()))]))
+        found = figure_8.measure(figure_8.Budget(seeds=1, steps=250, log_every=50), 0)
+        assert max(found.tables["curves"]["largest_q"]) > found.numbers["limit"]
+        assert found.numbers["rows"][0]["noticed_at"] is None
+
+    def test_a_warning_of_another_kind_is_refused(self):
+        with pytest.raises(ValueError, match="got 'disk is full', expected a warning"):
+            figure_8._step("disk is full")
 
     def test_it_is_noticed_at_the_first_check_above_the_limit(self, diverged):
         curves = diverged.tables["curves"]

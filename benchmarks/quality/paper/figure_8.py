@@ -6,7 +6,10 @@ newest Q in place of its average. Each other setting takes back one of the three
 """
 
 import json
-from collections.abc import Mapping
+import logging
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,6 +21,7 @@ from matplotlib.figure import Figure
 from benchmarks.quality.paper import style
 from benchmarks.quality.paper.outcome import Outcome
 from scoreregs_offline_rl import CriticConfig, TrainConfig, TrainerConfig, load_data, train
+from scoreregs_offline_rl.training import health
 
 __all__ = ["FULL", "QUICK", "Budget", "draw", "measure", "table"]
 
@@ -51,7 +55,7 @@ QUICK = Budget(2, 4, 2)
 
 
 def measure(budget: Budget, seed: int) -> Outcome:
-    """Returns the largest |Q| of every critic while it trains, and what the check says of it."""
+    """Returns the largest |Q| of every critic while it trains, and what the check logs of it."""
     data = load_data(DATA)
     names = ("setting", "seed", "step", "largest_q")
     curves: dict[str, list[Any]] = {name: [] for name in names}
@@ -60,15 +64,20 @@ def measure(budget: Budget, seed: int) -> Outcome:
     for setting, changes in SETTINGS.items():
         for its in range(seed, seed + budget.seeds):
             config = _config(budget, its, changes)
-            with TemporaryDirectory() as folder:
+            with TemporaryDirectory() as folder, _warnings() as warnings:
                 result = train(config, folder, stages=("critic",), data=data)
                 lines = _lines(Path(folder) / "critic" / "metrics.jsonl")
             limit = lines[0]["health_limit"]
-            above = [line["step"] for line in lines if line["health_measured"] > limit]
-            finding = result["health"]["critic"]
-            kept = {"largest_q": finding["measured"], "message": finding["message"]}
-            first = above[0] if above else None
-            rows.append({"setting": setting, "seed": its, "noticed_at": first, **kept})
+            warning = next(iter(warnings), None)
+            rows.append(
+                {
+                    "setting": setting,
+                    "seed": its,
+                    "noticed_at": None if warning is None else _step(warning),
+                    "warning": warning,
+                    "largest_q": result["health"]["critic"]["measured"],
+                }
+            )
             for line in lines:
                 point = (setting, its, line["step"], line["health_measured"])
                 for name, value in zip(names, point, strict=True):
@@ -85,6 +94,31 @@ def _config(budget: Budget, seed: int, changes: Mapping[str, Any]) -> TrainConfi
     )
 
 
+@contextmanager
+def _warnings() -> Iterator[list[str]]:
+    """A context with the lines that the check of the critic warns with, as they are logged."""
+    found: list[str] = []
+    logger = logging.getLogger(health.__name__)
+
+    class Keep(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            found.append(record.getMessage())
+
+    handler = Keep(logging.WARNING)
+    logger.addHandler(handler)
+    try:
+        yield found
+    finally:
+        logger.removeHandler(handler)
+
+
+def _step(warning: str) -> int:
+    found = re.match(r"critic stage, step (\d+): ", warning)
+    if found is None:
+        raise ValueError(f"got {warning!r}, expected a warning of the critic stage with its step")
+    return int(found[1])
+
+
 def _lines(path: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
@@ -98,10 +132,8 @@ def table(outcome: Outcome) -> str:
         when = ", ".join(f"{step:g}" for step in steps) or "–"
         ends = ", ".join(f"{row['largest_q']:.3g}" for row in rows)
         lines.append(f"| {setting} | {len(steps)} of {len(rows)} | {when} | {ends} |")
-    said = (row["message"] for row in outcome.numbers["rows"] if row["noticed_at"] is not None)
-    limit = (
-        f"Rewards and discount allow {outcome.numbers['limit']:.4g}. The check says of the first:"
-    )
+    said = (row["warning"] for row in outcome.numbers["rows"] if row["warning"] is not None)
+    limit = f"Rewards and discount allow {outcome.numbers['limit']:.4g}. Logged of the first:"
     return "\n".join([*lines, "", limit, "", f"> {next(said, 'nothing')}"])
 
 

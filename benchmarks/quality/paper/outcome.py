@@ -37,7 +37,7 @@ def save(outcome: Outcome, folder: Path, name: str, about: Mapping[str, Any]) ->
     """Writes name.json and name-table.csv for each table, and returns their paths.
 
     Args:
-        outcome: what is written; the numbers of a table with five significant digits.
+        outcome: what is written; of a table, integers whole and floats with five digits.
         folder: where.
         name: of the figure.
         about: how it was made: command, seeds, versions, machine.
@@ -78,7 +78,7 @@ def _path(folder: Path, name: str, table: str) -> Path:
 
 
 def _short(value: float | str) -> str:
-    return value if isinstance(value, str) else f"{value:.5g}"
+    return f"{value:.5g}" if isinstance(value, float) else str(value)
 
 
 def _parsed(value: str) -> float | str:
