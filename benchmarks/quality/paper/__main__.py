@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Protocol
 
 import torch
@@ -20,6 +19,7 @@ import tyro
 from matplotlib.figure import Figure
 
 from benchmarks.machine import machine, public_command
+from benchmarks.quality.command import each_once, plain_errors
 from benchmarks.quality.paper import (
     figure_2,
     figure_6,
@@ -32,10 +32,13 @@ from benchmarks.quality.paper import (
     style,
 )
 from benchmarks.quality.paper.outcome import Outcome, load, save
+from scoreregs.errors import ArgumentError
 
 __all__ = ["FIGURES", "FigureModule", "main"]
 
-ROOT = Path(__file__).resolve().parents[3]
+_ROOT = Path(__file__).resolve().parents[3]
+_RESULTS = _ROOT / "benchmarks/results/paper"
+_PICTURES = _ROOT / "docs/images/paper"
 
 
 class FigureModule(Protocol):
@@ -80,9 +83,9 @@ class Arguments:
 
     figure: Annotated[str, tyro.conf.Positional]
     """Its name; an unknown one is answered with all names."""
-    results: Path = ROOT / "benchmarks/results/paper"
+    results: Path = _RESULTS
     """Where its JSON and CSV files are."""
-    pictures: Path = ROOT / "docs/images/paper"
+    pictures: Path = _PICTURES
     """Where its pictures are."""
     redraw: bool = False
     """Draw it from its results, without computing anything."""
@@ -90,34 +93,20 @@ class Arguments:
     """Compute in seconds, with numbers to no purpose."""
     seed: int = 0
     """Of data, weights, batches and noise; the first of several."""
-    data: tuple[str, ...] = ("pendulum-swingup",)
-    """For Figures 6, 9 and 10: files in D4RL's layout, or names of data sets."""
+    data: tuple[str, ...] = ()
+    """For Figures 6, 9 and 10, which need it: files in D4RL's layout, or names of data sets."""
     run_dir: Path | None = None
-    """For Figures 6, 9 and 10: where what they train is kept, shared and found again."""
+    """For Figures 6, 9 and 10, which need it: where what they train is kept and found again."""
 
 
 def main(words: Sequence[str] | None = None) -> None:
     """Computes or loads a figure's results, draws it and prints its table."""
     words = list(sys.argv[1:] if words is None else words)
     arguments = tyro.cli(Arguments, args=words)
-    if arguments.figure not in FIGURES:
-        raise SystemExit(f"got {arguments.figure!r}, expected one of {', '.join(FIGURES)}")
-    module = FIGURES[arguments.figure]
-    paths = []
-    if not arguments.redraw:
-        budget = module.QUICK if arguments.quick else module.FULL
-        start = time.process_time()
-        outcome = _measure(module, budget, arguments)
-        about = {
-            "command": public_command("benchmarks.quality.paper", words),
-            "seed": arguments.seed,
-            "processor_seconds": round(time.process_time() - start, 1),
-            "threads": torch.get_num_threads(),
-            **machine(),
-            "budget": asdict(budget),
-        }
-        paths = save(outcome, arguments.results, arguments.figure, about)
-    outcome = load(arguments.results, arguments.figure)
+    with plain_errors():
+        module = _module(arguments)
+        paths = [] if arguments.redraw else _compute(module, arguments, words)
+        outcome = _found(arguments)
     with style.styled():
         for name, figure in module.draw(outcome).items():
             paths.append(arguments.pictures / f"{name}.png")
@@ -126,12 +115,57 @@ def main(words: Sequence[str] | None = None) -> None:
     print("\n".join(f"wrote {path}" for path in paths))
 
 
+def _module(arguments: Arguments) -> FigureModule:
+    if arguments.figure not in FIGURES:
+        raise ArgumentError(f"got {arguments.figure!r}, expected one of {', '.join(FIGURES)}")
+    return FIGURES[arguments.figure]
+
+
+def _compute(module: FigureModule, arguments: Arguments, words: Sequence[str]) -> list[Path]:
+    budget = module.QUICK if arguments.quick else module.FULL
+    if arguments.quick and (arguments.results == _RESULTS or arguments.pictures == _PICTURES):
+        raise ArgumentError(
+            "got --quick without --results and --pictures, expected both: "
+            "its numbers would replace those that are kept with the code"
+        )
+    start = time.process_time()
+    outcome = _measure(module, budget, arguments)
+    about = {
+        "command": public_command("benchmarks.quality.paper", words),
+        "seed": arguments.seed,
+        "processor_seconds": round(time.process_time() - start, 1),
+        "threads": torch.get_num_threads(),
+        **machine(),
+        "budget": asdict(budget),
+    }
+    return save(outcome, arguments.results, arguments.figure, about)
+
+
 def _measure(module: FigureModule, budget: Any, arguments: Arguments) -> Outcome:
-    if not isinstance(budget, offline_rl.Budget):
+    if isinstance(budget, offline_rl.Budget):
+        # A file's runs are kept under its stem.
+        each_once(
+            "--data (without folder and ending)", [Path(name).stem for name in arguments.data]
+        )
+        if arguments.run_dir is None:
+            raise ArgumentError("got no --run-dir, expected where runs are kept and found again")
+        return module.measure(
+            budget, arguments.seed, offline_rl.Runs(arguments.data, arguments.run_dir)
+        )
+    try:
         return module.measure(budget, arguments.seed)
-    with TemporaryDirectory() as scratch:
-        runs = offline_rl.Runs(arguments.data, arguments.run_dir or Path(scratch))
-        return module.measure(budget, arguments.seed, runs)
+    except KeyboardInterrupt as interrupt:
+        told = "interrupted; nothing is kept, the same command starts over"
+        raise KeyboardInterrupt(told) from interrupt
+
+
+def _found(arguments: Arguments) -> Outcome:
+    if not (arguments.results / f"{arguments.figure}.json").exists():
+        raise ArgumentError(
+            f"got no {arguments.figure}.json in {arguments.results}, expected results: "
+            "compute them by the same command without --redraw"
+        )
+    return load(arguments.results, arguments.figure)
 
 
 if __name__ == "__main__":
