@@ -5,11 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from benchmarks.quality.paper import __main__ as command
 from benchmarks.quality.paper import figure_6, figure_8, figure_9, figure_10
-from benchmarks.quality.paper.members import members_table
+from benchmarks.quality.paper.members import MOST_OUTSIDE, draw_members, members_table
 from benchmarks.quality.paper.offline_rl import Budget, Runs, Variant, measure_variants
 from benchmarks.quality.paper.outcome import Outcome
 from benchmarks.quality.scores.methods import run_cloning
@@ -164,6 +165,24 @@ class TestTable:
         assert lines[2].startswith("| hopper | – | – | first |")
 
 
+class TestPicture:
+    LABELS = {"a": "first", "b": "second"}, {"x": "X", "y": "Y"}
+
+    @pytest.mark.parametrize("cloning", [-2.0, 62.7, 63.5])
+    def test_every_line_and_range_has_room(self, cloning):
+        figure = draw_members(outcome(cloning=[cloning]), *self.LABELS, "place")
+        above = figure.axes[0]
+        low, high = above.get_ylim()
+        room = 0.05 * (high - low)
+        assert high - max(cloning, 62.84) > room
+        assert min(cloning, 1.0) - low > room
+
+    def test_the_share_that_is_allowed_is_that_of_the_check(self, measured):
+        result = json.loads((measured[0].folder / "swing/protocol/result.json").read_text())
+        limits = {line["health"]["policy"]["limit"] for name, line in result["members"].items()}
+        assert limits == {MOST_OUTSIDE / 100}
+
+
 @pytest.mark.parametrize("figure", [figure_6, figure_9, figure_10])
 def test_every_variant_has_a_place_in_the_table(figure, monkeypatch):
     seen = []
@@ -211,6 +230,14 @@ class TestDivergence:
         assert [step for step, _ in of_first] == [50, 100, 150, 200, 250, 300, 350]
         limit = diverged.numbers["limit"]
         assert first["noticed_at"] == min(step for step, q in of_first if q > limit)
+
+    def test_the_picture_marks_the_warning(self, diverged):
+        [axis] = figure_8.draw(diverged)["figure-8"].axes
+        [marks] = [line for line in axis.lines if line.get_label() == "warning logged"]
+        step = diverged.numbers["rows"][0]["noticed_at"]
+        curves = diverged.tables["curves"]
+        largest_q = curves["largest_q"][curves["step"].index(step)]
+        assert np.asarray(marks.get_xydata()).tolist() == [[step, largest_q]]
 
     def test_the_table_has_the_remedy(self, diverged):
         table = figure_8.table(diverged)

@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.quality.paper import style
@@ -138,7 +139,7 @@ def table(outcome: Outcome) -> str:
 
 
 def draw(outcome: Outcome) -> dict[str, Figure]:
-    """Returns the largest |Q| by step on a logarithmic scale, a line for each seed."""
+    """Returns the largest |Q| by step on a logarithmic scale, and where it was warned of."""
     figure = style.figure(9, 4.8)
     axis = figure.subplots()
     curves = {name: np.array(column) for name, column in outcome.tables["curves"].items()}
@@ -150,8 +151,26 @@ def draw(outcome: Outcome) -> dict[str, Figure]:
             x, y = (curves[name][chosen].astype(float) for name in ("step", "largest_q"))
             axis.plot(x, y, color=color, linestyle=line, label=label)
             label = None
+    _mark_warnings(axis, outcome)
     limit = outcome.numbers["limit"]
     axis.axhline(limit, color="0.4", linewidth=1.2, label="1.5 max|r| / (1 - discount)")
     axis.set(yscale="log", xlabel="critic step", ylabel="largest |Q| of the data")
     figure.legend(loc="outside lower center", ncols=2)
     return {"figure-8": figure}
+
+
+def _mark_warnings(axis: Axes, outcome: Outcome) -> None:
+    curves = outcome.tables["curves"]
+    names = ("setting", "seed", "step")
+    points = zip(*(curves[name] for name in names), strict=True)
+    heights = dict(zip(points, curves["largest_q"], strict=True))
+    noticed = [row for row in outcome.numbers["rows"] if row["noticed_at"] is not None]
+    axis.plot(
+        [row["noticed_at"] for row in noticed],
+        [heights[row["setting"], row["seed"], row["noticed_at"]] for row in noticed],
+        color=style.BLACK,
+        marker="X",
+        markersize=9,
+        linestyle="",
+        label="warning logged",
+    )
