@@ -16,7 +16,9 @@ import numpy as np
 import tyro
 
 from benchmarks.machine import machine, public_command
+from benchmarks.quality.command import each_once, plain_errors
 from examples.demo import SETTINGS
+from scoreregs_offline_rl import RunError
 from scoreregs_offline_rl.files import load_json, save_json
 
 __all__ = ["compare", "markdown", "numbers_of"]
@@ -47,7 +49,9 @@ def run_sweep(arguments: Arguments, precision: str) -> Path:
     command += [setting for setting in SETTINGS if not setting.startswith("--beta")]
     command += ["--seeds", *map(str, arguments.seeds), "--betas", "0.1"]
     command += ["--trainer.mixed-precision", PRECISIONS[precision], *arguments.extra]
-    subprocess.run(command, check=True)
+    ended = subprocess.run(command, check=False).returncode
+    if ended:
+        raise RunError(f"got exit code {ended} from the sweep, expected 0: see above")
     return folder
 
 
@@ -97,7 +101,9 @@ def markdown(rows: dict[str, Any]) -> str:
 def main() -> None:
     """Runs what is missing, writes the results and prints the table."""
     arguments = tyro.cli(Arguments)
-    found = {name: numbers_of(run_sweep(arguments, name)) for name in PRECISIONS}
+    with plain_errors():
+        each_once("--seeds", arguments.seeds)
+        found = {name: numbers_of(run_sweep(arguments, name)) for name in PRECISIONS}
     rows = compare(found["float32"], found["bf16"])
     command = public_command("benchmarks.quality.precision", sys.argv[1:])
     content = {"command": command, "seeds": arguments.seeds, **machine()}

@@ -84,9 +84,21 @@ def test_a_run(tmp_path, capsys, monkeypatch):
     assert again == list(zip(*rows.values(), strict=True))[4:8]
 
 
-def test_without_data_it_is_refused():
-    with pytest.raises(SystemExit, match="--redraw"):
-        command.main([])
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "got no --data or no --run-dir, expected both unless --redraw"),
+        (["--data", "missing.hdf5", "--run-dir", "runs"], "missing.hdf5"),
+        (["--data", "a.hdf5", "--run-dir", "runs", "--seeds", "1", "1"], "got --seeds 1 1"),
+        (["--redraw", "--results", "none"], "time-to-score.json"),
+    ],
+)
+def test_wrong_arguments_are_refused_in_a_line(words, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match="2"):
+        command.main(words)
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_picture_shows_each_setting_where_it_belongs():

@@ -17,6 +17,7 @@ import torch
 import tyro
 
 from benchmarks.machine import machine, public_command
+from benchmarks.quality.command import each_once, plain_errors
 from benchmarks.quality.paper import style
 from benchmarks.quality.paper.outcome import Outcome, load, save
 from benchmarks.quality.scores.protocol import Protocol
@@ -24,6 +25,7 @@ from benchmarks.quality.time_to_score.curves import COLUMNS, our_curves, paper_c
 from benchmarks.quality.time_to_score.report import draw, table
 from benchmarks.quality.time_to_score.settings import PAPER_CODE, settings
 from benchmarks.quality.time_to_score.timing import our_steps, paper_steps, step_seconds
+from scoreregs.errors import ArgumentError
 from scoreregs_offline_rl import load_data
 from scoreregs_offline_rl.evaluation.scores import normalized_score
 
@@ -81,22 +83,28 @@ def main(words: Sequence[str] | None = None) -> None:
     """Computes or loads the results, draws them and prints their table."""
     words = list(sys.argv[1:] if words is None else words)
     arguments = tyro.cli(Arguments, args=words)
-    if not arguments.redraw:
-        if arguments.data is None or arguments.run_dir is None:
-            raise SystemExit("got no --data or no --run-dir, expected both unless --redraw")
-        outcome = measure(arguments, arguments.data, arguments.run_dir)
-        about = {
-            "command": public_command("benchmarks.quality.time_to_score", words),
-            "seeds": list(arguments.seeds),
-            "threads": torch.get_num_threads(),
-            **machine(),
-            "protocol": asdict(arguments.protocol),
-        }
-        save(outcome, arguments.results, NAME, about)
-    outcome = load(arguments.results, NAME)
+    with plain_errors():
+        if not arguments.redraw:
+            _compute(arguments, words)
+        outcome = load(arguments.results, NAME)
     with style.styled():
         style.save(draw(outcome), arguments.picture)
     print(table(outcome))
+
+
+def _compute(arguments: Arguments, words: Sequence[str]) -> None:
+    if arguments.data is None or arguments.run_dir is None:
+        raise ArgumentError("got no --data or no --run-dir, expected both unless --redraw")
+    each_once("--seeds", arguments.seeds)
+    outcome = measure(arguments, arguments.data, arguments.run_dir)
+    about = {
+        "command": public_command("benchmarks.quality.time_to_score", words),
+        "seeds": list(arguments.seeds),
+        "threads": torch.get_num_threads(),
+        **machine(),
+        "protocol": asdict(arguments.protocol),
+    }
+    save(outcome, arguments.results, NAME, about)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.quality.command import plain_errors
 from benchmarks.quality.variance import cases, plot
 from benchmarks.quality.variance.cases import Case
 from benchmarks.quality.variance.estimators import (
@@ -202,9 +203,10 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     budget = QUICK if arguments.quick else Budget()
     report, settings = Report([], [], []), {}
-    for case in chosen_cases(arguments, budget):
-        measure(case, budget, arguments.seed, report)
-        settings = write(report, arguments, budget)
+    with plain_errors():
+        for case in chosen_cases(arguments, budget):
+            measure(case, budget, arguments.seed, report)
+            settings = write(report, arguments, budget)
     plot.draw(report.cells, arguments.output / "variance.png")
     print("\n".join(as_markdown(report.cells, RECOMMENDED, report.floors)))
     print(settings[" | ".join(RECOMMENDED)])
