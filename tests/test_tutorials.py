@@ -19,8 +19,12 @@ from tests.pages import REPOSITORY, Block, blocks, check_output, run_python
 
 DOCS = REPOSITORY / "docs"
 # Their blocks are Python alone; a command that is only shown is `console`.
-PAGES = sorted(page for page in DOCS.glob("*.md") if blocks(page, "python"))
 TUTORIALS = sorted((DOCS / "tutorials").glob("*.md"))
+PAGES = sorted(
+    page
+    for page in DOCS.rglob("*.md")
+    if "_build" not in page.parts and page not in TUTORIALS and blocks(page, "python")
+)
 
 
 @pytest.fixture
