@@ -15,6 +15,14 @@ __all__ = ["Line", "chart", "lines_of", "markdown", "summary"]
 
 _REFERENCE = "ours", "policy in torch"
 _COLOR, _OTHER = "#0072B2", "#999999"
+_SHOWN = {
+    "paper code": "the paper's code",
+    "paper code one by one": "the paper's code, one by one",
+    "ours one by one": "ours, one by one",
+    "corl iql": "CORL's IQL",
+    "cleandiffuser": "CleanDiffuser",
+    "policy in onnx": "policy in ONNX Runtime",
+}
 
 
 @dataclass(frozen=True)
@@ -88,17 +96,22 @@ def chart(lines: list[Line]) -> Figure:
     for axis, group in zip(panels, groups, strict=True):
         rows = [line for line in lines if line.group == group][::-1]
         colors = [_COLOR if row.name in _REFERENCE else _OTHER for row in rows]
-        bars = axis.barh([row.name for row in rows], [row.ratio for row in rows], color=colors)
-        labels = axis.bar_label(bars, [f"{row.ratio:.3g}" for row in rows], padding=3, fontsize=8)
+        names = [_SHOWN.get(row.name, row.name) for row in rows]
+        bars = axis.barh(names, [row.ratio for row in rows], color=colors)
+        labels = axis.bar_label(bars, [_short(row.ratio) for row in rows], padding=3, fontsize=8)
         for label in labels:
             label.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.6})
         axis.axvline(1, color="black", linewidth=0.8, zorder=0)
         axis.set_title(group, fontsize=10, loc="left")
-        axis.margins(x=0.12, y=0.4 / len(rows))
+        axis.margins(x=0.16, y=0.4 / len(rows))
         if max(row.ratio for row in rows) > 20:
             axis.set_xscale("log")
     panels[-1].set_xlabel("median time over ours (right of the line: slower than ours)")
     return figure
+
+
+def _short(ratio: float) -> str:
+    return f"{ratio:,.0f}" if ratio >= 100 else f"{ratio:.3g}"
 
 
 def _milliseconds(seconds: float | None) -> float | None:
