@@ -22,7 +22,7 @@ from torch import Tensor
 
 from scoreregs import probability_flow
 from scoreregs_offline_rl import RunModels, load_data, load_models
-from scoreregs_offline_rl.commands.cli import main as command_line
+from scoreregs_offline_rl.commands.main import main as command_line
 
 SETTINGS = [
     "--data=pendulum-swingup",

@@ -34,8 +34,8 @@ from scoreregs import (
     check_prior,
     fit_prior,
 )
-from scoreregs.edm import Preconditioned
 from scoreregs.predictions import PredictionLike
+from scoreregs.priors.edm import Preconditioned
 from scoreregs.times import LogSNRTimes
 
 # The one line: under which schedule the network was trained, and what it returns.

@@ -23,10 +23,10 @@ from torch import Tensor
 from typing_extensions import Unpack
 
 from scoreregs.baselines import PriorBaseline, ReferenceBaseline, TrainedBaseline
-from scoreregs.combination import CombinedPrior, Term
 from scoreregs.objective import ScoreRegularizedObjective
 from scoreregs.options import ObjectiveOptions, ValueFunction
 from scoreregs.prior import ScorePrior
+from scoreregs.priors.combined import CombinedPrior, Term
 from scoreregs.times import DescendingTimes, LogNormalTimes
 from scoreregs.trees import Condition
 

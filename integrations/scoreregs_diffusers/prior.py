@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from typing_extensions import Self, override
 
 from scoreregs import EDMPrior, NetworkPrior, ScorePrior
-from scoreregs.edm import Preconditioned
 from scoreregs.errors import ArgumentError
+from scoreregs.priors.edm import Preconditioned
 from scoreregs.schedules.tabulated import Interpolation
 from scoreregs.trees import Condition
 from scoreregs_diffusers.calls import LearnedVariance, ModelCall

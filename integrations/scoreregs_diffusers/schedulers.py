@@ -24,9 +24,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scoreregs.edm import Preconditioned
 from scoreregs.errors import ArgumentError
 from scoreregs.predictions import PredictionLike
+from scoreregs.priors.edm import Preconditioned
 from scoreregs.schedules import (
     EDMSchedule,
     NoiseSchedule,

@@ -1,7 +1,6 @@
 """Offline reinforcement learning with score-regularized policies (SRPO)."""
 
 from scoreregs_offline_rl.data.hdf5 import load_hdf5
-from scoreregs_offline_rl.data.inspection import Inspection, inspect_data
 from scoreregs_offline_rl.data.loading import DataKeys, LoadingConfig
 from scoreregs_offline_rl.data.sources import load_data
 from scoreregs_offline_rl.data.transitions import Transitions
@@ -12,6 +11,7 @@ from scoreregs_offline_rl.errors import DataError, RunError
 from scoreregs_offline_rl.evaluation.comparison import RunComparison, compare_runs
 from scoreregs_offline_rl.evaluation.rollouts import EvaluationResult, evaluate
 from scoreregs_offline_rl.evaluation.video import record_video
+from scoreregs_offline_rl.inspection.inspection import Inspection, inspect_data
 from scoreregs_offline_rl.runs.configuration import (
     STAGES,
     BaselineConfig,

@@ -6,8 +6,8 @@ from typing_extensions import override
 
 from scoreregs.baselines.base import Baseline
 from scoreregs.draws import Draw, check_prior_type
-from scoreregs.matching import as_matched
 from scoreregs.prior import ScorePrior
+from scoreregs.priors.matched import as_matched
 from scoreregs.schedules import NoiseSchedule, as_time
 from scoreregs.times import TimesLike, as_times
 from scoreregs.trees import Condition

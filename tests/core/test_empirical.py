@@ -42,7 +42,7 @@ class TestContract(PriorContract):
 @pytest.mark.parametrize("schedule", [VPSchedule(), EDMSchedule(), RectifiedFlowSchedule()])
 @pytest.mark.parametrize("block", [1, 50, 1 << 22])
 def test_is_the_sum_over_samples_in_any_chunks(schedule, block, monkeypatch):
-    monkeypatch.setattr("scoreregs.empirical._BLOCK", block)
+    monkeypatch.setattr("scoreregs.priors.empirical._BLOCK", block)
     data = 3 + cloud(37, 2, 3)
     prior = EmpiricalPrior(data, schedule)
     for t in (0.03, 0.3, 0.8):

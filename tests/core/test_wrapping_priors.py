@@ -28,8 +28,8 @@ from scoreregs import (
     VPSchedule,
 )
 from scoreregs.errors import ArgumentError, SingularTimeError
-from scoreregs.guidance import Coefficient, coefficient_at
 from scoreregs.predictions import PredictionName, as_prediction, expand
+from scoreregs.priors.guided import Coefficient, coefficient_at
 from scoreregs.testing import PriorContract
 from scoreregs.trees import concatenate
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from scoreregs.errors import MissingDependencyError
-from scoreregs_offline_rl.evaluation.antmaze import D4RLAntMaze
-from scoreregs_offline_rl.evaluation.rollouts import action_bounds, evaluate, make_environment
+from scoreregs_offline_rl.environments.antmaze import D4RLAntMaze
+from scoreregs_offline_rl.environments.making import action_bounds, make_environment
+from scoreregs_offline_rl.evaluation.rollouts import evaluate
 
 START, GOAL = np.array([-4.0, 6.0]), np.array([0.0, 8.0])
 # D4RL's mazes for evaluation: r is the start, g the goal; x grows to the right, y downwards.

@@ -9,8 +9,8 @@ from scoreregs_offline_rl.data.hdf5 import save_hdf5
 from scoreregs_offline_rl.data.scaling import ActionScaling, RewardScaling
 from scoreregs_offline_rl.data.sources import load_data
 from scoreregs_offline_rl.data.transitions import Transitions
+from scoreregs_offline_rl.environments.making import action_bounds
 from scoreregs_offline_rl.errors import DataError
-from scoreregs_offline_rl.evaluation.rollouts import action_bounds
 
 ROWS = 12
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from scoreregs_offline_rl.commands.cli import main
+from scoreregs_offline_rl.commands.main import main
 from scoreregs_offline_rl.data.hdf5 import save_hdf5
 from scoreregs_offline_rl.data.pendulum import record_pendulum_swingup
 from scoreregs_offline_rl.errors import DataError
@@ -109,7 +109,7 @@ def test_a_traceback_on_request(monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "reader"),
     [
-        (["inspect", "hopper-medium-v2"], "commands.cli_tools.load_data"),
+        (["inspect", "hopper-medium-v2"], "commands.tools.load_data"),
         (["train", "--data", "hopper-medium-v2", "--run-dir", "r"], "runs.run.load_data"),
     ],
 )
@@ -127,7 +127,7 @@ def test_no_memory_left_is_one_line(data_file, tmp_path, monkeypatch, capsys):
     def full(*arguments, **options):
         raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate")
 
-    monkeypatch.setattr("scoreregs_offline_rl.commands.cli_train.train", full)
+    monkeypatch.setattr("scoreregs_offline_rl.commands.train.train", full)
     assert train(data_file, tmp_path) == 2
     assert capsys.readouterr().err == "error: CUDA out of memory. Tried to allocate\n"
 
@@ -136,7 +136,7 @@ def test_a_mistake_of_ours_is_not_the_users(data_file, tmp_path, monkeypatch):
     def broken(*arguments, **options):
         raise KeyError("ours")
 
-    monkeypatch.setattr("scoreregs_offline_rl.commands.cli_train.train", broken)
+    monkeypatch.setattr("scoreregs_offline_rl.commands.train.train", broken)
     with pytest.raises(KeyError):
         train(data_file, tmp_path)
 
@@ -216,13 +216,13 @@ def test_an_interruption_says_how_to_go_on(data_file, tmp_path, monkeypatch, cap
     def interrupted(*arguments, **options):
         raise InterruptedRun("critic", 3, 5, signal.SIGTERM)
 
-    monkeypatch.setattr("scoreregs_offline_rl.commands.cli_train.train", interrupted)
+    monkeypatch.setattr("scoreregs_offline_rl.commands.train.train", interrupted)
     assert train(data_file, tmp_path) == 143
     assert "step 3 of 5: the same command goes on" in capsys.readouterr().err
-    monkeypatch.setattr("scoreregs_offline_rl.commands.cli_train.train", _interrupt)
+    monkeypatch.setattr("scoreregs_offline_rl.commands.train.train", _interrupt)
     assert train(data_file, tmp_path) == 130
     assert "the same command goes on" in capsys.readouterr().err
-    monkeypatch.setattr("scoreregs_offline_rl.commands.cli_tools.evaluate_run", _interrupt)
+    monkeypatch.setattr("scoreregs_offline_rl.commands.tools.evaluate_run", _interrupt)
     assert main(["evaluate", str(tmp_path)]) == 130
     assert capsys.readouterr().err == "interrupted\n"
 

@@ -11,8 +11,8 @@ from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.evaluation import comparison_plot
 from scoreregs_offline_rl.evaluation.comparison import FinishedRun, compare_runs
 from scoreregs_offline_rl.evaluation.comparison_plot import draw_comparison
-from scoreregs_offline_rl.evaluation.scores import normalized_score
 from scoreregs_offline_rl.evaluation.statistics import bootstrap_interval
+from scoreregs_offline_rl.tasks import normalized_score
 from tests.offline_rl.rl_runs import write_run
 
 MEANS = (-200.0, -180.0, -400.0, -160.0)

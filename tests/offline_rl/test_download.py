@@ -13,8 +13,8 @@ from scoreregs_offline_rl.data.d4rl_data import d4rl_file, load_d4rl
 from scoreregs_offline_rl.data.download import download
 from scoreregs_offline_rl.data.hdf5 import check_hdf5, save_hdf5
 from scoreregs_offline_rl.data.loading import LoadingConfig
-from scoreregs_offline_rl.data.tasks import D4RLTask
 from scoreregs_offline_rl.errors import DataError
+from scoreregs_offline_rl.tasks import D4RLTask
 
 ETAG = '"one"'
 

@@ -12,14 +12,14 @@ import pytest
 from scoreregs.errors import ArgumentError
 from scoreregs_offline_rl.data.hdf5 import load_hdf5
 from scoreregs_offline_rl.data.transitions import Transitions
+from scoreregs_offline_rl.environments.making import action_bounds
 from scoreregs_offline_rl.evaluation.rollouts import (
     EvaluationResult,
-    action_bounds,
     data_score,
     evaluate,
 )
-from scoreregs_offline_rl.evaluation.scores import normalized_score
 from scoreregs_offline_rl.evaluation.statistics import bootstrap_interval, mean
+from scoreregs_offline_rl.tasks import normalized_score
 from tests.shared import shared_file
 
 

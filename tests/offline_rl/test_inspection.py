@@ -10,12 +10,12 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
-from scoreregs_offline_rl.commands.cli import main
+from scoreregs_offline_rl.commands.main import main
 from scoreregs_offline_rl.data.hdf5 import save_hdf5
-from scoreregs_offline_rl.data.inspection import Distribution, Features, inspect_data
-from scoreregs_offline_rl.data.inspection_plot import draw_inspection
-from scoreregs_offline_rl.data.inspection_report import format_inspection
 from scoreregs_offline_rl.data.transitions import Transitions
+from scoreregs_offline_rl.inspection.inspection import Distribution, Features, inspect_data
+from scoreregs_offline_rl.inspection.plot import draw_inspection
+from scoreregs_offline_rl.inspection.report import format_inspection
 from tests.shared import shared_file
 
 ROWS = 60

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from scoreregs_offline_rl.commands.cli import main
 from scoreregs_offline_rl.commands.console import Bars
+from scoreregs_offline_rl.commands.main import main
 from scoreregs_offline_rl.data.hdf5 import save_hdf5
 from scoreregs_offline_rl.data.pendulum import record_pendulum_swingup
 from scoreregs_offline_rl.runs.configuration import STAGES

@@ -13,7 +13,7 @@ import torch
 from scoreregs_offline_rl.data import pendulum
 from scoreregs_offline_rl.errors import DataError
 from scoreregs_offline_rl.evaluation.rollouts import data_score, evaluate
-from scoreregs_offline_rl.evaluation.scores import reference_returns
+from scoreregs_offline_rl.tasks import reference_returns
 
 # Of the arrays' bytes by sorted key. A change of the data is a change of its file's version, too.
 DIGEST = "5587af5ed44076f41954b7be896e8a555d0905707262c54a6a70c4f95919909d"

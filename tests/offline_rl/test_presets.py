@@ -3,7 +3,6 @@
 import pytest
 
 from scoreregs.errors import ArgumentError
-from scoreregs_offline_rl.data.tasks import PAPER_TASKS
 from scoreregs_offline_rl.runs.configuration import (
     BaselineConfig,
     BehaviorConfig,
@@ -11,7 +10,8 @@ from scoreregs_offline_rl.runs.configuration import (
     PolicyConfig,
     TrainConfig,
 )
-from scoreregs_offline_rl.runs.presets import beta_for, known_task, preset
+from scoreregs_offline_rl.runs.presets import beta_for, preset
+from scoreregs_offline_rl.tasks import PAPER_TASKS, paper_settings
 
 # Table 2, row by row.
 TABLE_2 = {
@@ -86,5 +86,5 @@ def test_a_temperature_belongs_to_its_form():
 
 @pytest.mark.parametrize("data", ["my-robot.npz", "pendulum-swingup", "hopper-random-v2", "hopper"])
 def test_other_data_has_no_temperature(data):
-    assert known_task(data) is None
+    assert paper_settings(data).beta is None
     assert preset(data) == TrainConfig(data=data)

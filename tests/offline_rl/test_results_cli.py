@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from huggingface_hub import ModelCard
 
-from scoreregs_offline_rl.commands.cli import main
+from scoreregs_offline_rl.commands.main import main
 from scoreregs_offline_rl.deployment.agent import TrainedPolicy
 from tests.offline_rl.rl_runs import make_policy, write_run
 
@@ -59,7 +59,7 @@ def test_evaluate_with_a_film(run_dir, tmp_path, monkeypatch, capsys):
 
         return evaluate(policy, environment, 1, seed)
 
-    monkeypatch.setattr("scoreregs_offline_rl.commands.cli_tools.record_video", record_video)
+    monkeypatch.setattr("scoreregs_offline_rl.commands.tools.record_video", record_video)
     path = tmp_path / "swing.gif"
     arguments = ["evaluate", str(run_dir), "--episodes", "2", "--seed", "3", "--video", str(path)]
     assert main(arguments) == 0

@@ -3,7 +3,7 @@
 import pytest
 
 from scoreregs.errors import ArgumentError
-from scoreregs_offline_rl.evaluation.scores import (
+from scoreregs_offline_rl.tasks import (
     environment_for,
     normalized_score,
     reference_returns,

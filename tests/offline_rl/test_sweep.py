@@ -12,7 +12,7 @@ from accelerate import Accelerator
 
 from scoreregs.errors import ArgumentError
 from scoreregs_offline_rl import SweepGrid, SweepTable, TrainedPolicy, compare_runs, evaluate, sweep
-from scoreregs_offline_rl.commands.cli import main
+from scoreregs_offline_rl.commands.main import main
 from scoreregs_offline_rl.data.scaling import ActionScaling, ObservationScaling
 from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.files import load_json, load_tensors

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from scoreregs import NetworkPrior, ScorePrior, VPSchedule, fit_prior
-from scoreregs.edm import Preconditioned
+from scoreregs.priors.edm import Preconditioned
 
 __all__ = ["Fit", "SideBySide", "fit"]
 

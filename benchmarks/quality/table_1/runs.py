@@ -13,9 +13,9 @@ from scoreregs_offline_rl import SweepGrid, SweepTable, TrainConfig, preset, swe
 from scoreregs_offline_rl.commands.console import Bars
 from scoreregs_offline_rl.data.d4rl_data import d4rl_file
 from scoreregs_offline_rl.data.hdf5 import check_hdf5
-from scoreregs_offline_rl.data.tasks import PAPER_TASKS
-from scoreregs_offline_rl.evaluation.rollouts import make_environment
+from scoreregs_offline_rl.environments.making import make_environment
 from scoreregs_offline_rl.files import load_json
+from scoreregs_offline_rl.tasks import PAPER_TASKS
 
 __all__ = ["Budget", "measure", "obstacle"]
 

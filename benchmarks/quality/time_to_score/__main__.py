@@ -27,7 +27,7 @@ from benchmarks.quality.time_to_score.settings import PAPER_CODE, settings
 from benchmarks.quality.time_to_score.timing import our_steps, paper_steps, step_seconds
 from scoreregs.errors import ArgumentError
 from scoreregs_offline_rl import load_data
-from scoreregs_offline_rl.evaluation.scores import normalized_score
+from scoreregs_offline_rl.tasks import normalized_score
 
 ROOT = Path(__file__).resolve().parents[3]
 NAME = "time-to-score"

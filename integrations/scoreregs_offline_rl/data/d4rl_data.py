@@ -9,9 +9,9 @@ from pathlib import Path
 from scoreregs_offline_rl.data.download import DownloadProgress, download, no_download_progress
 from scoreregs_offline_rl.data.hdf5 import check_hdf5, load_hdf5
 from scoreregs_offline_rl.data.loading import LoadingConfig
-from scoreregs_offline_rl.data.tasks import PAPER_TASKS, D4RLTask, find_task
 from scoreregs_offline_rl.data.transitions import Transitions
 from scoreregs_offline_rl.errors import DataError
+from scoreregs_offline_rl.tasks import PAPER_TASKS, D4RLTask, find_task
 
 __all__ = ["d4rl_file", "load_d4rl"]
 

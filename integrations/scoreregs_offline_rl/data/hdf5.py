@@ -12,10 +12,10 @@ import numpy as np
 
 from scoreregs.errors import MissingDependencyError
 from scoreregs_offline_rl.data.loading import LoadingConfig, build_transitions, choose_keys
-from scoreregs_offline_rl.data.tasks import D4RLTask, task_of_file
 from scoreregs_offline_rl.data.transitions import Transitions
 from scoreregs_offline_rl.errors import DataError
 from scoreregs_offline_rl.files import replacing
+from scoreregs_offline_rl.tasks import D4RLTask, task_of_file
 
 __all__ = ["check_hdf5", "load_hdf5", "save_hdf5"]
 

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
-from scoreregs_offline_rl.data.tasks import D4RLTask, step_limit
 from scoreregs_offline_rl.data.transitions import RowSemantics, Transitions
 from scoreregs_offline_rl.errors import DataError
+from scoreregs_offline_rl.tasks import D4RLTask, step_limit
 
 __all__ = ["DataKeys", "LoadingConfig", "build_transitions", "choose_keys"]
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from scoreregs_offline_rl.data.loading import LoadingConfig, build_transitions, choose_keys
-from scoreregs_offline_rl.data.tasks import task_of_file
 from scoreregs_offline_rl.data.transitions import Transitions
 from scoreregs_offline_rl.errors import DataError
+from scoreregs_offline_rl.tasks import task_of_file
 
 __all__ = ["load_npz"]
 

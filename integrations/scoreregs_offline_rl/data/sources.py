@@ -14,9 +14,9 @@ from scoreregs_offline_rl.data.loading import LoadingConfig
 from scoreregs_offline_rl.data.minari_data import is_minari_folder, load_minari
 from scoreregs_offline_rl.data.npz import load_npz
 from scoreregs_offline_rl.data.pendulum import load_pendulum_swingup
-from scoreregs_offline_rl.data.tasks import FILE_SUFFIXES, PAPER_TASKS, find_task
 from scoreregs_offline_rl.data.transitions import Transitions
 from scoreregs_offline_rl.errors import DataError
+from scoreregs_offline_rl.tasks import FILE_SUFFIXES, PAPER_TASKS, find_task
 
 __all__ = ["load_data"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from scoreregs_offline_rl.data.tasks import data_label
 from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.evaluation.comparison import METHODS
 from scoreregs_offline_rl.evaluation.rollouts import EvaluationResult
+from scoreregs_offline_rl.tasks import data_label
 
 __all__ = ["TrainingRecord"]
 

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from scoreregs.errors import ArgumentError
-from scoreregs_offline_rl.data.tasks import data_label
 from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.evaluation.rollouts import EvaluationResult
 from scoreregs_offline_rl.evaluation.statistics import (
@@ -20,6 +19,7 @@ from scoreregs_offline_rl.evaluation.statistics import (
     interquartile_mean,
 )
 from scoreregs_offline_rl.files import load_json
+from scoreregs_offline_rl.tasks import data_label
 
 __all__ = ["FinishedRun", "RunComparison", "Summary", "compare_runs"]
 

@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from scoreregs.errors import ArgumentError, MissingDependencyError
+from scoreregs.errors import ArgumentError
 from scoreregs_offline_rl.data.transitions import Transitions
-from scoreregs_offline_rl.evaluation.scores import (
+from scoreregs_offline_rl.environments.making import make_environment
+from scoreregs_offline_rl.evaluation.statistics import bootstrap_interval, mean
+from scoreregs_offline_rl.tasks import (
     environment_for,
     normalized_score,
     reference_returns,
 )
-from scoreregs_offline_rl.evaluation.statistics import bootstrap_interval, mean
-
-if TYPE_CHECKING:
-    import gymnasium
 
 __all__ = [
     "EvaluationResult",
     "Policy",
-    "action_bounds",
     "checked_actions",
     "data_score",
     "evaluate",
     "evaluate_members",
-    "make_environment",
 ]
 
 Policy = Callable[[np.ndarray], np.ndarray]
@@ -179,25 +174,6 @@ def evaluate_members(
     ]
 
 
-def action_bounds(environment: str) -> tuple[np.ndarray, np.ndarray]:
-    """Lowest and highest action of an environment, two float32 arrays of shape (a,).
-
-    Raises:
-        ArgumentError: As `evaluate`.
-        MissingDependencyError: Gymnasium is not installed.
-
-    Example:
-        >>> action_bounds("pendulum-swingup")
-        (array([-2.], dtype=float32), array([2.], dtype=float32))
-    """
-    made = make_environment(environment_for(environment))
-    try:
-        space: Any = made.action_space
-        return space.low.astype(np.float32), space.high.astype(np.float32)
-    finally:
-        made.close()
-
-
 def data_score(data: Transitions, environment: str | None = None) -> float:
     """Normalised score of the mean return of a data set's own complete trajectories.
 
@@ -255,56 +231,3 @@ def checked_actions(
             f"{high.tolist()}: give actions in the environment's units"
         )
     return np.clip(actions, low, high).astype(low.dtype)
-
-
-def make_environment(environment: str, render_mode: str | None = None) -> gymnasium.Env[Any, Any]:
-    """Make an environment that a policy can be evaluated in.
-
-    Args:
-        environment: Gymnasium id.
-        render_mode: Gymnasium's; None draws nothing.
-
-    Raises:
-        ArgumentError: See `evaluate`.
-        MissingDependencyError: Gymnasium, or for D4RL's AntMaze Gymnasium-Robotics, is not
-            installed.
-    """
-    try:
-        import gymnasium
-    except ImportError as error:
-        raise MissingDependencyError("gymnasium", "offline-rl") from error
-    if environment.startswith("antmaze-"):
-        from scoreregs_offline_rl.evaluation.antmaze_tasks import register_antmaze
-
-        register_antmaze()
-    try:
-        with warnings.catch_warnings():
-            # D4RL's tasks have the dynamics of v4, whatever is newer.
-            warnings.filterwarnings("ignore", ".*is out of date", DeprecationWarning)
-            made = gymnasium.make(environment, render_mode=render_mode)
-    except MissingDependencyError:
-        raise
-    except (gymnasium.error.Error, ImportError) as error:
-        raise ArgumentError(
-            f"got environment {environment!r}, expected a Gymnasium id that can be made here: "
-            f"{error}"
-        ) from error
-    box = gymnasium.spaces.Box
-    observation_space, action_space = made.observation_space, made.action_space
-    suited = (
-        isinstance(observation_space, box)
-        and isinstance(action_space, box)
-        and len(observation_space.shape) == len(action_space.shape) == 1
-        and action_space.is_bounded()
-    )
-    if not suited:
-        raise ArgumentError(
-            f"got {environment} with spaces {observation_space} and {action_space}, expected flat "
-            "boxes, the actions bounded: wrap the environment and register it under another id"
-        )
-    if made.spec is None or made.spec.max_episode_steps is None:
-        raise ArgumentError(
-            f"got {environment} without a time limit, expected one: register it with "
-            "`max_episode_steps`"
-        )
-    return made

@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 
 from scoreregs.errors import ArgumentError, MissingDependencyError
+from scoreregs_offline_rl.environments.making import make_environment
 from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.evaluation.rollouts import (
     EvaluationResult,
     Policy,
     checked_actions,
-    make_environment,
 )
-from scoreregs_offline_rl.evaluation.scores import environment_for
 from scoreregs_offline_rl.files import replacing
+from scoreregs_offline_rl.tasks import environment_for
 
 __all__ = ["record_video"]
 

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from scoreregs.errors import ArgumentError
 from scoreregs_offline_rl.data.scaling import ActionScaling, ObservationScaling
 from scoreregs_offline_rl.deployment.agent import TrainedPolicy
+from scoreregs_offline_rl.environments.making import action_bounds
 from scoreregs_offline_rl.errors import RunError
-from scoreregs_offline_rl.evaluation.rollouts import action_bounds
-from scoreregs_offline_rl.evaluation.scores import environment_for
 from scoreregs_offline_rl.stages.critic import Critic
 from scoreregs_offline_rl.stages.networks import BehaviorNetwork, DiracPolicy, TwinQ, ValueNetwork
+from scoreregs_offline_rl.tasks import environment_for
 
 __all__ = [
     "behavior_from_paper",

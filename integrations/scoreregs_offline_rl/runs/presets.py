@@ -8,13 +8,9 @@ policy's learning rate, tanh, the mean of the averaged twins, the actor's advant
 code.
 """
 
-import re
-from dataclasses import replace
-from pathlib import PurePath
 from typing import Literal
 
 from scoreregs.errors import ArgumentError
-from scoreregs_offline_rl.data.tasks import data_label, task_of_file
 from scoreregs_offline_rl.runs.configuration import (
     BaselineConfig,
     BehaviorConfig,
@@ -22,31 +18,11 @@ from scoreregs_offline_rl.runs.configuration import (
     PolicyConfig,
     TrainConfig,
 )
+from scoreregs_offline_rl.tasks import paper_settings
 
-__all__ = ["TEMPERATURES", "PresetName", "beta_for", "known_task", "preset"]
+__all__ = ["PresetName", "beta_for", "preset"]
 
 PresetName = Literal["default", "paper-exact"]
-
-TEMPERATURES = {
-    "walker2d-medium-expert": 0.1,
-    "halfcheetah-medium-expert": 0.01,
-    "hopper-medium-expert": 0.01,
-    "walker2d-medium": 0.05,
-    "halfcheetah-medium": 0.2,
-    "hopper-medium": 0.05,
-    "walker2d-medium-replay": 0.5,
-    "halfcheetah-medium-replay": 0.2,
-    "hopper-medium-replay": 0.2,
-    "antmaze-umaze": 0.02,
-    "antmaze-medium-play": 0.08,
-    "antmaze-large-play": 0.06,
-    "antmaze-umaze-diverse": 0.04,
-    "antmaze-medium-diverse": 0.05,
-    "antmaze-large-diverse": 0.05,
-}
-"""Temperatures of the paper's Table 2, by the task's name without its version."""
-
-_ANTMAZE = PolicyConfig(layers=4, normalize="rms", beta_on="value")
 
 
 def preset(data: str, name: PresetName = "default") -> TrainConfig:
@@ -71,18 +47,21 @@ def preset(data: str, name: PresetName = "default") -> TrainConfig:
     """
     if name not in ("default", "paper-exact"):
         raise ArgumentError(f"got preset {name!r}, expected 'default' or 'paper-exact'")
-    config = TrainConfig(data=data, beta=TEMPERATURES.get(known_task(data) or ""))
-    if name == "paper-exact":
-        behavior = BehaviorConfig(held_out=0)
-        config = replace(config, normalize_observations=False, behavior=behavior)
-    if "antmaze" not in data_label(data).lower():
-        return config
-    return replace(
-        config,
-        rewards="antmaze",
-        critic=CriticConfig(expectile=0.9),
-        policy=_ANTMAZE,
-        baseline=BaselineConfig(advantage_scale=10.0),
+    of_paper = paper_settings(data)
+    exact = name == "paper-exact"
+    return TrainConfig(
+        data=data,
+        beta=of_paper.beta,
+        normalize_observations=not exact,
+        rewards=of_paper.rewards,
+        critic=CriticConfig(expectile=of_paper.expectile),
+        behavior=BehaviorConfig(held_out=0) if exact else BehaviorConfig(),
+        policy=PolicyConfig(
+            layers=of_paper.policy_layers,
+            normalize=of_paper.normalize,
+            beta_on=of_paper.beta_on,
+        ),
+        baseline=BaselineConfig(advantage_scale=of_paper.advantage_scale),
     )
 
 
@@ -97,18 +76,6 @@ def beta_for(data: str, policy: PolicyConfig) -> float | None:
         >>> beta_for("antmaze-umaze-v2", PolicyConfig()) is None
         True
     """
-    usual = preset(data)
-    same = (policy.normalize, policy.beta_on) == (usual.policy.normalize, usual.policy.beta_on)
+    usual = paper_settings(data)
+    same = (policy.normalize, policy.beta_on) == (usual.normalize, usual.beta_on)
     return usual.beta if same else None
-
-
-def known_task(data: str) -> str | None:
-    """The paper's task that data is named after, without its version; None for any other.
-
-    Example:
-        >>> known_task("data/hopper_medium-v2.hdf5"), known_task("hopper-medium")
-        ('hopper-medium', 'hopper-medium')
-    """
-    published = task_of_file(PurePath(data).name)
-    name = re.sub(r"-v\d+$", "", published.name if published else data_label(data))
-    return name if name in TEMPERATURES else None

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from scoreregs.errors import ArgumentError, MissingDependencyError
 from scoreregs_offline_rl.data.transitions import Transitions
+from scoreregs_offline_rl.environments.making import action_bounds
 from scoreregs_offline_rl.errors import DataError, RunError
-from scoreregs_offline_rl.evaluation.rollouts import action_bounds
 from scoreregs_offline_rl.runs.configuration import STAGES, StageName, TrainConfig
 from scoreregs_offline_rl.runs.presets import beta_for
 

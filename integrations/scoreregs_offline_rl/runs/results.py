@@ -9,9 +9,9 @@ import torch
 
 from scoreregs_offline_rl.data.transitions import Transitions
 from scoreregs_offline_rl.evaluation.rollouts import EvaluationResult, data_score
-from scoreregs_offline_rl.evaluation.scores import reference_returns
 from scoreregs_offline_rl.runs.configuration import TrainConfig
 from scoreregs_offline_rl.runs.pipeline import StageResults
+from scoreregs_offline_rl.tasks import reference_returns
 
 __all__ = ["compose_result"]
 

@@ -7,13 +7,13 @@ from typing import Annotated
 import tyro
 from accelerate import PartialState
 
-from scoreregs_offline_rl.commands.cli_train import (
+from scoreregs_offline_rl.commands.console import Bars
+from scoreregs_offline_rl.commands.train import (
     TrainingOptions,
     base_config,
     show_config,
     this_command,
 )
-from scoreregs_offline_rl.commands.console import Bars
 from scoreregs_offline_rl.runs.configuration import TrainConfig, to_dict
 from scoreregs_offline_rl.sweeps.grid import SweepGrid
 from scoreregs_offline_rl.sweeps.plot import draw_sweep

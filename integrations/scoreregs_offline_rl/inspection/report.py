@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from scoreregs_offline_rl.data.inspection import Distribution, Features, Inspection
+from scoreregs_offline_rl.inspection.inspection import Distribution, Features, Inspection
 
 __all__ = ["format_inspection"]
 

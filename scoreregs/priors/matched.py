@@ -4,10 +4,10 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from scoreregs.edm import Preconditioned
 from scoreregs.errors import ArgumentError
 from scoreregs.predictions import Epsilon, Flow, Prediction, Sample, Velocity, expand
 from scoreregs.prior import ScorePrior
+from scoreregs.priors.edm import Preconditioned
 from scoreregs.schedules import NoiseLevel, NoiseSchedule, TabulatedSchedule, as_time
 from scoreregs.trees import Condition
 

@@ -9,10 +9,10 @@ from torch import Tensor
 from typing_extensions import Self, override
 
 from scoreregs.errors import ArgumentError
-from scoreregs.guidance import Coefficient, coefficient_at
-from scoreregs.matching import as_matched
 from scoreregs.predictions import Prediction, expand
 from scoreregs.prior import ScorePrior
+from scoreregs.priors.guided import Coefficient, coefficient_at
+from scoreregs.priors.matched import as_matched
 from scoreregs.trees import Condition, concatenate, repeat_rows
 
 __all__ = ["CombinedPrior", "Term"]

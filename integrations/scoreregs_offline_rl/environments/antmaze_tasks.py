@@ -10,8 +10,8 @@ from xml.etree import ElementTree
 import gymnasium
 
 from scoreregs.errors import MissingDependencyError
-from scoreregs_offline_rl.data.tasks import PAPER_TASKS, step_limit
-from scoreregs_offline_rl.evaluation.antmaze import D4RLAntMaze
+from scoreregs_offline_rl.environments.antmaze import D4RLAntMaze
+from scoreregs_offline_rl.tasks import PAPER_TASKS, step_limit
 
 __all__ = ["make_antmaze", "register_antmaze"]
 

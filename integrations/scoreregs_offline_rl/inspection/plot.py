@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from scoreregs_offline_rl.data.inspection import Inspection
 from scoreregs_offline_rl.data.transitions import Transitions
 from scoreregs_offline_rl.figures import drawing
+from scoreregs_offline_rl.inspection.inspection import Inspection
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,15 +7,15 @@ from typing import Annotated, Literal
 import tyro
 
 from scoreregs_offline_rl.commands.console import Bars, evaluation_line, health_line
-from scoreregs_offline_rl.data.inspection import inspect_data
-from scoreregs_offline_rl.data.inspection_plot import draw_inspection
-from scoreregs_offline_rl.data.inspection_report import format_inspection
 from scoreregs_offline_rl.data.loading import LoadingConfig
 from scoreregs_offline_rl.data.sources import load_data
 from scoreregs_offline_rl.deployment.export import export_onnx
 from scoreregs_offline_rl.evaluation.comparison import compare_runs
 from scoreregs_offline_rl.evaluation.comparison_plot import draw_comparison
 from scoreregs_offline_rl.evaluation.video import record_video
+from scoreregs_offline_rl.inspection.inspection import inspect_data
+from scoreregs_offline_rl.inspection.plot import draw_inspection
+from scoreregs_offline_rl.inspection.report import format_inspection
 from scoreregs_offline_rl.runs.models import load_policy
 from scoreregs_offline_rl.runs.run import evaluate_run
 from scoreregs_offline_rl.training.diagnosis import diagnose as diagnose_run

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from scoreregs.errors import ArgumentError, MissingDependencyError
 from scoreregs_offline_rl.data.transitions import Transitions
-from scoreregs_offline_rl.evaluation.rollouts import action_bounds
-from scoreregs_offline_rl.evaluation.scores import normalized_score, reference_returns
+from scoreregs_offline_rl.environments.making import action_bounds
+from scoreregs_offline_rl.tasks import normalized_score, reference_returns
 
 __all__ = ["Distribution", "Features", "Inspection", "inspect_data"]
 

@@ -11,10 +11,10 @@ import torch
 import tyro
 
 from scoreregs.errors import ScoreRegsError
-from scoreregs_offline_rl.commands import cli_tools
-from scoreregs_offline_rl.commands.cli_errors import one_line_errors
-from scoreregs_offline_rl.commands.cli_sweep import sweep_command
-from scoreregs_offline_rl.commands.cli_train import TRAINING_COMMANDS, training_commands
+from scoreregs_offline_rl.commands import tools
+from scoreregs_offline_rl.commands.errors import one_line_errors
+from scoreregs_offline_rl.commands.sweep import sweep_command
+from scoreregs_offline_rl.commands.train import TRAINING_COMMANDS, training_commands
 from scoreregs_offline_rl.training.interruption import InterruptedRun
 
 __all__ = ["main"]
@@ -69,13 +69,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: list[str]) -> None:
     commands: dict[str, Callable[..., None]] = {
-        "inspect": cli_tools.inspect,
+        "inspect": tools.inspect,
         **training_commands(arguments),
         "sweep": sweep_command(arguments),
-        "diagnose": cli_tools.diagnose,
-        "evaluate": cli_tools.evaluate,
-        "report": cli_tools.report,
-        "export": cli_tools.export,
+        "diagnose": tools.diagnose,
+        "evaluate": tools.evaluate,
+        "report": tools.report,
+        "export": tools.export,
     }
     with one_line_errors("scoreregs-offline-rl", arguments):
         chosen = tyro.extras.subcommand_cli_from_dict(

@@ -1,0 +1,1 @@
+"""Gymnasium environments, and those of D4RL's AntMaze tasks."""
