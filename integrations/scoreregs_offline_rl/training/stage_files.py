@@ -1,13 +1,21 @@
 """What a finished stage leaves in its folder."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.files import load_json, load_tensors, save_json, save_tensors
 from scoreregs_offline_rl.stages.stage import Stage
 
-__all__ = ["StageReport", "is_finished", "load_stage", "save_stage"]
+__all__ = [
+    "StageReport",
+    "check_identity",
+    "identity_of",
+    "is_finished",
+    "load_stage",
+    "save_stage",
+]
 
 _REPORT, _WEIGHTS = "report.json", "weights.safetensors"
 
@@ -23,6 +31,7 @@ class StageReport:
         metrics: The last line of metrics.
         source: Where weights that were not trained here come from.
         compile_seconds: Of the time, what the first step of compiled networks took.
+        identity: the settings that say what the weights mean, beside the sizes.
     """
 
     steps: int
@@ -31,6 +40,7 @@ class StageReport:
     metrics: dict[str, float]
     source: str | None = None
     compile_seconds: float = 0.0
+    identity: dict[str, Any] = field(default_factory=dict)
 
 
 def is_finished(folder: Path) -> bool:
@@ -41,7 +51,7 @@ def is_finished(folder: Path) -> bool:
 def save_stage(stage: Stage, folder: Path, report: StageReport) -> None:
     """Write the weights of a finished stage, then its report, which marks it as finished."""
     save_tensors(folder / _WEIGHTS, stage.state_dict())
-    save_json(folder / _REPORT, asdict(report))
+    save_json(folder / _REPORT, asdict(replace(report, identity=identity_of(stage))))
 
 
 def load_stage(stage: Stage, folder: Path) -> StageReport:
@@ -51,6 +61,7 @@ def load_stage(stage: Stage, folder: Path) -> StageReport:
         RunError: The folder holds no finished stage, or one of other sizes.
     """
     report = StageReport(**load_json(folder / _REPORT))
+    check_identity(stage, report.identity, folder)
     try:
         stage.load_state_dict(load_tensors(folder / _WEIGHTS))
     except RuntimeError as error:
@@ -60,3 +71,29 @@ def load_stage(stage: Stage, folder: Path) -> StageReport:
             f"configuration: give the sizes that the {stage.name} stage was trained with"
         ) from error
     return report
+
+
+def identity_of(stage: Stage[Any]) -> dict[str, Any]:
+    """Returns the settings that say, beside the sizes, what a stage's weights mean."""
+    return {name: getattr(stage.config, name) for name in stage.identity}
+
+
+def check_identity(stage: Stage[Any], identity: dict[str, Any], source: Path) -> None:
+    """Raises `RunError` where weights mean something else than a stage takes them for.
+
+    Args:
+        stage: that is to have them.
+        identity: of the weights; what an older version did not write is the default.
+        source: where they come from.
+    """
+    for name in stage.identity:
+        ours, theirs = getattr(stage.config, name), identity.get(name, _default(stage.config, name))
+        if ours != theirs:
+            raise RunError(
+                f"got {stage.name} weights of {name} {theirs!r} in {source}, expected {ours!r}: "
+                f"give --{stage.name}.{name} {theirs}, or other weights"
+            )
+
+
+def _default(config: Any, name: str) -> Any:
+    return next(field.default for field in fields(config) if field.name == name)
