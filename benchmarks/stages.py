@@ -5,7 +5,6 @@ from typing import Any
 from scoreregs_offline_rl import Stage, TrainConfig
 from scoreregs_offline_rl.runs.building import build, give
 from scoreregs_offline_rl.runs.resolution import complete
-from scoreregs_offline_rl.stages.registry import provider
 
 __all__ = ["fresh_stage"]
 
