@@ -5,16 +5,16 @@ configuration and its table of cumulative alphas, neither of which `set_timestep
 
 | Scheduler | Schedule | Prediction |
 |---|---|---|
-| DDPM, DDIM, PNDM, LCM, TCD, DPM-Solver, DEIS, UniPC, SA | table | its own |
+| DDPM, DDIM, PNDM, DPM-Solver, DEIS, UniPC, SA, CogVideoX | table | its own |
 | Euler, Heun, KDPM2, LMS | table | its own |
 | those with `use_flow_sigmas` | rectified flow | its own |
-| FlowMatch Euler, Heun | rectified flow | `flow_prediction` |
+| FlowMatch Euler, Heun | rectified flow | `flow_prediction`; negated with `invert_sigmas` |
 | EDM Euler, EDM DPM-Solver | EDM, or VE where `sigma_schedule="exponential"` | +F or -F |
 | Euler with `timestep_type="continuous"` and `v_prediction` | VE | -F with unit data |
 
 The Euler family diffuses to x + s epsilon and divides by $\sqrt{1 + s^2}$ before the network: that
 is x_t of the table. EDM schedulers call the preconditioned network's F `epsilon` and -F
-`v_prediction`.
+`v_prediction`. Schedulers of consistency models are refused: those have no score.
 """
 
 from collections.abc import Callable
@@ -35,10 +35,13 @@ from scoreregs.schedules import (
     VESchedule,
 )
 from scoreregs.schedules.tabulated import Interpolation
+from scoreregs_diffusers.families import Family
 
-__all__ = ["NetworkReading", "read_scheduler"]
+__all__ = ["NetworkReading", "check_fits", "read_scheduler"]
 
 _TABLES = {
+    "CogVideoXDDIMScheduler",
+    "CogVideoXDPMScheduler",
     "DDIMParallelScheduler",
     "DDIMScheduler",
     "DDPMParallelScheduler",
@@ -52,14 +55,20 @@ _TABLES = {
     "HeunDiscreteScheduler",
     "KDPM2AncestralDiscreteScheduler",
     "KDPM2DiscreteScheduler",
-    "LCMScheduler",
     "LMSDiscreteScheduler",
     "PNDMScheduler",
     "SASolverScheduler",
-    "TCDScheduler",
     "UniPCMultistepScheduler",
 }
 _FLOWS = {"FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler"}
+_CONSISTENCY = {
+    "CMStochasticIterativeScheduler",
+    "FlowMapEulerDiscreteScheduler",
+    "FlowMatchLCMScheduler",
+    "LCMScheduler",
+    "SCMScheduler",
+    "TCDScheduler",
+}
 _EDMS = {"EDMDPMSolverMultistepScheduler", "EDMEulerScheduler"}
 _PREDICTIONS: dict[str, PredictionLike] = {
     "epsilon": "epsilon",
@@ -85,6 +94,13 @@ class NetworkReading:
     time_map: Callable[[Tensor], Tensor] | None
     sign: float = 1.0
 
+    def timestep(self, t: Tensor) -> Tensor:
+        """Returns the network's timestep at t, (batch,)."""
+        if self.time_map is not None:
+            return self.time_map(t)
+        # c_noise, a quarter of the log of sigma / alpha, finite where that is 0 or infinite.
+        return -self.schedule.at(t).log_snr.clamp(-27.63, 27.63) / 8
+
 
 def read_scheduler(scheduler: Any, interpolation: Interpolation = "nearest") -> NetworkReading:
     """Returns what a scheduler says about its network.
@@ -105,6 +121,14 @@ def read_scheduler(scheduler: Any, interpolation: Interpolation = "nearest") -> 
         ('RectifiedFlowSchedule', 'flow_prediction')
     """
     names = {base.__name__ for base in type(scheduler).__mro__}
+    if names & _CONSISTENCY:
+        raise ArgumentError(
+            f"got a {type(scheduler).__name__}, the scheduler of consistency models, expected one "
+            "of a diffusion model: a consistency model maps x_t to a sample of the data, not to "
+            "the mean of all that fit, so there is no score in it; for the model that it was "
+            "distilled from give that one's scheduler, for instance "
+            "DDPMScheduler.from_config(scheduler.config)"
+        )
     if names & _FLOWS:
         return _flow_matching(scheduler)
     if names & _EDMS:
@@ -124,6 +148,16 @@ def read_scheduler(scheduler: Any, interpolation: Interpolation = "nearest") -> 
     )
 
 
+def check_fits(reading: NetworkReading, scheduler: Any, family: Family, model: str) -> None:
+    """Raises `ArgumentError` where a scheduler is none of a model's family."""
+    if family.flow and reading.prediction != "flow_prediction":
+        raise ArgumentError(
+            f"got a {type(scheduler).__name__} for a {model}, expected a scheduler of flow "
+            "matching, as FlowMatchEulerDiscreteScheduler: the pipelines of "
+            f"{family.name} have one"
+        )
+
+
 def _table(scheduler: Any, interpolation: Interpolation) -> NetworkReading:
     prediction = _prediction(scheduler, _PREDICTIONS)
     table = scheduler.alphas_cumprod
@@ -137,15 +171,15 @@ def _table(scheduler: Any, interpolation: Interpolation) -> NetworkReading:
 
 
 def _flow_matching(scheduler: Any) -> NetworkReading:
-    if scheduler.config.get("invert_sigmas", False):
-        raise ArgumentError(
-            "got a scheduler with invert_sigmas=True, expected sigmas that fall while sampling: "
-            "give its network to scoreregs.NetworkPrior with RectifiedFlowSchedule, "
-            "time_map=lambda t: 1 - t and its output negated"
-        )
     # Where there is a `set_shift`, the attribute is newer than the configuration.
     owner = scheduler if hasattr(scheduler, "set_shift") else scheduler.config
-    return _flow(scheduler, owner.shift, "flow_prediction")
+    reading = _flow(scheduler, owner.shift, "flow_prediction")
+    if not scheduler.config.get("invert_sigmas", False):
+        return reading
+    # The network's time is 1 at the data, and its velocity is that in this time.
+    steps = scheduler.config.num_train_timesteps
+    schedule = reading.schedule
+    return NetworkReading(schedule, reading.prediction, lambda t: schedule(t)[0] * steps, -1.0)
 
 
 def _flow_sigmas(scheduler: Any) -> NetworkReading:

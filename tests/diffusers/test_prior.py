@@ -118,11 +118,11 @@ MODELS = {
         {"encoder_hidden_states": PROMPTS},
     ),
     "text unet by name": (
-        lambda: text_unet(time_cond_proj_dim=5),
-        "LCMScheduler",
+        lambda: text_unet(num_class_embeds=4),
+        "DDIMScheduler",
         "refuse",
-        {"encoder_hidden_states": PROMPTS, "timestep_cond": POOLED},
-        {"encoder_hidden_states": PROMPTS, "timestep_cond": POOLED},
+        {"encoder_hidden_states": PROMPTS, "class_labels": LABELS},
+        {"encoder_hidden_states": PROMPTS, "class_labels": LABELS},
     ),
     "dit": (dit, "DPMSolverMultistepScheduler", "drop", LABELS, {"class_labels": LABELS}),
     "sd3": (

@@ -1,0 +1,151 @@
+"""Transformers of pictures that are called with x as it is."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from tests.diffusers.oracles.base import (
+    FLOW,
+    MASK,
+    OTHER,
+    OTHER_MASK,
+    OTHER_POOLED,
+    POOLED,
+    TABLE,
+    TEXT,
+    Oracle,
+    diffusers,
+    masked_condition,
+    nothing,
+    randomized,
+    small_vae,
+)
+
+
+def dit() -> Oracle:
+    torch.manual_seed(0)
+    model = diffusers.DiTTransformer2DModel(
+        num_attention_heads=2,
+        attention_head_dim=4,
+        in_channels=4,
+        out_channels=8,
+        num_layers=1,
+        sample_size=8,
+        patch_size=2,
+        num_embeds_ada_norm=1000,
+        norm_type="ada_norm_zero",
+    )
+    pipe = diffusers.DiTPipeline(randomized(model), small_vae(), diffusers.DDIMScheduler(**TABLE))
+    call = {"class_labels": [3], "guidance_scale": 1.0, "output_type": "np"}
+    oracle = Oracle(pipe, call, torch.tensor([3]), options={"learned_variance": "drop"})
+    oracle.null = torch.tensor([1000])
+    oracle.guided = {"guidance_scale": 3.0}
+    # The pipeline carries a batch of both halves.
+    oracle.unpack = lambda latents: latents[:1]
+    return oracle
+
+
+def pixart_model(**config: Any) -> nn.Module:
+    torch.manual_seed(0)
+    return randomized(
+        diffusers.PixArtTransformer2DModel(
+            num_attention_heads=2,
+            attention_head_dim=4,
+            in_channels=4,
+            out_channels=8,
+            num_layers=1,
+            cross_attention_dim=8,
+            caption_channels=16,
+            patch_size=2,
+            **config,
+        )
+    )
+
+
+def pixart_call() -> dict[str, Any]:
+    return {
+        "prompt_embeds": TEXT,
+        "prompt_attention_mask": MASK,
+        "negative_prompt": None,
+        "height": 64,
+        "width": 64,
+        "guidance_scale": 1.0,
+        "use_resolution_binning": False,
+        "output_type": "latent",
+    }
+
+
+def pixart_alpha() -> Oracle:
+    return pixart(diffusers.PixArtAlphaPipeline, sample_size=8)
+
+
+def pixart_sigma() -> Oracle:
+    return pixart(diffusers.PixArtSigmaPipeline, sample_size=8, use_additional_conditions=False)
+
+
+def pixart(kind: Any, **config: Any) -> Oracle:
+    pipe = kind(
+        vae=small_vae(),
+        transformer=pixart_model(**config),
+        scheduler=diffusers.DDIMScheduler(**TABLE),
+        **nothing("text_encoder", "tokenizer"),
+    )
+    guided = {
+        "guidance_scale": 3.0,
+        "negative_prompt_embeds": OTHER,
+        "negative_prompt_attention_mask": OTHER_MASK,
+    }
+    return Oracle(
+        pipe,
+        pixart_call(),
+        masked_condition(TEXT, MASK),
+        masked_condition(OTHER, OTHER_MASK),
+        guided,
+        options={"learned_variance": "drop"},
+    )
+
+
+def sd3() -> Oracle:
+    torch.manual_seed(0)
+    model = diffusers.SD3Transformer2DModel(
+        sample_size=8,
+        patch_size=2,
+        in_channels=4,
+        num_layers=1,
+        attention_head_dim=4,
+        num_attention_heads=2,
+        joint_attention_dim=16,
+        caption_projection_dim=8,
+        pooled_projection_dim=12,
+        out_channels=4,
+    )
+    pipe = diffusers.StableDiffusion3Pipeline(
+        transformer=randomized(model),
+        scheduler=FLOW(shift=3.0),
+        **nothing("vae", "text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2"),
+        **nothing("text_encoder_3", "tokenizer_3"),
+    )
+    call = {
+        "prompt_embeds": TEXT,
+        "pooled_prompt_embeds": POOLED,
+        "height": 64,
+        "width": 64,
+        "guidance_scale": 1.0,
+        "output_type": "latent",
+    }
+    guided = {
+        "guidance_scale": 3.0,
+        "negative_prompt_embeds": OTHER,
+        "negative_pooled_prompt_embeds": OTHER_POOLED,
+    }
+    return Oracle(
+        pipe,
+        call,
+        {"encoder_hidden_states": TEXT, "pooled_projections": POOLED},
+        {"encoder_hidden_states": OTHER, "pooled_projections": OTHER_POOLED},
+        guided,
+    )
+
+
+DITS = (dit, pixart_alpha, pixart_sigma, sd3)

@@ -1,0 +1,165 @@
+"""U-Nets."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from tests.diffusers.oracles.base import (
+    BATCH,
+    OTHER,
+    OTHER_POOLED,
+    POOLED,
+    TABLE,
+    TEXT,
+    Oracle,
+    diffusers,
+    nothing,
+    randn,
+    randomized,
+    small_vae,
+)
+
+
+def ddpm() -> Oracle:
+    torch.manual_seed(0)
+    unet = diffusers.UNet2DModel(
+        sample_size=8,
+        in_channels=3,
+        out_channels=3,
+        block_out_channels=(8, 8),
+        down_block_types=("DownBlock2D", "AttnDownBlock2D"),
+        up_block_types=("AttnUpBlock2D", "UpBlock2D"),
+        layers_per_block=1,
+        norm_num_groups=4,
+        attention_head_dim=4,
+    )
+    pipe = diffusers.DDIMPipeline(randomized(unet), diffusers.DDIMScheduler(**TABLE))
+    call = {"batch_size": BATCH, "output_type": "np"}
+    return Oracle(pipe, call, None, model="unet")
+
+
+def conditional_unet(**config: Any) -> nn.Module:
+    torch.manual_seed(0)
+    return randomized(
+        diffusers.UNet2DConditionModel(
+            **{
+                "sample_size": 8,
+                "in_channels": 4,
+                "out_channels": 4,
+                "block_out_channels": (8, 8),
+                "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
+                "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
+                "layers_per_block": 1,
+                "norm_num_groups": 4,
+                "cross_attention_dim": 16,
+                "attention_head_dim": 4,
+            }
+            | config
+        )
+    )
+
+
+def stable_diffusion() -> Oracle:
+    pipe = diffusers.StableDiffusionPipeline(
+        vae=small_vae(),
+        unet=conditional_unet(),
+        scheduler=diffusers.DDIMScheduler(**TABLE),
+        **nothing("text_encoder", "tokenizer", "safety_checker", "feature_extractor"),
+        requires_safety_checker=False,
+    )
+    call = {
+        "prompt_embeds": TEXT,
+        "height": 64,
+        "width": 64,
+        "guidance_scale": 1.0,
+        "output_type": "latent",
+    }
+    guided = {"guidance_scale": 3.0, "negative_prompt_embeds": OTHER}
+    return Oracle(pipe, call, TEXT, OTHER, guided, model="unet")
+
+
+def sdxl(**config: Any) -> Oracle:
+    unet = conditional_unet(
+        addition_embed_type="text_time",
+        addition_time_embed_dim=8,
+        projection_class_embeddings_input_dim=12 + 6 * 8,
+        **config,
+    )
+    pipe = diffusers.StableDiffusionXLPipeline(
+        vae=small_vae(),
+        unet=unet,
+        scheduler=diffusers.DDIMScheduler(**TABLE),
+        **nothing("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2"),
+    )
+    # With no text encoder the pipeline cannot tell the width of the pooled prompt.
+    pipe._get_add_time_ids = lambda *args, dtype, **kwargs: torch.tensor(
+        [[64.0, 64, 0, 0, 64, 64]], dtype=dtype
+    )
+    call = {
+        "prompt_embeds": TEXT,
+        "pooled_prompt_embeds": POOLED,
+        "height": 64,
+        "width": 64,
+        "guidance_scale": 1.0,
+        "output_type": "latent",
+    }
+    guided = {
+        "guidance_scale": 3.0,
+        "negative_prompt_embeds": OTHER,
+        "negative_pooled_prompt_embeds": OTHER_POOLED,
+    }
+    sizes = torch.tensor([[64.0, 64, 0, 0, 64, 64]])
+
+    def condition(text, pooled):
+        added = {"text_embeds": pooled, "time_ids": sizes}
+        return {"encoder_hidden_states": text, "added_cond_kwargs": added}
+
+    return Oracle(
+        pipe,
+        call,
+        condition(TEXT, POOLED),
+        condition(OTHER, OTHER_POOLED),
+        guided,
+        model="unet",
+    )
+
+
+def distilled_sdxl() -> Oracle:
+    oracle = sdxl(time_cond_proj_dim=7)
+    oracle.call["guidance_scale"] = 4.5
+    oracle.null, oracle.options = None, {"guidance": 4.5}
+    return oracle
+
+
+def inpainting() -> Oracle:
+    pipe = diffusers.StableDiffusionInpaintPipeline(
+        vae=small_vae(),
+        unet=conditional_unet(in_channels=9),
+        scheduler=diffusers.DDIMScheduler(**TABLE),
+        **nothing("text_encoder", "tokenizer", "safety_checker", "feature_extractor"),
+        requires_safety_checker=False,
+    )
+    picture = randn(1, 3, 64, 64).sigmoid()
+    masked = randn(1, 4, 8, 8, seed=3)
+    mask = torch.zeros(1, 1, 64, 64)
+    mask[..., 16:40, 8:24] = 1
+    call = {
+        "prompt_embeds": TEXT,
+        "image": picture,
+        "mask_image": mask,
+        "masked_image_latents": masked,
+        "height": 64,
+        "width": 64,
+        "guidance_scale": 1.0,
+        "output_type": "latent",
+    }
+    small = nn.functional.interpolate(mask, size=(8, 8))
+    extra = torch.cat([small, masked], dim=1)
+    condition = {"encoder_hidden_states": TEXT, "extra_channels": extra}
+    null = {"encoder_hidden_states": OTHER, "extra_channels": extra}
+    guided = {"guidance_scale": 3.0, "negative_prompt_embeds": OTHER}
+    return Oracle(pipe, call, condition, null, guided, model="unet")
+
+
+UNETS = (ddpm, stable_diffusion, sdxl, distilled_sdxl, inpainting)

@@ -1,0 +1,78 @@
+"""One denoising step of every family's own pipeline is the prior's, to rounding."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from scoreregs import ScorePrior, ScoreRegularizedObjective
+from scoreregs.trees import map_tensors
+from scoreregs_diffusers import DiffusersPrior
+from tests.diffusers.oracles import ORACLES, Oracle, Step, denoise
+
+
+def make_prior(oracle: Oracle) -> DiffusersPrior:
+    return DiffusersPrior(oracle.network, oracle.pipe.scheduler, **oracle.options)
+
+
+def time_of(prior: ScorePrior, timestep: float, sigma: float | None, steps: int = 1000) -> Tensor:
+    """The prior's time of a step that a pipeline took."""
+    if sigma is None:
+        return torch.tensor([(timestep + 1) / steps], dtype=torch.float64)
+    sigma64 = torch.tensor([sigma], dtype=torch.float64)
+    return prior.schedule.t_from_log_snr(2 * torch.log((1 - sigma64) / sigma64))
+
+
+def stepped(prior: ScorePrior, x: Tensor, now: Tensor, then: Tensor, condition) -> Tensor:
+    """A step of DDIM without noise, which is one of Euler's for a flow."""
+    rows = map_tensors(lambda c: c.expand(len(x), *c.shape[1:]), condition)
+    alpha, sigma = (scale.float() for scale in prior.schedule(then))
+    return alpha * prior.denoise(x, now, rows) + sigma * prior.epsilon(x, now, rows)
+
+
+def check_step(prior: ScorePrior, oracle: Oracle, step: Step, then: Step, condition) -> None:
+    now, later = (None, None) if step.sigmas is None else step.sigmas
+    got = stepped(
+        prior,
+        oracle.unpack(step.before),
+        time_of(prior, step.timestep, now),
+        time_of(prior, then.timestep, later),
+        condition,
+    )
+    expected = oracle.unpack(step.after)
+    moved = (expected - oracle.unpack(step.before)).abs().mean()
+    assert moved > 1e-3
+    torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ORACLES)
+def test_a_step_is_the_pipelines(name):
+    oracle = ORACLES[name]()
+    steps = denoise(oracle)
+    prior = make_prior(oracle)
+    for step, then in ((steps[1], steps[2]), (steps[2], steps[3])):
+        check_step(prior, oracle, step, then, oracle.condition)
+
+
+@pytest.mark.parametrize("name", ORACLES)
+def test_a_guided_step_is_the_pipelines(name):
+    oracle = ORACLES[name]()
+    if oracle.null is None:
+        pytest.skip("not guided by a null condition")
+    steps = denoise(oracle, **oracle.guided)
+    guided = make_prior(oracle).guided(oracle.scale, oracle.null)
+    check_step(guided, oracle, steps[1], steps[2], oracle.condition)
+
+
+@pytest.mark.parametrize("name", ORACLES)
+def test_the_objective_runs_with_what_is_batch_first(name):
+    oracle = ORACLES[name]()
+    shape = oracle.unpack(denoise(oracle)[1].before).shape[1:]
+    x = torch.randn(3, *shape, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    condition = map_tensors(lambda c: c.expand(3, *c.shape[1:]), oracle.condition)
+    objective = ScoreRegularizedObjective.from_value(
+        None, make_prior(oracle), draws=2, generator=torch.Generator().manual_seed(0)
+    )
+    objective(x, condition).loss.backward()
+    assert x.grad is not None
+    assert bool(x.grad.isfinite().all())
+    assert all(p.grad is None for p in oracle.network.parameters())
