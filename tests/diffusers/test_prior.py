@@ -1,5 +1,6 @@
 """Priors of diffusers models: tiny ones of each kind, and one that knows its data."""
 
+import copy
 import json
 import shutil
 import subprocess
@@ -336,6 +337,33 @@ class TestPretrained:
         with pytest.raises(ArgumentError, match="safetensors"):
             DiffusersPrior.from_pretrained(tmp_path)
 
+    def test_a_variant_is_read_and_named(self, tmp_path):
+        half = unet().half()
+        pipeline = diffusers.DDPMPipeline(half, diffusers.DDPMScheduler())
+        pipeline.save_pretrained(tmp_path, variant="fp16")
+        with pytest.raises(ArgumentError, match=r"fp16\.safetensors, pass variant='fp16'"):
+            DiffusersPrior.from_pretrained(tmp_path)
+        prior = DiffusersPrior.from_pretrained(tmp_path, variant="fp16", torch_dtype=torch.float32)
+        expected = DiffusersPrior(half.float(), diffusers.DDPMScheduler())
+        x_t = randn(2, 1, 8, 8)
+        assert torch.equal(prior.epsilon(x_t, 0.3), expected.epsilon(x_t, 0.3))
+        pipeline.save_pretrained(tmp_path / "plain")
+        with pytest.raises(ArgumentError, match="pass variant=None"):
+            DiffusersPrior.from_pretrained(tmp_path / "plain", variant="bf16")
+
+    @pytest.mark.parametrize("name", ["edm-cifar10.pkl", "model.ckpt"])
+    def test_a_pickle_is_refused(self, tmp_path, name):
+        (tmp_path / name).write_bytes(b"")
+        with pytest.raises(ArgumentError, match="EDMPrior"):
+            DiffusersPrior.from_pretrained(tmp_path / name)
+
+    def test_a_pipeline_that_calls_its_model_by_a_rule_of_its_own_is_refused(self, tmp_path):
+        (tmp_path / "model_index.json").write_text(
+            json.dumps({"_class_name": "MarigoldDepthPipeline", "unet": ["diffusers", "X"]})
+        )
+        with pytest.raises(ArgumentError, match="MarigoldDepthPipeline"):
+            DiffusersPrior.from_pretrained(tmp_path)
+
     def test_a_folder_without_a_pipeline_is_refused(self, tmp_path):
         with pytest.raises(ArgumentError, match=r"model_index\.json"):
             DiffusersPrior.from_pretrained(tmp_path)
@@ -429,6 +457,27 @@ class TestLatents:
         objective(z, PROMPTS[:2]).loss.backward()
         assert z.grad is not None
         assert z.grad.abs().max() > 0
+
+    def test_an_autoencoder_that_overflows_is_computed_in_float32(self):
+        """Pictures and gradients of float16 weights are those of the same weights in float32."""
+        vae = self.vae(force_upcast=True)
+        with torch.no_grad():  # activations of the middle block pass 65504
+            vae.decoder.conv_in.weight.mul_(3e5)
+        vae = vae.half()
+        z, images = randn(1, 4, 8, 8).requires_grad_(), randn(1, 3, 8, 8)
+        decoded, encoded = LatentCodec(vae).decode(z), LatentCodec(vae).encode(images)
+        decoded.sum().backward()
+        assert {p.dtype for p in vae.parameters()} == {torch.float16}
+        exact = LatentCodec(copy.deepcopy(vae).float())
+        assert bool(decoded.isfinite().all())
+        assert z.grad is not None
+        assert bool(z.grad.isfinite().all())
+        torch.testing.assert_close(decoded, exact.decode(z))
+        torch.testing.assert_close(encoded, exact.encode(images))
+        plain = self.vae(force_upcast=False).half()
+        with torch.no_grad():
+            plain.decoder.conv_in.weight.mul_(6e4)
+            assert not bool(LatentCodec(plain).decode(z).isfinite().all())
 
     def test_another_autoencoder_is_refused(self):
         with pytest.raises(ArgumentError, match="AutoencoderKL"):
