@@ -76,7 +76,7 @@ class ModelCall:
         self._names = [p.name for p in arguments if p.kind is not p.VAR_KEYWORD]
         required = [p.name for p in arguments if p.default is p.empty]
         wanted = [*required, *self.family.needs]
-        known = {*self._fixed, *self.family.shared}
+        known = {*self._fixed, *self.family.supplied, *self.family.shared}
         self._required = [name for name in dict.fromkeys(wanted) if name not in known]
 
     def _check_guidance(self) -> None:
@@ -99,12 +99,11 @@ class ModelCall:
         given = map_tensors(
             lambda c: c.to(dtype) if c.is_floating_point() else c, self._arguments(condition)
         )
-        arguments: dict[str, Any] = {**self._fixed, **(given if isinstance(given, dict) else {})}
+        arguments: dict[str, Any] = dict(given) if isinstance(given, dict) else {}
         x = self._channels.join(x_t.to(dtype), arguments.pop(EXTRA, None))
         packed = self.family.layout.pack(x)
-        inputs = ModelInput(self._config, x, packed, arguments)
-        arguments = {**self._derived(inputs), **arguments}
-        arguments[self._first] = packed
+        inputs = ModelInput(self._config, x, packed, {**arguments, **self._fixed})
+        arguments = {**arguments, **self._derived(inputs), **self._fixed, self._first: packed}
         if self._returns_dict:
             arguments["return_dict"] = False
         time = self.family.time(timestep, self._steps, self._config)

@@ -17,7 +17,7 @@ from scoreregs_diffusers.channels import LearnedVariance
 from scoreregs_diffusers.experts import Experts
 from scoreregs_diffusers.guidance import NormGuidedPrior
 from scoreregs_diffusers.pipelines import load_pipeline
-from scoreregs_diffusers.schedulers import NetworkReading, check_fits, read_scheduler
+from scoreregs_diffusers.schedulers import NetworkReading, fitted, read_scheduler
 
 __all__ = ["DiffusersPrior"]
 
@@ -48,6 +48,9 @@ class DiffusersPrior(ScorePrior):
             `guidance_scale`; only for those, which cannot do without.
         arguments: further arguments of the model that are the same for every row and have no
             batch, given as they are.
+        image_tokens: the number of patches of a picture, by which a scheduler with a dynamic shift
+            shifts its times; without it they are not shifted, which changes the distribution of
+            the objective's times and nothing else, but for CogView 4, which needs it.
         low_noise_model: the second of two experts, as a pipeline's `transformer_2` or refiner,
             called below the boundary. Rows of both kinds in a batch make the device wait.
         boundary_ratio: the boundary, as a share of the scheduler's timesteps.
@@ -79,6 +82,7 @@ class DiffusersPrior(ScorePrior):
         autocast: torch.dtype | None = None,
         guidance: float | None = None,
         arguments: dict[str, Any] | None = None,
+        image_tokens: int | None = None,
         low_noise_model: nn.Module | None = None,
         boundary_ratio: float | None = None,
     ) -> None:
@@ -105,8 +109,8 @@ class DiffusersPrior(ScorePrior):
             )
             for expert in models
         ]
+        reading = fitted(reading, scheduler, calls[0].family, image_tokens)
         super().__init__(reading.schedule, reading.prediction)
-        check_fits(reading, scheduler, calls[0].family, type(model).__name__)
         self._models = models  # where `networks` finds them
         self._reading: NetworkReading = reading
         self._family = calls[0].family
@@ -124,6 +128,7 @@ class DiffusersPrior(ScorePrior):
         autocast: torch.dtype | None = None,
         guidance: float | None = None,
         arguments: dict[str, Any] | None = None,
+        image_tokens: int | None = None,
     ) -> Self:
         """Returns the prior of a pipeline, of which only models and scheduler are loaded.
 
@@ -139,6 +144,7 @@ class DiffusersPrior(ScorePrior):
             autocast: as for the class.
             guidance: as for the class.
             arguments: as for the class.
+            image_tokens: as for the class.
 
         Raises:
             ArgumentError: where there is no such pipeline, model or scheduler, and as for the
@@ -154,6 +160,7 @@ class DiffusersPrior(ScorePrior):
             autocast=autocast,
             guidance=guidance,
             arguments=arguments,
+            image_tokens=image_tokens,
             low_noise_model=loaded.low_noise_model,
             boundary_ratio=loaded.boundary_ratio,
         )

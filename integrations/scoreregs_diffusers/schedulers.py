@@ -17,8 +17,9 @@ is x_t of the table. EDM schedulers call the preconditioned network's F `epsilon
 `v_prediction`. Schedulers of consistency models are refused: those have no score.
 """
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -37,7 +38,7 @@ from scoreregs.schedules import (
 from scoreregs.schedules.tabulated import Interpolation
 from scoreregs_diffusers.families import Family
 
-__all__ = ["NetworkReading", "check_fits", "read_scheduler"]
+__all__ = ["NetworkReading", "fitted", "read_scheduler"]
 
 _TABLES = {
     "CogVideoXDDIMScheduler",
@@ -148,14 +149,49 @@ def read_scheduler(scheduler: Any, interpolation: Interpolation = "nearest") -> 
     )
 
 
-def check_fits(reading: NetworkReading, scheduler: Any, family: Family, model: str) -> None:
-    """Raises `ArgumentError` where a scheduler is none of a model's family."""
+def fitted(
+    reading: NetworkReading, scheduler: Any, family: Family, image_tokens: int | None
+) -> NetworkReading:
+    """Returns a reading as the pipelines of a family have it.
+
+    Args:
+        reading: what the scheduler says.
+        scheduler: the scheduler.
+        family: of the model.
+        image_tokens: by which a dynamic shift is chosen, or None for none.
+
+    Raises:
+        ArgumentError: for a scheduler that is none of the family's, and for tokens that it does
+            not use, or cannot do without.
+    """
     if family.flow and reading.prediction != "flow_prediction":
         raise ArgumentError(
-            f"got a {type(scheduler).__name__} for a {model}, expected a scheduler of flow "
-            "matching, as FlowMatchEulerDiscreteScheduler: the pipelines of "
-            f"{family.name} have one"
+            f"got a {type(scheduler).__name__} for {family.name}, expected a scheduler of flow "
+            "matching, as FlowMatchEulerDiscreteScheduler: its pipelines have one"
         )
+    dynamic = scheduler.config.get("use_dynamic_shifting", False)
+    if image_tokens is not None and (not dynamic or family.shift is None):
+        raise ArgumentError(
+            f"got image_tokens={image_tokens} for {family.name} with a "
+            f"{type(scheduler).__name__}, expected None: the shift of its schedule does not "
+            "depend on the picture's size alone"
+        )
+    if family.unshifted_time and dynamic and image_tokens is None:
+        raise ArgumentError(
+            f"got a dynamic shift for {family.name}, whose time is the one before the shift, "
+            "expected image_tokens=, the number of patches of a picture"
+        )
+    schedule = reading.schedule
+    if image_tokens is not None and family.shift is not None:
+        mu = family.shift(image_tokens, scheduler.config)
+        linear = scheduler.config.get("time_shift_type") == "linear"
+        schedule = RectifiedFlowSchedule(mu if linear else math.exp(mu))
+    steps = scheduler.config.num_train_timesteps
+    if family.unshifted_time:
+        return replace(reading, schedule=schedule, time_map=lambda t: t * steps)
+    if schedule is reading.schedule:
+        return reading
+    return replace(reading, schedule=schedule, time_map=lambda t: schedule(t)[1] * steps)
 
 
 def _table(scheduler: Any, interpolation: Interpolation) -> NetworkReading:

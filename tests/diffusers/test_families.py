@@ -14,12 +14,11 @@ def make_prior(oracle: Oracle) -> DiffusersPrior:
     return DiffusersPrior(oracle.network, oracle.pipe.scheduler, **oracle.options)
 
 
-def time_of(prior: ScorePrior, timestep: float, sigma: float | None, steps: int = 1000) -> Tensor:
+def time_of(prior: ScorePrior, timestep: float, log_snr: float | None) -> Tensor:
     """The prior's time of a step that a pipeline took."""
-    if sigma is None:
-        return torch.tensor([(timestep + 1) / steps], dtype=torch.float64)
-    sigma64 = torch.tensor([sigma], dtype=torch.float64)
-    return prior.schedule.t_from_log_snr(2 * torch.log((1 - sigma64) / sigma64))
+    if log_snr is None:
+        return torch.tensor([(timestep + 1) / 1000], dtype=torch.float64)
+    return prior.schedule.t_from_log_snr(torch.tensor([log_snr], dtype=torch.float64))
 
 
 def stepped(prior: ScorePrior, x: Tensor, now: Tensor, then: Tensor, condition) -> Tensor:
@@ -30,7 +29,7 @@ def stepped(prior: ScorePrior, x: Tensor, now: Tensor, then: Tensor, condition) 
 
 
 def check_step(prior: ScorePrior, oracle: Oracle, step: Step, then: Step, condition) -> None:
-    now, later = (None, None) if step.sigmas is None else step.sigmas
+    now, later = step.log_snrs or (None, None)
     got = stepped(
         prior,
         oracle.unpack(step.before),

@@ -16,9 +16,11 @@ __all__ = [
     "ModelInput",
     "Rule",
     "grid_ids",
+    "linear_shift",
     "no_channels",
     "own_channels",
     "reversed_fraction",
+    "root_shift",
     "thousandth",
 ]
 
@@ -35,13 +37,17 @@ class ModelInput:
         config: the model's.
         x: latents, before they are packed.
         packed: latents as the model takes them.
-        arguments: what the condition gives.
+        arguments: what the condition gives, and the arguments that are fixed.
     """
 
     config: Any
     x: Tensor
     packed: Tensor
     arguments: dict[str, Any]
+
+    def where_absent(self, **arguments: Any) -> dict[str, Any]:
+        """Returns those of some arguments that are not given already."""
+        return {k: v for k, v in arguments.items() if self.arguments.get(k) is None}
 
 
 def own_channels(config: Any, layout: Layout) -> Channels:
@@ -70,6 +76,23 @@ def _accept(config: Any) -> str | None:
     return None
 
 
+def linear_shift(tokens: int, config: Any) -> float:
+    """Returns the shift parameter mu, which is linear in the number of tokens.
+
+    References:
+        `calculate_shift` of diffusers' Flux and Stable Diffusion 3 pipelines.
+    """
+    low, high = config.get("base_image_seq_len", 256), config.get("max_image_seq_len", 4096)
+    base, top = config.get("base_shift", 0.5), config.get("max_shift", 1.15)
+    return base + (tokens - low) * (top - base) / (high - low)
+
+
+def root_shift(tokens: int, config: Any) -> float:
+    """Returns the shift parameter mu that grows with a picture's side."""
+    side = (tokens / config.get("base_image_seq_len", 256)) ** 0.5
+    return side * config.get("max_shift", 0.75) + config.get("base_shift", 0.25)
+
+
 PICTURES = AsItIs(4)
 
 
@@ -87,13 +110,18 @@ class Family:
         flow: whether a flow-matching scheduler is the only one that fits.
         time: what the model is handed, a function of the scheduler's timestep, of its number of
             steps and of the model's configuration.
+        unshifted_time: whether the model is handed the time before a flow's shift.
+        shift: how much a dynamic shift is for a number of tokens, by the scheduler's
+            configuration; None where it depends on more.
         sign: multiplies the model's output.
         layout: how the model takes x.
         channel_axis: where further channels are concatenated.
         channels: what the model takes and returns, in channels of x.
         lone: what a condition that is a single tensor is given as; the first that a model has.
-        derived: the arguments that the pipelines compute from the latents and the condition.
-        shared: arguments without a batch, which a condition cannot hold.
+        derived: the arguments that the pipelines compute from the latents and the condition, in
+            place of the condition's.
+        supplied: those of them that the model cannot do without.
+        shared: those of them without a batch, which a condition cannot hold.
         embedded: the arguments by which distilled models embed a guidance scale.
         guidance: how the pipelines combine two predictions: "plain" as `GuidedPrior`, "one more"
             with a scale that is one less, "norm" with the norm of the conditional one.
@@ -109,12 +137,15 @@ class Family:
     note: str = ""
     flow: bool = False
     time: Callable[[Tensor, int, Any], Tensor] = _as_it_is
+    unshifted_time: bool = False
+    shift: Callable[[int, Any], float] | None = linear_shift
     sign: float = 1.0
     layout: Layout = PICTURES
     channel_axis: int = 1
     channels: Callable[[Any, Layout], Channels] = own_channels
     lone: tuple[str, ...] = ("encoder_hidden_states", "class_labels")
     derived: Rule = _nothing
+    supplied: tuple[str, ...] = ()
     shared: tuple[str, ...] = ()
     embedded: Callable[[float, ModelInput], dict[str, Any]] | None = None
     guidance: Guidance = "plain"

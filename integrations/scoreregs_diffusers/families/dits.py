@@ -5,17 +5,32 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scoreregs_diffusers.families.base import Family, ModelInput, thousandth
-from scoreregs_diffusers.layouts import Layout
+from scoreregs.errors import ArgumentError
+from scoreregs_diffusers.families.base import Family, ModelInput, root_shift, thousandth
 
 __all__ = ["DITS"]
 
-_VIDEO = "(batch, channels, frames, height, width)"
+_SIZES = "sizes are those of x, 8 pixels a latent, unless the condition holds them"
 
 
 def _pixart(inputs: ModelInput) -> dict[str, Any]:
-    """Returns the sizes that models of 1024 pixels embed: none, as models of another size have."""
-    return {"added_cond_kwargs": {"resolution": None, "aspect_ratio": None}}
+    """Returns the sizes that models of 1024 pixels embed, as none for the others, which need that.
+
+    Raises:
+        ArgumentError: where a model embeds them and the condition has none.
+    """
+    given = inputs.arguments.get("added_cond_kwargs")
+    if given is None and _embeds_sizes(inputs.config):
+        raise ArgumentError(
+            "got a condition without added_cond_kwargs for a PixArtTransformer2DModel that embeds "
+            "the picture's size, expected {'resolution': (batch, 2), 'aspect_ratio': (batch, 1)}"
+        )
+    return inputs.where_absent(added_cond_kwargs={"resolution": None, "aspect_ratio": None})
+
+
+def _embeds_sizes(config: Any) -> bool:
+    embeds = config.get("use_additional_conditions")
+    return config.get("sample_size") == 128 if embeds is None else bool(embeds)
 
 
 def _scaled(timestep: Tensor, steps: int, config: Any) -> Tensor:
@@ -27,11 +42,9 @@ def _sizes(inputs: ModelInput) -> dict[str, Any]:
     height, width = (8 * size for size in inputs.x.shape[-2:])
     size = torch.tensor([[height, width]], device=inputs.x.device, dtype=inputs.x.dtype)
     size = size.expand(len(inputs.x), 2)
-    return {"original_size": size, "target_size": size, "crop_coords": torch.zeros_like(size)}
-
-
-def _doubled(config: Any, layout: Layout) -> tuple[int, int]:
-    return config["in_channels"], config["in_channels"] * (2 if config["learn_sigma"] else 1)
+    return inputs.where_absent(
+        original_size=size, target_size=size, crop_coords=torch.zeros_like(size)
+    )
 
 
 DITS = (
@@ -82,11 +95,24 @@ DITS = (
         time=thousandth,
     ),
     Family(
-        name="CogView",
-        models=("CogView3PlusTransformer2DModel", "CogView4Transformer2DModel"),
-        pipelines=("CogView3PlusPipeline", "CogView4Pipeline"),
+        name="CogView 3",
+        models=("CogView3PlusTransformer2DModel",),
+        pipelines=("CogView3PlusPipeline",),
         needs=("encoder_hidden_states",),
         derived=_sizes,
-        note="sizes are those of x, 8 pixels a latent, unless the condition holds them",
+        supplied=("original_size", "target_size", "crop_coords"),
+        note=_SIZES,
+    ),
+    Family(
+        name="CogView 4",
+        models=("CogView4Transformer2DModel",),
+        pipelines=("CogView4Pipeline",),
+        needs=("encoder_hidden_states",),
+        flow=True,
+        unshifted_time=True,
+        shift=root_shift,
+        derived=_sizes,
+        supplied=("original_size", "target_size", "crop_coords"),
+        note=f"needs image_tokens=; {_SIZES}",
     ),
 )

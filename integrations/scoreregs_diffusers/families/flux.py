@@ -35,11 +35,9 @@ def _diagonal_ids(inputs: ModelInput) -> dict[str, Any]:
 
 def _chroma(inputs: ModelInput) -> dict[str, Any]:
     """Returns the ids, and the mask of the words with that of all tokens behind it."""
-    derived = _flux_ids(inputs)
     mask = inputs.arguments["attention_mask"]
     tokens = torch.ones(len(mask), inputs.packed.shape[1], device=mask.device, dtype=mask.dtype)
-    inputs.arguments["attention_mask"] = torch.cat([mask, tokens], dim=1)
-    return derived
+    return {**_flux_ids(inputs), "attention_mask": torch.cat([mask, tokens], dim=1)}
 
 
 def _flux2_ids(inputs: ModelInput) -> dict[str, Any]:
@@ -87,6 +85,7 @@ FLUX = (
         pipelines=("Flux2Pipeline",),
         needs=("encoder_hidden_states",),
         flow=True,
+        shift=None,
         time=thousandth,
         layout=Packed(1),
         derived=_flux2_ids,

@@ -34,6 +34,11 @@ def _refuse_refiner(config: Any) -> str | None:
     )
 
 
+def _every_frame(inputs: ModelInput) -> dict[str, Any]:
+    text = inputs.arguments["encoder_hidden_states"]
+    return {"encoder_hidden_states": text.repeat_interleave(inputs.x.shape[2], dim=0)}
+
+
 UNETS = (
     Family(
         name="DDPM",
@@ -81,6 +86,7 @@ UNETS = (
         name="AnimateDiff",
         models=("UNetMotionModel",),
         pipelines=("AnimateDiffPipeline",),
+        derived=_every_frame,
         x="(batch, channels, frames, height, width)",
         layout=AsItIs(5),
         needs=("encoder_hidden_states",),

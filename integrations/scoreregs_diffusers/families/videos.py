@@ -21,13 +21,11 @@ def _ltx(inputs: ModelInput) -> dict[str, Any]:
     if inputs.x.ndim == 3:
         return {}
     frames, height, width = inputs.x.shape[2:]
-    return {
-        "num_frames": frames,
-        "height": height,
-        "width": width,
-        # Frames a second and the pixels of a latent, of the family's own VAE.
-        "rope_interpolation_scale": (8 / 25, 32, 32),
-    }
+    # Seconds a latent frame, at 25 frames a second, and the pixels of a latent.
+    scale = (8 / 25, 32, 32)
+    return inputs.where_absent(
+        num_frames=frames, height=height, width=width, rope_interpolation_scale=scale
+    )
 
 
 VIDEOS = (
@@ -79,6 +77,5 @@ VIDEOS = (
         layout=AsItIs(5),
         needs=("encoder_hidden_states", "encoder_attention_mask"),
         flow=True,
-        sign=-1.0,
     ),
 )

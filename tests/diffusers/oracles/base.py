@@ -72,7 +72,7 @@ class Step:
     before: Tensor
     timestep: float
     after: Tensor
-    sigmas: tuple[float, float] | None
+    log_snrs: tuple[float, float] | None
 
 
 def denoise(oracle: Oracle, steps: int = 4, **more: Any) -> list[Step]:
@@ -82,12 +82,12 @@ def denoise(oracle: Oracle, steps: int = 4, **more: Any) -> list[Step]:
 
     def step(model_output, timestep, sample, *args, **kwargs):
         index = len(recorded)
+        if isinstance(scheduler, diffusers.DDIMScheduler):
+            timestep = int(timestep)  # one pipeline makes its times floating numbers
         result = original(model_output, timestep, sample, *args, **kwargs)
         after = result[0] if isinstance(result, tuple) else result.prev_sample
-        sigmas = None
-        if not hasattr(scheduler, "alphas_cumprod"):
-            sigmas = (float(scheduler.sigmas[index]), float(scheduler.sigmas[index + 1]))
-        recorded.append(Step(sample.clone(), float(timestep), after.clone(), sigmas))
+        log_snrs = _log_snrs(scheduler, index)
+        recorded.append(Step(sample.clone(), float(timestep), after.clone(), log_snrs))
         return result
 
     scheduler.step = step
@@ -101,6 +101,20 @@ def denoise(oracle: Oracle, steps: int = 4, **more: Any) -> list[Step]:
     finally:
         scheduler.step = original
     return recorded
+
+
+def _log_snrs(scheduler: Any, index: int) -> tuple[float, float] | None:
+    """Before and after a step; None for a table, where the timestep says it."""
+    if hasattr(scheduler, "alphas_cumprod") and not scheduler.config.get("use_flow_sigmas"):
+        if scheduler.config.get("timestep_type") != "continuous":
+            return None
+        now, later = (scheduler.sigmas[i].double().log() for i in (index, index + 1))
+        return float(-2 * now), float(-2 * later)
+    sigmas = [scheduler.sigmas[i].double() for i in (index, index + 1)]
+    if scheduler.config.get("invert_sigmas"):
+        sigmas = [1 - sigma for sigma in sigmas]
+    now, later = (float(2 * torch.log((1 - sigma) / sigma)) for sigma in sigmas)
+    return now, later
 
 
 def nothing(*names: str) -> dict[str, None]:

@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tests.diffusers.oracles.base import (
     FLOW,
@@ -148,4 +148,117 @@ def sd3() -> Oracle:
     )
 
 
-DITS = (dit, pixart_alpha, pixart_sigma, sd3)
+def sana() -> Oracle:
+    torch.manual_seed(0)
+    model = diffusers.SanaTransformer2DModel(
+        in_channels=4,
+        out_channels=4,
+        num_attention_heads=2,
+        attention_head_dim=4,
+        num_layers=1,
+        num_cross_attention_heads=2,
+        cross_attention_head_dim=4,
+        cross_attention_dim=8,
+        caption_channels=16,
+        sample_size=2,
+        timestep_scale=0.5,
+    )
+    pipe = diffusers.SanaPipeline(
+        transformer=randomized(model),
+        scheduler=FLOW(shift=3.0),
+        **nothing("vae", "text_encoder", "tokenizer"),
+    )
+    return Oracle(pipe, pixart_call(), *masked_conditions(), masked_guidance())
+
+
+def masked_conditions() -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    return masked_condition(TEXT, MASK), masked_condition(OTHER, OTHER_MASK)
+
+
+def masked_guidance() -> dict[str, Any]:
+    return {
+        "guidance_scale": 3.0,
+        "negative_prompt_embeds": OTHER,
+        "negative_prompt_attention_mask": OTHER_MASK,
+    }
+
+
+def plain_call() -> dict[str, Any]:
+    return {
+        "prompt_embeds": TEXT,
+        "height": 64,
+        "width": 64,
+        "guidance_scale": 1.0,
+        "output_type": "latent",
+    }
+
+
+def aura_flow() -> Oracle:
+    torch.manual_seed(0)
+    model = diffusers.AuraFlowTransformer2DModel(
+        sample_size=8,
+        patch_size=2,
+        in_channels=4,
+        num_mmdit_layers=1,
+        num_single_dit_layers=1,
+        attention_head_dim=4,
+        num_attention_heads=2,
+        joint_attention_dim=16,
+        caption_projection_dim=8,
+        out_channels=4,
+        pos_embed_max_size=64,
+    )
+    pipe = diffusers.AuraFlowPipeline(
+        transformer=randomized(model),
+        scheduler=FLOW(shift=1.73),
+        **nothing("vae", "text_encoder", "tokenizer"),
+    )
+    call = plain_call() | {"prompt_attention_mask": MASK}
+    return Oracle(pipe, call, TEXT, OTHER, masked_guidance())
+
+
+def cogview(**config: Any) -> dict[str, Any]:
+    return {
+        "patch_size": 2,
+        "in_channels": 4,
+        "out_channels": 4,
+        "num_layers": 1,
+        "attention_head_dim": 4,
+        "num_attention_heads": 2,
+        "text_embed_dim": 16,
+        "time_embed_dim": 8,
+        "condition_dim": 4,
+        "pos_embed_max_size": 8,
+        "sample_size": 8,
+    } | config
+
+
+def cogview3() -> Oracle:
+    torch.manual_seed(0)
+    scheduler = diffusers.CogVideoXDDIMScheduler(
+        prediction_type="v_prediction", rescale_betas_zero_snr=True, clip_sample=False
+    )
+    pipe = diffusers.CogView3PlusPipeline(
+        transformer=randomized(diffusers.CogView3PlusTransformer2DModel(**cogview())),
+        scheduler=scheduler,
+        **nothing("vae", "text_encoder", "tokenizer"),
+    )
+    # Without a negative prompt its null is zero, whatever embeddings are given.
+    return Oracle(pipe, plain_call(), TEXT, torch.zeros_like(TEXT), {"guidance_scale": 3.0})
+
+
+def cogview4() -> Oracle:
+    torch.manual_seed(0)
+    model = diffusers.CogView4Transformer2DModel(**cogview(rope_axes_dim=(8, 8)))
+    pipe = diffusers.CogView4Pipeline(
+        transformer=randomized(model),
+        scheduler=FLOW(
+            use_dynamic_shifting=True, base_shift=0.25, max_shift=0.75, time_shift_type="linear"
+        ),
+        **nothing("vae", "text_encoder", "tokenizer"),
+    )
+    guided = {"guidance_scale": 3.0, "negative_prompt_embeds": OTHER}
+    return Oracle(pipe, plain_call(), TEXT, OTHER, guided, options={"image_tokens": 16})
+
+
+DITS = (dit, pixart_alpha, pixart_sigma, sd3, sana, aura_flow, cogview3, cogview4)

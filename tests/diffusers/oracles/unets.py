@@ -7,13 +7,16 @@ from torch import nn
 
 from tests.diffusers.oracles.base import (
     BATCH,
+    MASK,
     OTHER,
+    OTHER_MASK,
     OTHER_POOLED,
     POOLED,
     TABLE,
     TEXT,
     Oracle,
     diffusers,
+    masked_condition,
     nothing,
     randn,
     randomized,
@@ -162,4 +165,90 @@ def inpainting() -> Oracle:
     return Oracle(pipe, call, condition, null, guided, model="unet")
 
 
-UNETS = (ddpm, stable_diffusion, sdxl, distilled_sdxl, inpainting)
+def instruct_pix2pix() -> Oracle:
+    pipe = diffusers.StableDiffusionInstructPix2PixPipeline(
+        vae=small_vae(),
+        unet=conditional_unet(in_channels=8),
+        scheduler=diffusers.DDIMScheduler(**TABLE),
+        **nothing("text_encoder", "tokenizer", "safety_checker", "feature_extractor"),
+        requires_safety_checker=False,
+    )
+    image = randn(1, 4, 8, 8, seed=3)  # four channels are latents already
+    call = {
+        "prompt_embeds": TEXT,
+        "image": image,
+        "guidance_scale": 1.0,
+        "output_type": "latent",
+    }
+    return Oracle(
+        pipe, call, {"encoder_hidden_states": TEXT, "extra_channels": image}, model="unet"
+    )
+
+
+def dance_diffusion() -> Oracle:
+    torch.manual_seed(0)
+    unet = diffusers.UNet1DModel(
+        sample_size=64,
+        sample_rate=64,
+        in_channels=2,
+        out_channels=2,
+        extra_in_channels=64,
+        block_out_channels=(32, 32),
+        down_block_types=("DownBlock1DNoSkip", "DownBlock1D"),
+        up_block_types=("UpBlock1D", "UpBlock1DNoSkip"),
+    )
+    pipe = diffusers.DanceDiffusionPipeline(randomized(unet), diffusers.DDIMScheduler(**TABLE))
+    # It turns every scheduler into IPNDM, whose times are others than a diffusion model's.
+    pipe.register_modules(scheduler=diffusers.DDIMScheduler(**TABLE))
+    return Oracle(pipe, {"batch_size": BATCH}, None, model="unet")
+
+
+def kandinsky3() -> Oracle:
+    torch.manual_seed(0)
+    unet = diffusers.Kandinsky3UNet(
+        time_embedding_dim=8,
+        groups=2,
+        attention_head_dim=4,
+        layers_per_block=3,
+        block_out_channels=(8, 8, 8, 8),
+        cross_attention_dim=8,
+        encoder_hid_dim=16,
+    )
+    pipe = diffusers.Kandinsky3Pipeline(
+        unet=randomized(unet),
+        scheduler=diffusers.DDIMScheduler(**TABLE),
+        **nothing("tokenizer", "text_encoder", "movq"),
+    )
+    call = {
+        "prompt_embeds": TEXT,
+        "attention_mask": MASK,
+        "height": 64,
+        "width": 64,
+        "guidance_scale": 1.0,
+        "output_type": "latent",
+    }
+    guided = {
+        "guidance_scale": 3.0,
+        "negative_prompt_embeds": OTHER,
+        "negative_attention_mask": OTHER_MASK,
+    }
+    return Oracle(
+        pipe,
+        call,
+        masked_condition(TEXT, MASK),
+        masked_condition(OTHER, OTHER_MASK),
+        guided,
+        model="unet",
+    )
+
+
+UNETS = (
+    ddpm,
+    stable_diffusion,
+    sdxl,
+    distilled_sdxl,
+    inpainting,
+    instruct_pix2pix,
+    dance_diffusion,
+    kandinsky3,
+)
