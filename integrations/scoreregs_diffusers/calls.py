@@ -96,8 +96,10 @@ class ModelCall:
     def __call__(self, x_t: Tensor, timestep: Tensor, condition: Condition) -> Tensor:
         """Returns the model's prediction, in whatever dtype it comes."""
         dtype = self._dtype(x_t)
+        # Some models view their arguments, which fails for rows that were expanded.
         given = map_tensors(
-            lambda c: c.to(dtype) if c.is_floating_point() else c, self._arguments(condition)
+            lambda c: (c.to(dtype) if c.is_floating_point() else c).contiguous(),
+            self._arguments(condition),
         )
         arguments: dict[str, Any] = dict(given) if isinstance(given, dict) else {}
         x = self._channels.join(x_t.to(dtype), arguments.pop(EXTRA, None))
@@ -107,7 +109,9 @@ class ModelCall:
         if self._returns_dict:
             arguments["return_dict"] = False
         time = self.family.time(timestep, self._steps, self._config)
-        if time.is_floating_point():
+        if self.family.time_in_own_dtype:
+            time = time.to(dtype)
+        elif time.is_floating_point():
             time = time.to(torch.promote_types(dtype, torch.float32))
         enabled = self._autocast is not None
         with torch.autocast(x_t.device.type, self._autocast, enabled=enabled):

@@ -75,3 +75,22 @@ def test_the_objective_runs_with_what_is_batch_first(name):
     assert x.grad is not None
     assert bool(x.grad.isfinite().all())
     assert all(p.grad is None for p in oracle.network.parameters())
+
+
+@pytest.mark.parametrize("name", ORACLES)
+def test_a_model_in_half_precision_is_called_in_it(name, tmp_path):
+    """With the modules that its class keeps in float32, as `from_pretrained` loads it."""
+    oracle = ORACLES[name]()
+    x = oracle.unpack(denoise(oracle)[1].before)
+    t = 0.9 if "low_noise_model" in oracle.options else 0.4  # where the first expert is asked
+    oracle.network.save_pretrained(tmp_path)
+    kind = type(oracle.network)
+    half = kind.from_pretrained(tmp_path, torch_dtype=torch.bfloat16)
+    exact = make_prior(oracle).epsilon(x, t, oracle.condition)
+    prior = DiffusersPrior(half, oracle.pipe.scheduler, **oracle.options)
+    if kind._keep_in_fp32_modules:
+        assert {p.dtype for p in half.parameters()} == {torch.float32, torch.bfloat16}
+    got = prior.epsilon(x, t, oracle.condition)
+    assert got.dtype == torch.float32
+    error = (got - exact).square().mean().sqrt() / exact.square().mean().sqrt()
+    assert 0 < error < 0.2

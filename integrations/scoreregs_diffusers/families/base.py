@@ -110,6 +110,7 @@ class Family:
         flow: whether a flow-matching scheduler is the only one that fits.
         time: what the model is handed, a function of the scheduler's timestep, of its number of
             steps and of the model's configuration.
+        time_in_own_dtype: whether the model takes its dtype from the time.
         unshifted_time: whether the model is handed the time before a flow's shift.
         shift: how much a dynamic shift is for a number of tokens, by the scheduler's
             configuration; None where it depends on more.
@@ -137,6 +138,7 @@ class Family:
     note: str = ""
     flow: bool = False
     time: Callable[[Tensor, int, Any], Tensor] = _as_it_is
+    time_in_own_dtype: bool = False
     unshifted_time: bool = False
     shift: Callable[[int, Any], float] | None = linear_shift
     sign: float = 1.0

@@ -6,7 +6,15 @@ import torch
 from torch import Tensor
 
 from scoreregs.errors import ArgumentError
-from scoreregs_diffusers.families.base import Family, ModelInput, root_shift, thousandth
+from scoreregs_diffusers.families.base import (
+    Family,
+    ModelInput,
+    reversed_fraction,
+    root_shift,
+    thousandth,
+)
+from scoreregs_diffusers.families.rotary import picture_positions
+from scoreregs_diffusers.layouts import Layout
 
 __all__ = ["DITS"]
 
@@ -45,6 +53,21 @@ def _sizes(inputs: ModelInput) -> dict[str, Any]:
     return inputs.where_absent(
         original_size=size, target_size=size, crop_coords=torch.zeros_like(size)
     )
+
+
+def _hunyuan(inputs: ModelInput) -> dict[str, Any]:
+    rows, device = len(inputs.x), inputs.x.device
+    derived: dict[str, Any] = {"image_rotary_emb": picture_positions(inputs.config, inputs.x)}
+    if inputs.config.get("use_style_cond_and_image_meta_size"):
+        size = [8 * side for side in inputs.x.shape[-2:]]
+        meta = torch.tensor([[1024, 1024, *size, 0, 0]], device=device, dtype=inputs.x.dtype)
+        derived["image_meta_size"] = meta.repeat(rows, 1)
+        derived["style"] = torch.zeros(rows, device=device, dtype=torch.int64)
+    return inputs.where_absent(**derived)
+
+
+def _hunyuan_channels(config: Any, layout: Layout) -> tuple[int, int]:
+    return config["in_channels"], config["in_channels"] * (2 if config["learn_sigma"] else 1)
 
 
 DITS = (
@@ -114,5 +137,30 @@ DITS = (
         derived=_sizes,
         supplied=("original_size", "target_size", "crop_coords"),
         note=f"needs image_tokens=; {_SIZES}",
+    ),
+    Family(
+        name="Lumina 2",
+        models=("Lumina2Transformer2DModel",),
+        pipelines=("Lumina2Pipeline",),
+        needs=("encoder_hidden_states", "encoder_attention_mask"),
+        flow=True,
+        time=reversed_fraction,
+        sign=-1.0,
+        guidance="norm",
+    ),
+    Family(
+        name="Hunyuan-DiT",
+        models=("HunyuanDiT2DModel",),
+        pipelines=("HunyuanDiTPipeline",),
+        needs=(
+            "encoder_hidden_states",
+            "text_embedding_mask",
+            "encoder_hidden_states_t5",
+            "text_embedding_mask_t5",
+        ),
+        channels=_hunyuan_channels,
+        derived=_hunyuan,
+        time_in_own_dtype=True,
+        note="sizes are those of x, 8 pixels a latent, unless it holds `image_meta_size`",
     ),
 )

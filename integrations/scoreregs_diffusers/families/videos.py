@@ -5,6 +5,7 @@ from typing import Any
 import torch
 
 from scoreregs_diffusers.families.base import Family, ModelInput
+from scoreregs_diffusers.families.rotary import video_positions
 from scoreregs_diffusers.layouts import AsItIs, Packed
 
 __all__ = ["VIDEOS"]
@@ -26,6 +27,15 @@ def _ltx(inputs: ModelInput) -> dict[str, Any]:
     return inputs.where_absent(
         num_frames=frames, height=height, width=width, rope_interpolation_scale=scale
     )
+
+
+def _cogvideo(inputs: ModelInput) -> dict[str, Any]:
+    derived = {}
+    if inputs.config.get("use_rotary_positional_embeddings"):
+        derived["image_rotary_emb"] = video_positions(inputs.config, inputs.x)
+    if inputs.config.get("ofs_embed_dim") is not None:
+        derived["ofs"] = inputs.x.new_full((1,), 2.0)
+    return inputs.where_absent(**derived)
 
 
 VIDEOS = (
@@ -57,6 +67,11 @@ VIDEOS = (
         needs=("encoder_hidden_states", "encoder_attention_mask", "pooled_projections"),
         flow=True,
         embedded=_thousandfold,
+        refuse=lambda config: (
+            "which is conditioned on a picture by a rule of its pipeline"
+            if config.get("image_condition_type")
+            else None
+        ),
     ),
     Family(
         name="LTX-Video",
@@ -77,5 +92,16 @@ VIDEOS = (
         layout=AsItIs(5),
         needs=("encoder_hidden_states", "encoder_attention_mask"),
         flow=True,
+    ),
+    Family(
+        name="CogVideoX",
+        models=("CogVideoXTransformer3DModel",),
+        pipelines=("CogVideoXPipeline", "CogVideoXImageToVideoPipeline"),
+        x="(batch, frames, channels, height, width)",
+        layout=AsItIs(5),
+        channel_axis=2,
+        needs=("encoder_hidden_states",),
+        derived=_cogvideo,
+        note="without `use_dynamic_cfg`; the picture of image-to-video is `extra_channels`",
     ),
 )

@@ -261,4 +261,91 @@ def cogview4() -> Oracle:
     return Oracle(pipe, plain_call(), TEXT, OTHER, guided, options={"image_tokens": 16})
 
 
-DITS = (dit, pixart_alpha, pixart_sigma, sd3, sana, aura_flow, cogview3, cogview4)
+def lumina2() -> Oracle:
+    torch.manual_seed(0)
+    model = diffusers.Lumina2Transformer2DModel(
+        sample_size=8,
+        in_channels=4,
+        hidden_size=24,
+        num_layers=1,
+        num_refiner_layers=1,
+        num_attention_heads=3,
+        num_kv_heads=1,
+        multiple_of=2,
+        axes_dim_rope=(4, 2, 2),
+        axes_lens=(32, 32, 32),
+        cap_feat_dim=16,
+    )
+    pipe = diffusers.Lumina2Pipeline(
+        transformer=randomized(model),
+        scheduler=FLOW(shift=6.0),
+        **nothing("vae", "text_encoder", "tokenizer"),
+    )
+    call = plain_call() | {"prompt_attention_mask": MASK}
+    return Oracle(pipe, call, *masked_conditions(), masked_guidance() | {"cfg_trunc_ratio": 1.0})
+
+
+def hunyuan_dit() -> Oracle:
+    torch.manual_seed(0)
+    model = diffusers.HunyuanDiT2DModel(
+        num_attention_heads=2,
+        attention_head_dim=8,
+        in_channels=4,
+        patch_size=2,
+        sample_size=8,
+        hidden_size=16,
+        num_layers=2,
+        cross_attention_dim=16,
+        cross_attention_dim_t5=16,
+        pooled_projection_dim=16,
+        text_len=5,
+        text_len_t5=5,
+    )
+    pipe = diffusers.HunyuanDiTPipeline(
+        transformer=randomized(model),
+        scheduler=diffusers.DDIMScheduler(prediction_type="v_prediction", **TABLE),
+        **nothing("vae", "text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2"),
+        **nothing("safety_checker", "feature_extractor"),
+        requires_safety_checker=False,
+    )
+    call = plain_call() | {
+        "prompt_attention_mask": MASK,
+        "prompt_embeds_2": OTHER,
+        "prompt_attention_mask_2": OTHER_MASK,
+        "use_resolution_binning": False,
+    }
+    guided = masked_guidance() | {
+        "negative_prompt_embeds_2": TEXT,
+        "negative_prompt_attention_mask_2": MASK,
+    }
+
+    def condition(text, mask, text_t5, mask_t5):
+        return {
+            "encoder_hidden_states": text,
+            "text_embedding_mask": mask,
+            "encoder_hidden_states_t5": text_t5,
+            "text_embedding_mask_t5": mask_t5,
+        }
+
+    return Oracle(
+        pipe,
+        call,
+        condition(TEXT, MASK, OTHER, OTHER_MASK),
+        condition(OTHER, OTHER_MASK, TEXT, MASK),
+        guided,
+        options={"learned_variance": "drop"},
+    )
+
+
+DITS = (
+    dit,
+    pixart_alpha,
+    pixart_sigma,
+    sd3,
+    sana,
+    aura_flow,
+    cogview3,
+    cogview4,
+    lumina2,
+    hunyuan_dit,
+)

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from tests.diffusers.oracles.base import (
+    EMBEDDED,
     FLOW,
     MASK,
     OTHER,
@@ -74,8 +75,8 @@ def flux() -> Oracle:
 def flux_dev() -> Oracle:
     oracle = flux()
     oracle.pipe.register_modules(transformer=flux_model(guidance_embeds=True))
-    oracle.call["guidance_scale"] = 4.5
-    oracle.options = {"guidance": 4.5}
+    oracle.call["guidance_scale"] = EMBEDDED
+    oracle.options = {"guidance": EMBEDDED}
     return oracle
 
 
@@ -95,7 +96,7 @@ def flux_control() -> Oracle:
         "control_image": control,
         "height": 64,
         "width": 96,
-        "guidance_scale": 4.5,
+        "guidance_scale": EMBEDDED,
         "output_type": "latent",
     }
     condition = {
@@ -103,7 +104,7 @@ def flux_control() -> Oracle:
         "pooled_projections": POOLED,
         "extra_channels": control,
     }
-    return Oracle(pipe, call, condition, options={"guidance": 4.5}, unpack=unpatched(8, 12))
+    return Oracle(pipe, call, condition, options={"guidance": EMBEDDED}, unpack=unpatched(8, 12))
 
 
 def flux2() -> Oracle:
@@ -127,10 +128,10 @@ def flux2() -> Oracle:
         "prompt_embeds": TEXT,
         "height": 64,
         "width": 96,
-        "guidance_scale": 4.5,
+        "guidance_scale": EMBEDDED,
         "output_type": "latent",
     }
-    return Oracle(pipe, call, TEXT, options={"guidance": 4.5}, unpack=unpatched(4, 6, 1))
+    return Oracle(pipe, call, TEXT, options={"guidance": EMBEDDED}, unpack=unpatched(4, 6, 1))
 
 
 def chroma() -> Oracle:

@@ -7,6 +7,7 @@ from torch import nn
 
 from tests.diffusers.oracles.base import (
     BATCH,
+    EMBEDDED,
     MASK,
     OTHER,
     OTHER_MASK,
@@ -130,8 +131,8 @@ def sdxl(**config: Any) -> Oracle:
 
 def distilled_sdxl() -> Oracle:
     oracle = sdxl(time_cond_proj_dim=7)
-    oracle.call["guidance_scale"] = 4.5
-    oracle.null, oracle.options = None, {"guidance": 4.5}
+    oracle.call["guidance_scale"] = EMBEDDED
+    oracle.null, oracle.options = None, {"guidance": EMBEDDED}
     return oracle
 
 

@@ -1,17 +1,26 @@
 """Transformers of videos."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import nn
 
 from tests.diffusers.oracles.base import (
+    EMBEDDED,
     FLOW,
+    MASK,
     OTHER,
+    OTHER_MASK,
+    OTHER_POOLED,
+    POOLED,
     TEXT,
     Oracle,
     diffusers,
+    masked_condition,
     nothing,
+    randn,
+    randomized,
 )
 
 
@@ -63,4 +72,218 @@ def wan_experts() -> Oracle:
     return oracle
 
 
-VIDEOS = (wan, wan_experts)
+def video_call() -> dict[str, Any]:
+    return {
+        "prompt_embeds": TEXT,
+        "height": 64,
+        "width": 64,
+        "num_frames": 5,
+        "guidance_scale": 1.0,
+        "output_type": "latent",
+    }
+
+
+def masked_guidance() -> dict[str, Any]:
+    return {
+        "guidance_scale": 3.0,
+        "negative_prompt_embeds": OTHER,
+        "negative_prompt_attention_mask": OTHER_MASK,
+    }
+
+
+def wan_image() -> Oracle:
+    pipe = diffusers.WanImageToVideoPipeline(
+        transformer=wan_model(in_channels=12),
+        scheduler=FLOW(shift=3.0),
+        **nothing("vae", "text_encoder", "tokenizer", "image_encoder", "image_processor"),
+    )
+    condition, latents = randn(1, 8, 2, 8, 8, seed=3), randn(1, 4, 2, 8, 8, seed=4)
+    # What its autoencoder makes of the picture: a mask and latents.
+    pipe.prepare_latents = lambda *args, **kwargs: (latents, condition)
+    pipe.vae = SimpleNamespace(config=SimpleNamespace(z_dim=4))
+    call = video_call() | {"image": torch.zeros(1, 3, 64, 64)}
+    guided = {"guidance_scale": 3.0, "negative_prompt_embeds": OTHER}
+    return Oracle(
+        pipe,
+        call,
+        {"encoder_hidden_states": TEXT, "extra_channels": condition},
+        {"encoder_hidden_states": OTHER, "extra_channels": condition},
+        guided,
+    )
+
+
+def skyreels() -> Oracle:
+    torch.manual_seed(0)
+    model = diffusers.SkyReelsV2Transformer3DModel(
+        num_attention_heads=2,
+        attention_head_dim=12,
+        in_channels=4,
+        out_channels=4,
+        text_dim=16,
+        freq_dim=16,
+        ffn_dim=32,
+        num_layers=1,
+        rope_max_seq_len=32,
+    )
+    pipe = diffusers.SkyReelsV2Pipeline(
+        transformer=randomized(model),
+        scheduler=FLOW(shift=8.0),
+        **nothing("vae", "text_encoder", "tokenizer"),
+    )
+    guided = {"guidance_scale": 3.0, "negative_prompt_embeds": OTHER}
+    return Oracle(pipe, video_call(), TEXT, OTHER, guided)
+
+
+def hunyuan_video() -> Oracle:
+    torch.manual_seed(0)
+    model = diffusers.HunyuanVideoTransformer3DModel(
+        in_channels=4,
+        out_channels=4,
+        num_attention_heads=2,
+        attention_head_dim=10,
+        num_layers=1,
+        num_single_layers=1,
+        num_refiner_layers=1,
+        text_embed_dim=16,
+        pooled_projection_dim=12,
+        rope_axes_dim=(2, 4, 4),
+    )
+    pipe = diffusers.HunyuanVideoPipeline(
+        transformer=randomized(model),
+        scheduler=FLOW(shift=7.0),
+        **nothing("vae", "text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2"),
+    )
+    call = video_call() | {
+        "pooled_prompt_embeds": POOLED,
+        "prompt_attention_mask": MASK,
+        "guidance_scale": EMBEDDED,
+    }
+    guided = {
+        "true_cfg_scale": 3.0,
+        "negative_prompt_embeds": OTHER,
+        "negative_pooled_prompt_embeds": OTHER_POOLED,
+        "negative_prompt_attention_mask": OTHER_MASK,
+    }
+
+    def condition(text, mask, pooled):
+        return masked_condition(text, mask) | {"pooled_projections": pooled}
+
+    return Oracle(
+        pipe,
+        call,
+        condition(TEXT, MASK, POOLED),
+        condition(OTHER, OTHER_MASK, OTHER_POOLED),
+        guided,
+        options={"guidance": EMBEDDED},
+    )
+
+
+def ltx() -> Oracle:
+    torch.manual_seed(0)
+    model = diffusers.LTXVideoTransformer3DModel(
+        in_channels=4,
+        out_channels=4,
+        num_attention_heads=2,
+        attention_head_dim=8,
+        cross_attention_dim=16,
+        num_layers=1,
+        caption_channels=16,
+    )
+    pipe = diffusers.LTXPipeline(
+        transformer=randomized(model),
+        scheduler=FLOW(use_dynamic_shifting=True),
+        **nothing("vae", "text_encoder", "tokenizer"),
+    )
+    call = video_call() | {"prompt_attention_mask": MASK, "width": 96, "num_frames": 9}
+    oracle = Oracle(
+        pipe,
+        call,
+        masked_condition(TEXT, MASK),
+        masked_condition(OTHER, OTHER_MASK),
+        masked_guidance(),
+    )
+    oracle.unpack = lambda latents: latents.transpose(1, 2).reshape(1, 4, 2, 2, 3)
+    return oracle
+
+
+def mochi() -> Oracle:
+    torch.manual_seed(0)
+    model = diffusers.MochiTransformer3DModel(
+        num_attention_heads=2,
+        attention_head_dim=8,
+        num_layers=2,
+        pooled_projection_dim=16,
+        in_channels=12,
+        text_embed_dim=16,
+        time_embed_dim=4,
+        max_sequence_length=16,
+    )
+    pipe = diffusers.MochiPipeline(
+        transformer=randomized(model),
+        scheduler=FLOW(invert_sigmas=True),
+        **nothing("vae", "text_encoder", "tokenizer"),
+    )
+    call = video_call() | {"prompt_attention_mask": MASK.bool()}
+    guided = masked_guidance() | {"negative_prompt_attention_mask": OTHER_MASK.bool()}
+    return Oracle(
+        pipe,
+        call,
+        masked_condition(TEXT, MASK.bool()),
+        masked_condition(OTHER, OTHER_MASK.bool()),
+        guided,
+    )
+
+
+def cogvideo(**config: Any) -> Oracle:
+    torch.manual_seed(0)
+    model = diffusers.CogVideoXTransformer3DModel(
+        **{
+            "num_attention_heads": 2,
+            "attention_head_dim": 16,
+            "in_channels": 4,
+            "out_channels": 4,
+            "time_embed_dim": 4,
+            "text_embed_dim": 16,
+            "num_layers": 1,
+            "sample_width": 8,
+            "sample_height": 8,
+            "sample_frames": 5,
+            "max_text_seq_length": 5,
+        }
+        | config
+    )
+    scheduler = diffusers.CogVideoXDDIMScheduler(
+        prediction_type="v_prediction",
+        rescale_betas_zero_snr=True,
+        snr_shift_scale=3.0,
+        clip_sample=False,
+    )
+    pipe = diffusers.CogVideoXPipeline(
+        transformer=randomized(model),
+        scheduler=scheduler,
+        **nothing("vae", "text_encoder", "tokenizer"),
+    )
+    guided = {"guidance_scale": 3.0, "negative_prompt_embeds": OTHER}
+    return Oracle(pipe, video_call(), TEXT, OTHER, guided)
+
+
+def cogvideo_rotary() -> Oracle:
+    return cogvideo(use_rotary_positional_embeddings=True)
+
+
+def cogvideo_15() -> Oracle:
+    return cogvideo(use_rotary_positional_embeddings=True, patch_size_t=2, patch_bias=False)
+
+
+VIDEOS = (
+    wan,
+    wan_experts,
+    wan_image,
+    skyreels,
+    hunyuan_video,
+    ltx,
+    mochi,
+    cogvideo,
+    cogvideo_rotary,
+    cogvideo_15,
+)
