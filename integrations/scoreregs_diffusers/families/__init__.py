@@ -32,28 +32,31 @@ def family_of(model: Any, refiner: bool = False) -> Family:
         ArgumentError: for a class of diffusers that has none, and for a configuration that the
             family's rule does not cover.
     """
-    bases = [base for base in type(model).__mro__ if base.__module__.startswith("diffusers.")]
-    for base in bases:
-        if base.__name__ in REFUSED:
-            raise ArgumentError(_refusal(base.__name__, REFUSED[base.__name__]))
-        if base.__name__ in _BY_MODEL:
-            family = _BY_MODEL[base.__name__]
-            config = getattr(model, "config", {})
-            reason = family.refuse(config)
-            if reason is None and not refiner:
-                reason = family.refuse_alone(config)
-            if reason is not None:
-                raise ArgumentError(_refusal(base.__name__, reason))
-            return family
-    if any(base.__name__ == "ModelMixin" for base in bases) and _is_of_diffusers(model):
-        raise ArgumentError(
-            _refusal(type(model).__name__, "a model whose pipeline's way to call it is not known")
-        )
-    return _OWN
+    name = _model_of_diffusers(model)
+    if name is None:
+        return _OWN
+    if name not in _BY_MODEL:
+        unknown = "a model whose pipeline's way to call it is not known"
+        raise ArgumentError(_refusal(name, REFUSED.get(name, unknown)))
+    family, config = _BY_MODEL[name], getattr(model, "config", {})
+    reason = family.refuse(config)
+    if reason is None and not refiner:
+        reason = family.refuse_alone(config)
+    if reason is not None:
+        raise ArgumentError(_refusal(name, reason))
+    return family
 
 
-def _is_of_diffusers(model: Any) -> bool:
-    return type(model).__module__.startswith("diffusers.")
+def _model_of_diffusers(model: Any) -> str | None:
+    """Returns the nearest class of model that diffusers defines, or None for one of one's own.
+
+    The nearest alone: a class of diffusers that derives from another may be called otherwise.
+    """
+    for base in type(model).__mro__:
+        ancestors = {ancestor.__name__ for ancestor in base.__mro__[1:]}
+        if base.__module__.startswith("diffusers.") and "ModelMixin" in ancestors:
+            return base.__name__
+    return None
 
 
 def _refusal(name: str, reason: str) -> str:

@@ -42,7 +42,7 @@ def picture_positions(config: Any, x: Tensor) -> Any:
     )
 
 
-def video_positions(config: Any, x: Tensor) -> tuple[Tensor, Tensor]:
+def video_positions(config: Any, x: Tensor) -> Any:
     """Returns the rotary embedding of CogVideoX for (batch, frames, channels, height, width)."""
     from diffusers.models.embeddings import get_3d_rotary_pos_embed
 

@@ -61,7 +61,7 @@ class Oracle:
     model: str = "transformer"
 
     @property
-    def network(self) -> nn.Module:
+    def network(self) -> Any:
         return getattr(self.pipe, self.model)
 
 
