@@ -7,6 +7,7 @@ from torch import Tensor
 from scoreregs import ScorePrior, ScoreRegularizedObjective
 from scoreregs.trees import map_tensors
 from scoreregs_diffusers import DiffusersPrior
+from scoreregs_diffusers.families import FAMILIES
 from tests.diffusers.oracles import ORACLES, Oracle, Step, denoise
 
 
@@ -94,3 +95,14 @@ def test_a_model_in_half_precision_is_called_in_it(name, tmp_path):
     assert got.dtype == torch.float32
     error = (got - exact).square().mean().sqrt() / exact.square().mean().sqrt()
     assert 0 < error < 0.2
+
+
+def test_every_row_is_held_to_the_pipelines_that_it_names():
+    tested: dict[str, set[str]] = {}
+    for make in ORACLES.values():
+        oracle = make()
+        pipelines = tested.setdefault(type(oracle.network).__name__, set())
+        pipelines.add(type(oracle.pipe).__name__)
+    for family in FAMILIES:
+        assert set(family.pipelines) == set().union(*(tested.pop(m) for m in family.models))
+    assert not tested

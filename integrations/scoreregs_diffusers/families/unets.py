@@ -43,7 +43,7 @@ UNETS = (
     Family(
         name="DDPM",
         models=("UNet2DModel",),
-        pipelines=("DDPMPipeline", "DDIMPipeline"),
+        pipelines=("DDIMPipeline",),
         note="class labels as the condition, where it has them",
     ),
     Family(
