@@ -3,8 +3,8 @@
 __all__ = ["REFUSED"]
 
 _CONTROL = (
-    "which returns residuals for another model: give that model, and these as its condition's "
-    "residuals where its signature has them"
+    "a model that returns residuals for another: give that other one, and the residuals in its "
+    "condition"
 )
 _BLOCK = "a block of other models, not a diffusion model"
 _FLOW_MAP = (
