@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from scoreregs.errors import ArgumentError
 
-__all__ = ["AsItIs", "FirstFrame", "Layout", "Packed"]
+__all__ = ["AsItIs", "Layout", "Packed"]
 
 
 class Layout(ABC):
@@ -53,18 +53,6 @@ class AsItIs(Layout):
     @override
     def unpack(self, output: Tensor, like: Tensor) -> Tensor:
         return output
-
-
-class FirstFrame(Layout):
-    """Pictures for a model of videos: x gets a time axis of length one."""
-
-    @override
-    def pack(self, x: Tensor) -> Tensor:
-        return AsItIs(4).pack(x).unsqueeze(2)
-
-    @override
-    def unpack(self, output: Tensor, like: Tensor) -> Tensor:
-        return output.squeeze(2)
 
 
 @dataclass(frozen=True)

@@ -155,3 +155,26 @@ def small_vae(**config: Any) -> nn.Module:
 
 def masked_condition(text: Tensor, mask: Tensor) -> dict[str, Tensor]:
     return {"encoder_hidden_states": text, "encoder_attention_mask": mask}
+
+
+def picture_call(**more: Any) -> dict[str, Any]:
+    """How a pipeline of pictures is called without guidance."""
+    return {
+        "prompt_embeds": TEXT,
+        "height": 64,
+        "width": 64,
+        "guidance_scale": 1.0,
+        "output_type": "latent",
+    } | more
+
+
+def text_guidance(**more: Any) -> dict[str, Any]:
+    return {"guidance_scale": 3.0, "negative_prompt_embeds": OTHER} | more
+
+
+def masked_guidance(**more: Any) -> dict[str, Any]:
+    return text_guidance(negative_prompt_attention_mask=OTHER_MASK) | more
+
+
+def masked_conditions() -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    return masked_condition(TEXT, MASK), masked_condition(OTHER, OTHER_MASK)

@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from tests.diffusers.oracles.base import (
     FLOW,
@@ -17,14 +17,17 @@ from tests.diffusers.oracles.base import (
     Oracle,
     diffusers,
     masked_condition,
+    masked_conditions,
+    masked_guidance,
     nothing,
+    picture_call,
     randomized,
     small_vae,
+    text_guidance,
 )
 
 
 def dit() -> Oracle:
-    torch.manual_seed(0)
     model = diffusers.DiTTransformer2DModel(
         num_attention_heads=2,
         attention_head_dim=4,
@@ -47,7 +50,6 @@ def dit() -> Oracle:
 
 
 def pixart_model(**config: Any) -> nn.Module:
-    torch.manual_seed(0)
     return randomized(
         diffusers.PixArtTransformer2DModel(
             num_attention_heads=2,
@@ -64,16 +66,9 @@ def pixart_model(**config: Any) -> nn.Module:
 
 
 def pixart_call() -> dict[str, Any]:
-    return {
-        "prompt_embeds": TEXT,
-        "prompt_attention_mask": MASK,
-        "negative_prompt": None,
-        "height": 64,
-        "width": 64,
-        "guidance_scale": 1.0,
-        "use_resolution_binning": False,
-        "output_type": "latent",
-    }
+    return picture_call(
+        prompt_attention_mask=MASK, negative_prompt=None, use_resolution_binning=False
+    )
 
 
 def pixart_alpha() -> Oracle:
@@ -91,11 +86,7 @@ def pixart(kind: Any, **config: Any) -> Oracle:
         scheduler=diffusers.DDIMScheduler(**TABLE),
         **nothing("text_encoder", "tokenizer"),
     )
-    guided = {
-        "guidance_scale": 3.0,
-        "negative_prompt_embeds": OTHER,
-        "negative_prompt_attention_mask": OTHER_MASK,
-    }
+    guided = masked_guidance()
     return Oracle(
         pipe,
         pixart_call(),
@@ -107,7 +98,6 @@ def pixart(kind: Any, **config: Any) -> Oracle:
 
 
 def sd3() -> Oracle:
-    torch.manual_seed(0)
     model = diffusers.SD3Transformer2DModel(
         sample_size=8,
         patch_size=2,
@@ -126,14 +116,7 @@ def sd3() -> Oracle:
         **nothing("vae", "text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2"),
         **nothing("text_encoder_3", "tokenizer_3"),
     )
-    call = {
-        "prompt_embeds": TEXT,
-        "pooled_prompt_embeds": POOLED,
-        "height": 64,
-        "width": 64,
-        "guidance_scale": 1.0,
-        "output_type": "latent",
-    }
+    call = picture_call(pooled_prompt_embeds=POOLED)
     guided = {
         "guidance_scale": 3.0,
         "negative_prompt_embeds": OTHER,
@@ -149,7 +132,6 @@ def sd3() -> Oracle:
 
 
 def sana() -> Oracle:
-    torch.manual_seed(0)
     model = diffusers.SanaTransformer2DModel(
         in_channels=4,
         out_channels=4,
@@ -171,30 +153,7 @@ def sana() -> Oracle:
     return Oracle(pipe, pixart_call(), *masked_conditions(), masked_guidance())
 
 
-def masked_conditions() -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    return masked_condition(TEXT, MASK), masked_condition(OTHER, OTHER_MASK)
-
-
-def masked_guidance() -> dict[str, Any]:
-    return {
-        "guidance_scale": 3.0,
-        "negative_prompt_embeds": OTHER,
-        "negative_prompt_attention_mask": OTHER_MASK,
-    }
-
-
-def plain_call() -> dict[str, Any]:
-    return {
-        "prompt_embeds": TEXT,
-        "height": 64,
-        "width": 64,
-        "guidance_scale": 1.0,
-        "output_type": "latent",
-    }
-
-
 def aura_flow() -> Oracle:
-    torch.manual_seed(0)
     model = diffusers.AuraFlowTransformer2DModel(
         sample_size=8,
         patch_size=2,
@@ -213,7 +172,7 @@ def aura_flow() -> Oracle:
         scheduler=FLOW(shift=1.73),
         **nothing("vae", "text_encoder", "tokenizer"),
     )
-    call = plain_call() | {"prompt_attention_mask": MASK}
+    call = picture_call() | {"prompt_attention_mask": MASK}
     return Oracle(pipe, call, TEXT, OTHER, masked_guidance())
 
 
@@ -234,7 +193,6 @@ def cogview(**config: Any) -> dict[str, Any]:
 
 
 def cogview3() -> Oracle:
-    torch.manual_seed(0)
     scheduler = diffusers.CogVideoXDDIMScheduler(
         prediction_type="v_prediction", rescale_betas_zero_snr=True, clip_sample=False
     )
@@ -244,11 +202,10 @@ def cogview3() -> Oracle:
         **nothing("vae", "text_encoder", "tokenizer"),
     )
     # Without a negative prompt its null is zero, whatever embeddings are given.
-    return Oracle(pipe, plain_call(), TEXT, torch.zeros_like(TEXT), {"guidance_scale": 3.0})
+    return Oracle(pipe, picture_call(), TEXT, torch.zeros_like(TEXT), {"guidance_scale": 3.0})
 
 
 def cogview4() -> Oracle:
-    torch.manual_seed(0)
     model = diffusers.CogView4Transformer2DModel(**cogview(rope_axes_dim=(8, 8)))
     pipe = diffusers.CogView4Pipeline(
         transformer=randomized(model),
@@ -257,12 +214,11 @@ def cogview4() -> Oracle:
         ),
         **nothing("vae", "text_encoder", "tokenizer"),
     )
-    guided = {"guidance_scale": 3.0, "negative_prompt_embeds": OTHER}
-    return Oracle(pipe, plain_call(), TEXT, OTHER, guided, options={"image_tokens": 16})
+    guided = text_guidance()
+    return Oracle(pipe, picture_call(), TEXT, OTHER, guided, options={"image_tokens": 16})
 
 
 def lumina2() -> Oracle:
-    torch.manual_seed(0)
     model = diffusers.Lumina2Transformer2DModel(
         sample_size=8,
         in_channels=4,
@@ -281,12 +237,11 @@ def lumina2() -> Oracle:
         scheduler=FLOW(shift=6.0),
         **nothing("vae", "text_encoder", "tokenizer"),
     )
-    call = plain_call() | {"prompt_attention_mask": MASK}
+    call = picture_call() | {"prompt_attention_mask": MASK}
     return Oracle(pipe, call, *masked_conditions(), masked_guidance() | {"cfg_trunc_ratio": 1.0})
 
 
 def hunyuan_dit() -> Oracle:
-    torch.manual_seed(0)
     model = diffusers.HunyuanDiT2DModel(
         num_attention_heads=2,
         attention_head_dim=8,
@@ -308,7 +263,7 @@ def hunyuan_dit() -> Oracle:
         **nothing("safety_checker", "feature_extractor"),
         requires_safety_checker=False,
     )
-    call = plain_call() | {
+    call = picture_call() | {
         "prompt_attention_mask": MASK,
         "prompt_embeds_2": OTHER,
         "prompt_attention_mask_2": OTHER_MASK,

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import torch
 from torch import nn
 
 from tests.diffusers.oracles.base import (
@@ -17,6 +16,7 @@ from tests.diffusers.oracles.base import (
     Oracle,
     diffusers,
     nothing,
+    picture_call,
     randn,
     randomized,
     small_vae,
@@ -25,7 +25,6 @@ from tests.diffusers.oracles.base import (
 
 
 def flux_model(**config: Any) -> nn.Module:
-    torch.manual_seed(0)
     return randomized(
         diffusers.FluxTransformer2DModel(
             **{
@@ -90,15 +89,9 @@ def flux_control() -> Oracle:
     # What its autoencoder makes of the picture, packed by the pipeline.
     pipe.vae = small_vae()
     pipe.prepare_image = lambda **kwargs: pipe._pack_latents(control, 1, 4, 8, 12)
-    call = {
-        "prompt_embeds": TEXT,
-        "pooled_prompt_embeds": POOLED,
-        "control_image": control,
-        "height": 64,
-        "width": 96,
-        "guidance_scale": EMBEDDED,
-        "output_type": "latent",
-    }
+    call = picture_call(
+        pooled_prompt_embeds=POOLED, control_image=control, width=96, guidance_scale=EMBEDDED
+    )
     condition = {
         "encoder_hidden_states": TEXT,
         "pooled_projections": POOLED,
@@ -108,7 +101,6 @@ def flux_control() -> Oracle:
 
 
 def flux2() -> Oracle:
-    torch.manual_seed(0)
     model = diffusers.Flux2Transformer2DModel(
         in_channels=16,
         num_layers=1,
@@ -124,18 +116,11 @@ def flux2() -> Oracle:
         scheduler=FLOW(use_dynamic_shifting=True),
         **nothing("vae", "text_encoder", "tokenizer"),
     )
-    call = {
-        "prompt_embeds": TEXT,
-        "height": 64,
-        "width": 96,
-        "guidance_scale": EMBEDDED,
-        "output_type": "latent",
-    }
+    call = picture_call(width=96, guidance_scale=EMBEDDED)
     return Oracle(pipe, call, TEXT, options={"guidance": EMBEDDED}, unpack=unpatched(4, 6, 1))
 
 
 def chroma() -> Oracle:
-    torch.manual_seed(0)
     model = diffusers.ChromaTransformer2DModel(
         in_channels=16,
         num_layers=1,
@@ -153,16 +138,12 @@ def chroma() -> Oracle:
         scheduler=FLOW(shift=1.0, use_dynamic_shifting=True),
         **nothing("vae", "text_encoder", "tokenizer"),
     )
-    call = {
-        "prompt_embeds": TEXT,
-        "prompt_attention_mask": MASK.float(),
-        "negative_prompt_embeds": OTHER,
-        "negative_prompt_attention_mask": OTHER_MASK.float(),
-        "height": 64,
-        "width": 96,
-        "guidance_scale": 1.0,
-        "output_type": "latent",
-    }
+    call = picture_call(
+        prompt_attention_mask=MASK.float(),
+        negative_prompt_embeds=OTHER,
+        negative_prompt_attention_mask=OTHER_MASK.float(),
+        width=96,
+    )
 
     def condition(text, mask):
         return {"encoder_hidden_states": text, "attention_mask": mask.float()}
@@ -178,7 +159,6 @@ def chroma() -> Oracle:
 
 
 def ovis() -> Oracle:
-    torch.manual_seed(0)
     model = diffusers.OvisImageTransformer2DModel(
         in_channels=16,
         out_channels=16,
@@ -194,13 +174,7 @@ def ovis() -> Oracle:
         scheduler=FLOW(use_dynamic_shifting=True),
         **nothing("vae", "text_encoder", "tokenizer"),
     )
-    call = {
-        "prompt_embeds": TEXT,
-        "height": 64,
-        "width": 96,
-        "guidance_scale": 1.0,
-        "output_type": "latent",
-    }
+    call = picture_call(width=96)
     guided = {
         "guidance_scale": 3.0,
         "negative_prompt": None,
@@ -210,7 +184,6 @@ def ovis() -> Oracle:
 
 
 def qwen() -> Oracle:
-    torch.manual_seed(0)
     model = diffusers.QwenImageTransformer2DModel(
         in_channels=16,
         out_channels=4,

@@ -19,14 +19,15 @@ from tests.diffusers.oracles.base import (
     diffusers,
     masked_condition,
     nothing,
+    picture_call,
     randn,
     randomized,
     small_vae,
+    text_guidance,
 )
 
 
 def ddpm() -> Oracle:
-    torch.manual_seed(0)
     unet = diffusers.UNet2DModel(
         sample_size=8,
         in_channels=3,
@@ -44,7 +45,6 @@ def ddpm() -> Oracle:
 
 
 def conditional_unet(**config: Any) -> nn.Module:
-    torch.manual_seed(0)
     return randomized(
         diffusers.UNet2DConditionModel(
             **{
@@ -72,14 +72,8 @@ def stable_diffusion() -> Oracle:
         **nothing("text_encoder", "tokenizer", "safety_checker", "feature_extractor"),
         requires_safety_checker=False,
     )
-    call = {
-        "prompt_embeds": TEXT,
-        "height": 64,
-        "width": 64,
-        "guidance_scale": 1.0,
-        "output_type": "latent",
-    }
-    guided = {"guidance_scale": 3.0, "negative_prompt_embeds": OTHER}
+    call = picture_call()
+    guided = text_guidance()
     return Oracle(pipe, call, TEXT, OTHER, guided, model="unet")
 
 
@@ -100,14 +94,7 @@ def sdxl(**config: Any) -> Oracle:
     pipe._get_add_time_ids = lambda *args, dtype, **kwargs: torch.tensor(
         [[64.0, 64, 0, 0, 64, 64]], dtype=dtype
     )
-    call = {
-        "prompt_embeds": TEXT,
-        "pooled_prompt_embeds": POOLED,
-        "height": 64,
-        "width": 64,
-        "guidance_scale": 1.0,
-        "output_type": "latent",
-    }
+    call = picture_call(pooled_prompt_embeds=POOLED)
     guided = {
         "guidance_scale": 3.0,
         "negative_prompt_embeds": OTHER,
@@ -148,21 +135,12 @@ def inpainting() -> Oracle:
     masked = randn(1, 4, 8, 8, seed=3)
     mask = torch.zeros(1, 1, 64, 64)
     mask[..., 16:40, 8:24] = 1
-    call = {
-        "prompt_embeds": TEXT,
-        "image": picture,
-        "mask_image": mask,
-        "masked_image_latents": masked,
-        "height": 64,
-        "width": 64,
-        "guidance_scale": 1.0,
-        "output_type": "latent",
-    }
+    call = picture_call(image=picture, mask_image=mask, masked_image_latents=masked)
     small = nn.functional.interpolate(mask, size=(8, 8))
     extra = torch.cat([small, masked], dim=1)
     condition = {"encoder_hidden_states": TEXT, "extra_channels": extra}
     null = {"encoder_hidden_states": OTHER, "extra_channels": extra}
-    guided = {"guidance_scale": 3.0, "negative_prompt_embeds": OTHER}
+    guided = text_guidance()
     return Oracle(pipe, call, condition, null, guided, model="unet")
 
 
@@ -187,7 +165,6 @@ def instruct_pix2pix() -> Oracle:
 
 
 def dance_diffusion() -> Oracle:
-    torch.manual_seed(0)
     unet = diffusers.UNet1DModel(
         sample_size=64,
         sample_rate=64,
@@ -205,7 +182,6 @@ def dance_diffusion() -> Oracle:
 
 
 def kandinsky3() -> Oracle:
-    torch.manual_seed(0)
     unet = diffusers.Kandinsky3UNet(
         time_embedding_dim=8,
         groups=2,
@@ -220,14 +196,7 @@ def kandinsky3() -> Oracle:
         scheduler=diffusers.DDIMScheduler(**TABLE),
         **nothing("tokenizer", "text_encoder", "movq"),
     )
-    call = {
-        "prompt_embeds": TEXT,
-        "attention_mask": MASK,
-        "height": 64,
-        "width": 64,
-        "guidance_scale": 1.0,
-        "output_type": "latent",
-    }
+    call = picture_call(attention_mask=MASK)
     guided = {
         "guidance_scale": 3.0,
         "negative_prompt_embeds": OTHER,

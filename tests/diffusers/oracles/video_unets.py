@@ -9,16 +9,17 @@ from tests.diffusers.oracles.base import (
     Oracle,
     diffusers,
     nothing,
+    picture_call,
     randn,
     randomized,
     small_vae,
+    text_guidance,
 )
 
 FRAMES = 3
 
 
 def text_to_video() -> Oracle:
-    torch.manual_seed(0)
     unet = diffusers.UNet3DConditionModel(
         sample_size=8,
         block_out_channels=(8, 8),
@@ -35,29 +36,17 @@ def text_to_video() -> Oracle:
         scheduler=diffusers.DDIMScheduler(**TABLE),
         **nothing("text_encoder", "tokenizer"),
     )
-    oracle = Oracle(pipe, video_call(), TEXT, OTHER, video_guidance(), model="unet")
+    oracle = Oracle(pipe, video_call(), TEXT, OTHER, text_guidance(), model="unet")
     # Its scheduler sees frames as a batch.
     oracle.unpack = lambda latents: latents.transpose(0, 1).unsqueeze(0)
     return oracle
 
 
 def video_call() -> dict[str, object]:
-    return {
-        "prompt_embeds": TEXT,
-        "height": 64,
-        "width": 64,
-        "num_frames": FRAMES,
-        "guidance_scale": 1.0,
-        "output_type": "latent",
-    }
-
-
-def video_guidance() -> dict[str, object]:
-    return {"guidance_scale": 3.0, "negative_prompt_embeds": OTHER}
+    return picture_call(num_frames=FRAMES)
 
 
 def animate_diff() -> Oracle:
-    torch.manual_seed(0)
     unet = diffusers.UNetMotionModel(
         sample_size=8,
         block_out_channels=(8, 8),
@@ -76,11 +65,10 @@ def animate_diff() -> Oracle:
         scheduler=diffusers.DDIMScheduler(**TABLE),
         **nothing("text_encoder", "tokenizer"),
     )
-    return Oracle(pipe, video_call(), TEXT, OTHER, video_guidance(), model="unet")
+    return Oracle(pipe, video_call(), TEXT, OTHER, text_guidance(), model="unet")
 
 
 def stable_video() -> Oracle:
-    torch.manual_seed(0)
     unet = diffusers.UNetSpatioTemporalConditionModel(
         sample_size=8,
         block_out_channels=(32, 32),

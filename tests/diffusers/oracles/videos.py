@@ -18,9 +18,12 @@ from tests.diffusers.oracles.base import (
     Oracle,
     diffusers,
     masked_condition,
+    masked_guidance,
     nothing,
+    picture_call,
     randn,
     randomized,
+    text_guidance,
 )
 
 
@@ -54,15 +57,8 @@ def wan(**more: Any) -> Oracle:
         **nothing("vae", "text_encoder", "tokenizer"),
         **more,
     )
-    call = {
-        "prompt_embeds": TEXT,
-        "height": 64,
-        "width": 64,
-        "num_frames": 5,
-        "guidance_scale": 1.0,
-        "output_type": "latent",
-    }
-    guided = {"guidance_scale": 3.0, "negative_prompt_embeds": OTHER}
+    call = picture_call(num_frames=5)
+    guided = text_guidance()
     return Oracle(pipe, call, TEXT, OTHER, guided)
 
 
@@ -73,22 +69,7 @@ def wan_experts() -> Oracle:
 
 
 def video_call() -> dict[str, Any]:
-    return {
-        "prompt_embeds": TEXT,
-        "height": 64,
-        "width": 64,
-        "num_frames": 5,
-        "guidance_scale": 1.0,
-        "output_type": "latent",
-    }
-
-
-def masked_guidance() -> dict[str, Any]:
-    return {
-        "guidance_scale": 3.0,
-        "negative_prompt_embeds": OTHER,
-        "negative_prompt_attention_mask": OTHER_MASK,
-    }
+    return picture_call(num_frames=5)
 
 
 def wan_image() -> Oracle:
@@ -102,7 +83,7 @@ def wan_image() -> Oracle:
     pipe.prepare_latents = lambda *args, **kwargs: (latents, condition)
     pipe.vae = SimpleNamespace(config=SimpleNamespace(z_dim=4))
     call = video_call() | {"image": torch.zeros(1, 3, 64, 64)}
-    guided = {"guidance_scale": 3.0, "negative_prompt_embeds": OTHER}
+    guided = text_guidance()
     return Oracle(
         pipe,
         call,
@@ -113,7 +94,6 @@ def wan_image() -> Oracle:
 
 
 def skyreels() -> Oracle:
-    torch.manual_seed(0)
     model = diffusers.SkyReelsV2Transformer3DModel(
         num_attention_heads=2,
         attention_head_dim=12,
@@ -130,12 +110,11 @@ def skyreels() -> Oracle:
         scheduler=FLOW(shift=8.0),
         **nothing("vae", "text_encoder", "tokenizer"),
     )
-    guided = {"guidance_scale": 3.0, "negative_prompt_embeds": OTHER}
+    guided = text_guidance()
     return Oracle(pipe, video_call(), TEXT, OTHER, guided)
 
 
 def hunyuan_video() -> Oracle:
-    torch.manual_seed(0)
     model = diffusers.HunyuanVideoTransformer3DModel(
         in_channels=4,
         out_channels=4,
@@ -179,7 +158,6 @@ def hunyuan_video() -> Oracle:
 
 
 def ltx() -> Oracle:
-    torch.manual_seed(0)
     model = diffusers.LTXVideoTransformer3DModel(
         in_channels=4,
         out_channels=4,
@@ -207,7 +185,6 @@ def ltx() -> Oracle:
 
 
 def mochi() -> Oracle:
-    torch.manual_seed(0)
     model = diffusers.MochiTransformer3DModel(
         num_attention_heads=2,
         attention_head_dim=8,
@@ -235,7 +212,6 @@ def mochi() -> Oracle:
 
 
 def cogvideo(**config: Any) -> Oracle:
-    torch.manual_seed(0)
     model = diffusers.CogVideoXTransformer3DModel(
         **{
             "num_attention_heads": 2,
@@ -263,7 +239,7 @@ def cogvideo(**config: Any) -> Oracle:
         scheduler=scheduler,
         **nothing("vae", "text_encoder", "tokenizer"),
     )
-    guided = {"guidance_scale": 3.0, "negative_prompt_embeds": OTHER}
+    guided = text_guidance()
     return Oracle(pipe, video_call(), TEXT, OTHER, guided)
 
 
