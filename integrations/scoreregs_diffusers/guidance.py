@@ -6,6 +6,8 @@ from typing_extensions import override
 
 from scoreregs import ScorePrior
 from scoreregs.errors import ArgumentError
+from scoreregs.predictions import expand
+from scoreregs.priors.guided import Coefficient, coefficient_at
 from scoreregs.trees import Condition, concatenate, repeat_rows
 from scoreregs_diffusers.layouts import Layout
 
@@ -22,7 +24,7 @@ class NormGuidedPrior(ScorePrior):
 
     Args:
         prior: the conditional prior.
-        scale: s.
+        scale: s, a number or a function of the `NoiseLevel`.
         null: the null condition, as for `GuidedPrior`.
         layout: how the model takes x, for the norms.
 
@@ -30,7 +32,9 @@ class NormGuidedPrior(ScorePrior):
         ArgumentError: without a null condition; when called, without a condition.
     """
 
-    def __init__(self, prior: ScorePrior, scale: float, null: Condition, layout: Layout) -> None:
+    def __init__(
+        self, prior: ScorePrior, scale: Coefficient, null: Condition, layout: Layout
+    ) -> None:
         super().__init__(prior.schedule, prior.prediction)
         if null is None:
             raise ArgumentError(
@@ -54,7 +58,8 @@ class NormGuidedPrior(ScorePrior):
             concatenate([repeat_rows(self._null, len(x_t)), condition]),
         )
         null, towards = both.chunk(2)
-        guided = torch.lerp(null, towards, self._scale)
+        scale = coefficient_at(self._scale, self.schedule.at(t))
+        guided = torch.lerp(null, towards, expand(scale, x_t))
         norms = [
             torch.linalg.vector_norm(self._layout.pack(output), dim=-1, keepdim=True)
             for output in (towards, guided)

@@ -71,6 +71,11 @@ def load_pipeline(
             f"got a {kind} at {path}, expected another pipeline: {_ODD_PIPELINES[kind]}; write "
             "scoreregs.NetworkPrior with a function that calls the model as it does"
         )
+    if config.get("expand_timesteps") and kind == "WanImageToVideoPipeline":
+        raise ArgumentError(
+            f"got a {kind} with expand_timesteps at {path}, whose model is handed a time for each "
+            "token, zero for the picture's: expected a WanPipeline, which has one time for all"
+        )
     names = [name for name in _MODELS if name in index]
     if not names:
         raise ArgumentError(

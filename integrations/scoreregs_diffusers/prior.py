@@ -10,6 +10,7 @@ from typing_extensions import Self, override
 from scoreregs import GuidedPrior, ScorePrior
 from scoreregs.errors import ArgumentError
 from scoreregs.priors.edm import Preconditioned
+from scoreregs.priors.guided import Coefficient, coefficient_at
 from scoreregs.schedules.tabulated import Interpolation
 from scoreregs.trees import Condition
 from scoreregs_diffusers.calls import ModelCall
@@ -165,7 +166,7 @@ class DiffusersPrior(ScorePrior):
             boundary_ratio=loaded.boundary_ratio,
         )
 
-    def guided(self, guidance_scale: float, null: Condition) -> ScorePrior:
+    def guided(self, guidance_scale: Coefficient, null: Condition) -> ScorePrior:
         r"""Returns this prior under classifier-free guidance as the family's pipelines do it.
 
         Most are `GuidedPrior`, $u + s (c - u)$ for predictions c under the condition and u under
@@ -173,11 +174,23 @@ class DiffusersPrior(ScorePrior):
         the norm that it has under the condition.
 
         Args:
-            guidance_scale: what the pipeline calls `guidance_scale` or `true_cfg_scale`.
+            guidance_scale: what the pipeline calls `guidance_scale` or `true_cfg_scale`: a number,
+                or a function of the `NoiseLevel`, as for two experts with a scale each.
             null: the null or negative condition, as for `GuidedPrior`.
 
         Raises:
             ArgumentError: without a null condition, and for a family whose guidance is another.
+
+        Example:
+            >>> from diffusers import DDPMScheduler, UNet2DModel
+            >>> unet = UNet2DModel(
+            ...     sample_size=8, in_channels=1, out_channels=1, block_out_channels=(8,),
+            ...     down_block_types=("DownBlock2D",), up_block_types=("UpBlock2D",),
+            ...     layers_per_block=1, norm_num_groups=4, num_class_embeds=10,
+            ... )
+            >>> guided = DiffusersPrior(unet, DDPMScheduler()).guided(3.0, null=torch.tensor([9]))
+            >>> guided.epsilon(torch.zeros(2, 1, 8, 8), 0.5, torch.tensor([0, 1])).shape
+            torch.Size([2, 1, 8, 8])
         """
         kind = self._family.guidance
         if kind == "none":
@@ -187,7 +200,9 @@ class DiffusersPrior(ScorePrior):
             )
         if kind == "norm":
             return NormGuidedPrior(self, guidance_scale, null, self._family.layout)
-        return GuidedPrior(self, guidance_scale + (1 if kind == "one more" else 0), null)
+        if kind == "plain":
+            return GuidedPrior(self, guidance_scale, null)
+        return GuidedPrior(self, lambda level: 1 + coefficient_at(guidance_scale, level), null)
 
     @override
     def predict(self, x_t: Tensor, t: Tensor, condition: Condition = None) -> Tensor:

@@ -63,6 +63,18 @@ def test_a_guided_step_is_the_pipelines(name):
     check_step(guided, oracle, steps[1], steps[2], oracle.condition)
 
 
+def test_experts_may_be_guided_by_a_scale_each():
+    oracle = ORACLES["wan_experts"]()
+    steps = denoise(oracle, **oracle.guided, guidance_scale_2=1.5)
+    boundary = 1000 * oracle.options["boundary_ratio"]
+    assert steps[1].timestep >= boundary > steps[2].timestep  # one step of each expert
+    guided = make_prior(oracle).guided(
+        lambda level: torch.where(1000 * level.sigma >= boundary, 3.0, 1.5), oracle.null
+    )
+    for step, then in ((steps[1], steps[2]), (steps[2], steps[3])):
+        check_step(guided, oracle, step, then, oracle.condition)
+
+
 @pytest.mark.parametrize("name", ORACLES)
 def test_the_objective_runs_with_what_is_batch_first(name):
     oracle = ORACLES[name]()

@@ -351,6 +351,50 @@ class TestPretrained:
         with pytest.raises(ArgumentError, match="pass variant=None"):
             DiffusersPrior.from_pretrained(tmp_path / "plain", variant="bf16")
 
+    def test_both_experts_of_a_pipeline_are_read(self, tmp_path):
+        """As diffusers saves Wan 2.2: each in its range of noise, by its own output."""
+        experts = []
+        for seed in (0, 1):
+            torch.manual_seed(seed)
+            model = diffusers.WanTransformer3DModel(
+                num_attention_heads=2,
+                attention_head_dim=12,
+                in_channels=4,
+                out_channels=4,
+                text_dim=6,
+                freq_dim=16,
+                ffn_dim=32,
+                num_layers=1,
+                rope_max_seq_len=32,
+            )
+            experts.append(model.eval())
+        scheduler = diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0)
+        parts = {"transformer": experts[0], "transformer_2": experts[1], "scheduler": scheduler}
+        for name, part in parts.items():
+            part.save_pretrained(tmp_path / name)
+        index = {
+            "_class_name": "WanPipeline",
+            "boundary_ratio": 0.875,
+            **{name: ["diffusers", type(part).__name__] for name, part in parts.items()},
+        }
+        (tmp_path / "model_index.json").write_text(json.dumps(index))
+        prior = DiffusersPrior.from_pretrained(tmp_path)
+        sigma = torch.tensor([0.95, 0.3], dtype=torch.float64)
+        t = prior.schedule.t_from_log_snr(2 * torch.log((1 - sigma) / sigma))
+        x, text = randn(2, 4, 1, 8, 8), randn(2, 5, 6)
+        got = prior.predict(x, t, text)
+        for row, expert in enumerate(experts):
+            with torch.no_grad():
+                expected = expert(x, 1000 * sigma.float(), text).sample[row]
+            torch.testing.assert_close(got[row], expected, rtol=1e-4, atol=1e-4)
+        image = {"_class_name": "WanImageToVideoPipeline", "expand_timesteps": True}
+        (tmp_path / "model_index.json").write_text(json.dumps({**index, **image}))
+        with pytest.raises(ArgumentError, match="a time for each"):
+            DiffusersPrior.from_pretrained(tmp_path)
+        (tmp_path / "model_index.json").write_text(json.dumps({**index, "boundary_ratio": None}))
+        with pytest.raises(ArgumentError, match="boundary_ratio together"):
+            DiffusersPrior.from_pretrained(tmp_path)
+
     @pytest.mark.parametrize("name", ["edm-cifar10.pkl", "model.ckpt"])
     def test_a_pickle_is_refused(self, tmp_path, name):
         (tmp_path / name).write_bytes(b"")
