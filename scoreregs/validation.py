@@ -90,6 +90,28 @@ def check_inputs(
             check_finite("the condition", leaf)
 
 
+def check_count(name: str, got: object) -> None:
+    """Raises `ArgumentError` unless a count is an integer of at least 1."""
+    if isinstance(got, bool) or not isinstance(got, int) or got < 1:
+        raise ArgumentError(f"got {name}={got!r}, expected an integer of at least 1")
+
+
+def check_generator(generator: torch.Generator | None, like: Tensor) -> None:
+    """Raises `ArgumentError` unless a generator is one on a tensor's device, or None."""
+    if generator is None:
+        return
+    if not isinstance(generator, torch.Generator):
+        raise ArgumentError(
+            f"got generator={generator!r}, expected a torch.Generator or None: for a seed, use "
+            f"torch.Generator().manual_seed({generator if isinstance(generator, int) else 0})"
+        )
+    if generator.device.type != like.device.type:
+        raise ArgumentError(
+            f"got a generator on {generator.device} for a tensor on {like.device}, expected one "
+            f"device: use torch.Generator(device={str(like.device)!r})"
+        )
+
+
 def check_data(data: Tensor, condition: Condition, least: int) -> None:
     """Raises `ArgumentError` unless data and condition are finite, of `least` samples or more."""
     if not isinstance(data, Tensor) or not data.is_floating_point():

@@ -16,8 +16,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from scoreregs.errors import ArgumentError
+from scoreregs.reprs import construction
 
 __all__ = ["NoiseLevel", "NoiseSchedule", "as_time"]
 
@@ -82,7 +84,11 @@ class NoiseSchedule(ABC):
     def __call__(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """Returns (alpha, sigma), both of t's shape and dtype, for t in [0, 1] of any shape."""
 
-    def at(self, t: Tensor) -> NoiseLevel:
+    @override
+    def __repr__(self) -> str:
+        return construction(self)
+
+    def at(self, t: float | Tensor) -> NoiseLevel:
         """Returns the noise level at times t of any shape, in float64."""
         t = as_time(t)
         alpha, sigma = self(t)

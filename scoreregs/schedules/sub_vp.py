@@ -37,6 +37,7 @@ class SubVPSchedule(NoiseSchedule):
 
     def __init__(self, beta_min: float = 0.1, beta_max: float = 20.0) -> None:
         self.beta = LinearBeta(float(beta_min), float(beta_max))
+        self.beta_min, self.beta_max = self.beta.minimum, self.beta.maximum
 
     def __call__(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """Returns (alpha, sigma) at t in [0, 1] of any shape."""

@@ -90,6 +90,10 @@ class TabulatedSchedule(NoiseSchedule):
             )
         return cls(table.sqrt(), (1 - table).sqrt(), interpolation)
 
+    @override
+    def __repr__(self) -> str:
+        return f"TabulatedSchedule({self.steps} steps, interpolation={self.interpolation!r})"
+
     @property
     def steps(self) -> int:
         """N, the number of steps."""
