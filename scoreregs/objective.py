@@ -9,12 +9,12 @@ from typing_extensions import Unpack, override
 
 from scoreregs import validation
 from scoreregs.baselines import BaselineLike, as_baseline
-from scoreregs.draws import Draw, check_prior_type, fold
+from scoreregs.draws import Draw, fold
 from scoreregs.errors import ArgumentError
 from scoreregs.kernel import BetaPlacement, Normalization, regularized_gradient, residual_of
 from scoreregs.noisers import Noised, NoiserLike, as_noiser
 from scoreregs.options import ObjectiveOptions, Reduction, ValueFunction
-from scoreregs.prior import ScorePrior
+from scoreregs.prior import ScorePrior, check_prior_type
 from scoreregs.results import Diagnostics, ObjectiveResult
 from scoreregs.schedules import as_time
 from scoreregs.times import TimesLike, as_times, check_times

@@ -10,9 +10,8 @@ from scoreregs.checking.probe import Errors, Probe, reach
 from scoreregs.checking.readings import DataMap, View
 from scoreregs.checking.report import PriorReport
 from scoreregs.checking.search import Candidate, best_reading, claimed_reading
-from scoreregs.draws import check_prior_type
 from scoreregs.errors import ArgumentError
-from scoreregs.prior import ScorePrior
+from scoreregs.prior import ScorePrior, check_prior_type
 from scoreregs.trees import Condition, map_tensors
 from scoreregs.validation import check_count, check_data, check_generator
 

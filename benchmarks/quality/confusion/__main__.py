@@ -7,8 +7,10 @@ finished cells are found again in the run directory; the cells are written besid
 """
 
 import json
+import random
 import sys
 from dataclasses import asdict, dataclass
+from functools import cache, partial
 from pathlib import Path
 
 import torch
@@ -22,6 +24,7 @@ from benchmarks.quality.confusion.networks import (
     RANGES,
     SCHEDULES,
     Setting,
+    TimedNetwork,
     settings,
     trained,
 )
@@ -51,32 +54,45 @@ class Arguments:
     rows: int = 1024
     """Of data that the networks have not seen."""
     seed: int = 1
-    """Of data and networks."""
+    """Of data, networks and the order of the cells."""
+    cells: int | None = None
+    """How many cells are measured, all by default: the right claims first, then by chance."""
 
 
 def measure(arguments: Arguments) -> list[Cell]:
     """Returns the cells, measured or found."""
-    found = {_key(cell): cell for cell in _load(arguments.run_dir / "cells.jsonl")}
+    path = arguments.run_dir / "cells.jsonl"
+    found = {(cell.data, cell.true, cell.claim): cell for cell in _load(path)}
+    network = cache(partial(_network, arguments))
+    fresh = cache(lambda data: DATA[data](arguments.rows, arguments.seed + 1))
     cells: list[Cell] = []
-    claims = settings(arguments.schedules, arguments.claimed_ranges)
-    for data in arguments.data:
-        fresh = DATA[data](arguments.rows, arguments.seed + 1)
-        for true in settings(arguments.schedules, arguments.ranges):
-            folder = arguments.run_dir / "networks"
-            network = trained(true, data, arguments.steps, arguments.seed, folder)
-            for claim in claims:
-                cell = found.get((data, true, claim))
-                if cell is None:
-                    cell = cell_of(data, network, true, claim, fresh)
-                    _append(arguments.run_dir / "cells.jsonl", cell)
-                cells.append(cell)
-            named = sum(cell.named for cell in cells[-len(claims) :])
-            print(f"{data}, {true}: {named} of {len(claims)} named right", flush=True)
+    for data, true, claim in plan(arguments)[: arguments.cells]:
+        cell = found.get((data, true, claim))
+        if cell is None:
+            cell = cell_of(data, network(data, true), true, claim, fresh(data))
+            _append(path, cell)
+        cells.append(cell)
+        if len(cells) % 50 == 0:
+            named = sum(cell.named for cell in cells)
+            print(f"{named} of {len(cells)} cells named right", flush=True)
     return cells
 
 
-def _key(cell: Cell) -> tuple[str, Setting, Setting]:
-    return cell.data, cell.true, cell.claim
+def plan(arguments: Arguments) -> list[tuple[str, Setting, Setting]]:
+    """Returns every cell: the right claims, then the wrong ones in an order by chance."""
+    every = [
+        (data, true, claim)
+        for data in arguments.data
+        for true in settings(arguments.schedules, arguments.ranges)
+        for claim in settings(arguments.schedules, arguments.claimed_ranges)
+    ]
+    random.Random(arguments.seed).shuffle(every)
+    return sorted(every, key=lambda cell: cell[1] != cell[2])
+
+
+def _network(arguments: Arguments, data: str, true: Setting) -> TimedNetwork:
+    folder = arguments.run_dir / "networks"
+    return trained(true, data, arguments.steps, arguments.seed, folder)
 
 
 def _load(path: Path) -> list[Cell]:
@@ -105,6 +121,7 @@ def main() -> None:
     command = public_command("benchmarks.quality.confusion", sys.argv[1:])
     content = {"command": command, "threads": torch.get_num_threads(), **machine()}
     missed = [asdict(cell) for cell in cells if not cell.named]
+    content |= {"cells": len(cells), "of": len(plan(arguments))}
     save_json(arguments.output, content | {"rows": rows, "missed": missed})
     arguments.output.with_suffix(".csv").write_text(as_csv(cells))
     print(markdown(rows))
