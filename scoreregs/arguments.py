@@ -65,7 +65,7 @@ def named_calls(function: Function) -> Function:
     """
     if inspect.isclass(function):
         function.__init__ = _named(function.__init__, function.__name__)
-        return function
+        return function  # pyright: ignore[reportReturnType]
     return _named(function, getattr(function, "__name__", "the function"))
 
 

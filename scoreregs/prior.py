@@ -23,7 +23,7 @@ from scoreregs.schedules import NoiseLevel, NoiseSchedule, as_time
 from scoreregs.times import check_times
 from scoreregs.trees import Condition, map_tensors
 
-__all__ = ["NetworkPrior", "ScorePrior", "check_prior_type"]
+__all__ = ["NetworkPrior", "ScorePrior", "check_prior_type", "times_for"]
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class ScorePrior(ABC):
 
     @override
     def __repr__(self) -> str:
-        return construction(self)
+        return construction(self, defaults=False)
 
     @abstractmethod
     def predict(self, x_t: Tensor, t: Tensor, condition: Condition = None) -> Tensor:
@@ -160,7 +160,7 @@ class ScorePrior(ABC):
         t: float | Tensor,
         condition: Condition,
     ) -> Tensor:
-        times = _times_for(x_t, t)
+        times = times_for(x_t, t)
         with self.evaluating():
             level = self.schedule.at(times)
             output = self.checked_predict(x_t, level, condition)
@@ -289,7 +289,7 @@ def check_prior_type(prior: object) -> None:
         )
 
 
-def _times_for(x_t: Tensor, t: float | Tensor) -> Tensor:
+def times_for(x_t: Tensor, t: float | Tensor) -> Tensor:
     """Returns t for each sample of x_t, (batch,)."""
     check_floating("x_t", x_t)
     times = as_time(t, x_t.device)

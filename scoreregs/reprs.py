@@ -14,12 +14,12 @@ _LONGEST = 80
 _MOST = 4
 
 
-def construction(instance: object, name: str | None = None, *, defaults: bool = True) -> str:
+def construction(instance: object, *, of: type | None = None, defaults: bool = True) -> str:
     """Returns an object as the call that made it, as far as its attributes tell the arguments.
 
     Args:
         instance: the object; an argument `a` is its attribute `a` or `_a`.
-        name: what was called, the object's type by default.
+        of: the type whose arguments are told, the object's own by default.
         defaults: whether arguments that are as by default are told.
 
     Example:
@@ -30,12 +30,12 @@ def construction(instance: object, name: str | None = None, *, defaults: bool = 
         ('Line(slope=2, offset=0)', 'Line(slope=2)')
     """
     told = []
-    for parameter in inspect.signature(type(instance)).parameters.values():
+    for parameter in inspect.signature(of or type(instance)).parameters.values():
         value = getattr(instance, parameter.name, getattr(instance, f"_{parameter.name}", _MISSING))
         same = type(value) is type(parameter.default) and value == parameter.default
         if value is not _MISSING and (defaults or not same):
             told.append(f"{parameter.name}={short(value)}")
-    return f"{name or type(instance).__name__}({', '.join(told)})"
+    return f"{type(instance).__name__}({', '.join(told)})"
 
 
 def short(value: object) -> str:

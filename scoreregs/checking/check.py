@@ -6,6 +6,7 @@ import time
 import torch
 from torch import Tensor
 
+from scoreregs.arguments import check_count, check_generator, named_calls
 from scoreregs.checking.probe import Errors, Probe, reach
 from scoreregs.checking.readings import DataMap, View
 from scoreregs.checking.report import PriorReport
@@ -13,7 +14,7 @@ from scoreregs.checking.search import Candidate, best_reading, claimed_reading
 from scoreregs.errors import ArgumentError
 from scoreregs.prior import ScorePrior, check_prior_type
 from scoreregs.trees import Condition, map_tensors
-from scoreregs.validation import check_count, check_data, check_generator
+from scoreregs.validation import check_data
 
 __all__ = ["check_prior"]
 
@@ -28,6 +29,7 @@ _SEED = 7_310_521
 _CHANCE = 3.0
 
 
+@named_calls
 def check_prior(
     prior: ScorePrior,
     data: Tensor,
@@ -69,7 +71,7 @@ def check_prior(
     start = time.perf_counter()
     check_prior_type(prior)
     check_data(data, condition, least=2)
-    check_generator(generator, data)
+    check_generator(generator, data.device)
     size = data[0].numel()
     if batch_size is None:
         batch_size = min(len(data), max(1, min(_ROWS, _BATCH_ELEMENTS // size)))
