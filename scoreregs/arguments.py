@@ -105,16 +105,23 @@ def accepts(function: Callable[..., Any], count: int) -> bool | None:
         >>> accepts(lambda x, t: x, 2), accepts(lambda x, t: x, 3), accepts(print, 3)
         (True, False, True)
     """
-    if isinstance(function, torch.nn.Module):
-        inner = getattr(function, "_orig_mod", getattr(function, "module", function))
-        function = getattr(inner, "forward", function)
     try:
-        inspect.signature(function).bind(*range(count))
+        inspect.signature(_called(function)).bind(*range(count))
     except TypeError:
         return False
     except ValueError:
         return None
     return True
+
+
+def _called(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns what is called in the end: a module's forward, behind a compiler or several GPUs."""
+    if isinstance(function, functools.partial):
+        return functools.partial(_called(function.func), *function.args, **function.keywords)
+    if isinstance(function, torch.nn.Module):
+        inner = getattr(function, "_orig_mod", getattr(function, "module", function))
+        return getattr(inner, "forward", function)
+    return function
 
 
 def check_numbers(**got: object) -> None:

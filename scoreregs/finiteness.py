@@ -53,6 +53,7 @@ class _Event:
     bad: Tensor
     of_value: Tensor
     times: Tensor | None
+    call: int
 
     def error(self) -> ScoreRegsError | None:
         if not bool(self.bad.any()):
@@ -67,6 +68,7 @@ class Finiteness:
 
     def __init__(self) -> None:
         self._events: deque[_Event] = deque(maxlen=_REMEMBERED)
+        self._calls = 0
 
     def guard(
         self, gradient: Tensor, value_gradient: Tensor | None, times: Tensor | None
@@ -78,20 +80,21 @@ class Finiteness:
             value_gradient: the value's, (batch, *event), or None.
             times: (draws, batch), or None where the prior was left out.
         """
+        self._calls += 1
         on_cpu = gradient.device.type == "cpu" and not torch.compiler.is_compiling()
         # A list of one element is read from memory; nothing else is done where all is well.
         if on_cpu and math.isfinite(gradient.detach().reshape(1, -1).sum(1).tolist()[0]):
             return gradient
         bad = _nonfinite_rows(gradient)
         of_value = bad & (False if value_gradient is None else _nonfinite_rows(value_gradient))
-        event = _Event(bad, of_value, times)
+        event = _Event(bad, of_value, times, self._calls)
         self._events.append(event)
         if on_cpu:
             error = event.error()
             if error is None:  # the sum of large numbers
                 self._events.pop()
             else:
-                _LOGGER.warning("%s; the rows were not moved", error)
+                _LOGGER.warning("%s (the rows did not move)", error)
         return gradient.masked_fill(bad.reshape(-1, *[1] * (gradient.ndim - 1)), 0.0)
 
     def check(self) -> None:
@@ -101,10 +104,11 @@ class Finiteness:
         """
         events = list(self._events)
         self._events.clear()
-        for age, event in zip(range(len(events), 0, -1), events, strict=True):
+        for event in events:
             error = event.error()
             if error is not None:
-                raise type(error)(f"{error} (in an earlier call, {age} of those to be checked ago)")
+                ago = self._calls + 1 - event.call
+                raise type(error)(f"{error} (found now, {ago} calls later; the rows did not move)")
 
 
 def _nonfinite_rows(tensor: Tensor) -> Tensor:

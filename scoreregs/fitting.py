@@ -78,6 +78,11 @@ def fit_prior(
     _check(network, data, condition, steps, batch_size)
     check_generator(generator, data.device)
     check_numbers(learning_rate=learning_rate)
+    if not 0 < learning_rate < float("inf") or not (on_step is None or callable(on_step)):
+        raise ArgumentError(
+            f"got learning_rate={learning_rate} and on_step={on_step!r}, expected a positive rate "
+            "and a function of (step, loss) or None"
+        )
     if not isinstance(times, tuple | list) or len(times) != 2:
         raise ArgumentError(f"got times={times!r}, expected a range (low, high) in [0, 1]")
     sampler = UniformTimes(*times)

@@ -213,7 +213,7 @@ class ScoreRegularizedObjective(nn.Module, ABC):
             SingularTimeError: where the weighted residual is infinite at a given time.
         """
         if unknown:
-            check_keywords(unknown, ("t", "noise", "beta", "diagnostics"))
+            check_keywords(unknown, ("x", "condition", "t", "noise", "beta", "diagnostics"))
         skips_prior = beta is None and self.beta == float("inf")
         check_values = self._checks_values(diagnostics, skips_prior)
         validation.check_inputs(x, condition, self.generator, check_values)

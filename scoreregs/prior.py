@@ -214,7 +214,9 @@ class NetworkPrior(ScorePrior):
         modules: Sequence[nn.Module] | None = None,
     ) -> None:
         super().__init__(schedule, prediction)
-        for name, function in (("network", network), ("time_map", time_map or (lambda t: t))):
+        for name, function in (("network", network), ("time_map", time_map)):
+            if name == "time_map" and function is None:
+                continue
             if not callable(function) or isinstance(function, type | NoiseSchedule | ScorePrior):
                 raise ArgumentError(
                     f"got a {name} of type {type(function).__name__}, expected a callable: a "

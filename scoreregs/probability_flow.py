@@ -67,7 +67,10 @@ def sample(
         >>> round(samples.mean().item(), 1), round(samples.std().item(), 1)
         (3.0, 0.1)
     """
-    check_generator(generator, torch.device(device))
+    device = _checked_device(device)
+    check_generator(generator, device)
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise ArgumentError(f"got dtype={dtype!r}, expected a floating one such as torch.float32")
     path = _path(prior, times, tolerance, dtype).flip(0)
     z = torch.randn(_checked_shape(shape), generator=generator, dtype=dtype, device=device)
 
@@ -157,6 +160,15 @@ def _path(
 
 def _snaps(schedule: NoiseSchedule) -> TypeGuard[TabulatedSchedule]:
     return isinstance(schedule, TabulatedSchedule) and schedule.interpolation == "nearest"
+
+
+def _checked_device(device: torch.device | str) -> torch.device:
+    try:
+        return torch.device(device)
+    except (TypeError, RuntimeError) as error:
+        raise ArgumentError(
+            f"got device={device!r}, expected one such as 'cpu' or 'cuda:0'"
+        ) from error
 
 
 def _checked_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
