@@ -24,7 +24,7 @@ from scoreregs_offline_rl.errors import DataError
 from scoreregs_offline_rl.files import replacing
 from scoreregs_offline_rl.tasks import D4RLTask, task_of_file
 
-__all__ = ["check_hdf5", "load_hdf5", "save_hdf5"]
+__all__ = ["check_hdf5", "check_storage", "load_hdf5", "save_hdf5"]
 
 _DAMAGED = (
     OSError,
@@ -93,6 +93,21 @@ def check_hdf5(path: str | os.PathLike[str]) -> None:
                 source=os.fspath(path),
                 remedy="download or record it again",
             )
+
+
+def check_storage(path: str | os.PathLike[str]) -> None:
+    """Raises where an array of an HDF5 file lies in another file.
+
+    Args:
+        path: the file.
+
+    Raises:
+        DataError: the message names the array.
+        MissingDependencyError: unless h5py is installed.
+    """
+    with _open(path) as (file, keys):
+        for key in keys:
+            _own_array(file, key, os.fspath(path))
 
 
 def save_hdf5(
@@ -176,8 +191,7 @@ def _keys(file: Any) -> list[str]:
     return sorted(keys)
 
 
-def _read(file: Any, key: str, source: str) -> np.ndarray:
-    """An array that lies in the file itself and fits into memory."""
+def _own_array(file: Any, key: str, source: str) -> Any:
     import h5py
 
     link = file.get(key, getlink=True)
@@ -189,6 +203,12 @@ def _read(file: Any, key: str, source: str) -> np.ndarray:
             key=key,
             remedy="copy the array into this file (h5repack, or read and write it with h5py)",
         )
+    return array
+
+
+def _read(file: Any, key: str, source: str) -> np.ndarray:
+    """An array that lies in the file itself and fits into memory."""
+    array = _own_array(file, key, source)
     if array.shape is None:
         raise ValueError(f"{key!r} has no data")
     stored, needed = array.id.get_storage_size(), math.prod(array.shape) * array.dtype.itemsize

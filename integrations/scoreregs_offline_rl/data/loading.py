@@ -42,8 +42,8 @@ class DataKeys:
     next_observations: str = "next_observations"
     """s', shape (rows, features). May be absent; it is then the next row's observation."""
     masks: str = "masks"
-    """Shape (rows,), bool, True where targets bootstrap. May be absent; where it is there, terminals
-    only mark the ends of trajectories."""
+    """Shape (rows,), bool, True where targets bootstrap. May be absent; where it is, terminals only
+    mark the ends of trajectories."""
     success: str = "success"
     """Shape (rows,), bool. Read for `rewards success` only."""
 

@@ -46,7 +46,7 @@ Array = NDArray[np.float64]
 def load_pendulum_swingup(
     cache_dir: str | os.PathLike[str] | None = None, config: LoadingConfig | None = None
 ) -> Transitions:
-    """The embedded data set, recorded on first use (well under a second) and then cached.
+    """Returns the embedded data set, recorded on first use (well under a second) and then cached.
 
     Args:
         cache_dir: Where the file is kept. None: the environment variable SCOREREGS_CACHE, else

@@ -112,7 +112,7 @@ def _parts(values: Any, count: int) -> list[Any]:
 def _one_hot(codes: np.ndarray, start: Any, count: Any) -> np.ndarray:
     place = codes.astype(np.int64) - int(start)
     if len(place) and not (
-        0 <= place.min() and place.max() < count and (place == codes - start).all()
+        place.min() >= 0 and place.max() < count and (place == codes - start).all()
     ):
         raise ValueError(f"codes from {codes.min()} to {codes.max()}")
     return (place[:, None] == np.arange(int(count))).astype(np.int64)

@@ -6,12 +6,9 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from scoreregs.errors import ArgumentError
-
-if TYPE_CHECKING:
-    from gymnasium.envs.registration import EnvSpec
 
 __all__ = ["RecordedEnvironment"]
 
@@ -86,30 +83,37 @@ class RecordedEnvironment:
 
     @classmethod
     def of_spec(
-        cls, spec: EnvSpec, references: tuple[float, float] | None = None
+        cls, spec: str, references: tuple[float, float] | None = None
     ) -> RecordedEnvironment:
         """Returns the environment of a specification that a data set carries.
 
         Args:
-            spec: Gymnasium's, with the keyword arguments, time limit and wrappers of the recording.
+            spec: JSON of Gymnasium's `EnvSpec`, of whatever version: id, keyword arguments, time
+                limit and wrappers are read.
             references: the data set's own reference returns.
+
+        Raises:
+            ValueError: for text that is no such JSON.
         """
         import gymnasium
 
-        usual = gymnasium.registry.get(spec.id)
-        given = {key: value for key, value in spec.kwargs.items() if key != "render_mode"}
+        content = json.loads(spec)
+        name, given = content["id"], dict(content.get("kwargs") or {})
+        given.pop("render_mode", None)
+        usual = gymnasium.registry.get(name)
         registered, limit = ({}, None) if usual is None else (usual.kwargs, usual.max_episode_steps)
-        steps = spec.max_episode_steps
-        return cls(
-            spec.id,
+        steps = content.get("max_episode_steps")
+        recorded = cls(
+            name,
             {key: value for key, value in given.items() if registered.get(key, cls) != value},
             None if steps == limit else steps,
             tuple(
-                {"entry_point": wrapper.entry_point, "kwargs": wrapper.kwargs or {}}
-                for wrapper in spec.additional_wrappers
+                {"entry_point": wrapper["entry_point"], "kwargs": wrapper["kwargs"] or {}}
+                for wrapper in content.get("additional_wrappers") or ()
             ),
-            references,
+            None if references is None else _pair(references),
         )
+        return cls.parse(str(recorded))
 
     def __str__(self) -> str:
         """Returns the text that `parse` reads."""
