@@ -161,8 +161,7 @@ def _open(path: str | os.PathLike[str]) -> Iterator[tuple[Any, list[str]]]:
 
 def _keys(file: Any) -> list[str]:
     """The paths of the arrays in a file, also of those that a link leads to."""
-    import h5py
-
+    h5py = _h5py()
     keys, seen, groups = [], set(), [("", file)]
     while groups:
         prefix, group = groups.pop()
@@ -192,8 +191,7 @@ def _keys(file: Any) -> list[str]:
 
 
 def _own_array(file: Any, key: str, source: str) -> Any:
-    import h5py
-
+    h5py = _h5py()
     link = file.get(key, getlink=True)
     array = None if isinstance(link, h5py.ExternalLink) else file[key]
     if array is None or array.external or array.is_virtual or array.file.id != file.id:

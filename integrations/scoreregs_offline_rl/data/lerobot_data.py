@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import re
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError
 
 from scoreregs.errors import MissingDependencyError
 from scoreregs_offline_rl.data.download import DownloadProgress, no_download_progress
@@ -22,7 +25,7 @@ from scoreregs_offline_rl.data.loading import (
     choose_keys,
 )
 from scoreregs_offline_rl.data.transitions import Transitions
-from scoreregs_offline_rl.errors import DataError
+from scoreregs_offline_rl.errors import DataError, RunError
 from scoreregs_offline_rl.files import load_json
 
 __all__ = ["is_lerobot_folder", "load_lerobot"]
@@ -169,8 +172,7 @@ def _features(folder: Path, source: str) -> dict[str, Any]:
 
 def _read(folder: Path, columns: set[str], source: str) -> dict[str, np.ndarray]:
     """The columns of all frames, in the order of episodes and frames."""
-    from pyarrow import parquet
-
+    parquet = _arrow("pyarrow.parquet")
     files = sorted((folder / "data").rglob("*.parquet"))
     if not files:
         raise DataError(
@@ -218,8 +220,7 @@ def _as_array(table: Any, column: str, source: str) -> np.ndarray:
             key=column,
             remedy="record or download it again",
         )
-    import pyarrow as pa
-
+    pa = _arrow()
     values = table.column(column).combine_chunks()
     if isinstance(values, pa.ChunkedArray):
         values = pa.concat_arrays(values.chunks) if values.num_chunks else pa.array([])
@@ -250,10 +251,15 @@ def _as_array(table: Any, column: str, source: str) -> np.ndarray:
     return array[:, 0] if array.ndim == 2 and array.shape[1] == 1 and column in _ORDER else array
 
 
+def _arrow(module: str = "pyarrow") -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingDependencyError("pyarrow", "lerobot") from error
+
+
 def _download(name: str) -> Path:
     """The folder of a data set in the Hub's cache."""
-    from huggingface_hub import snapshot_download
-
     with _reading(name):
         return Path(snapshot_download(name, repo_type="dataset", allow_patterns=list(_PATTERNS)))
 
@@ -261,22 +267,17 @@ def _download(name: str) -> Path:
 @contextmanager
 def _reading(source: str) -> Iterator[None]:
     """What the Hub and pyarrow raise becomes a DataError."""
-    try:
-        import pyarrow as pa
-    except ImportError as error:
-        raise MissingDependencyError("pyarrow", "lerobot") from error
-    from huggingface_hub.errors import HfHubHTTPError
-
-    from scoreregs_offline_rl.errors import RunError
-
+    arrow: type[BaseException] = _arrow().ArrowException
+    # The Hub's HTTP library differs by version; this is the root of its errors.
+    network: type[BaseException] = HfHubHTTPError.__bases__[0]
     try:
         yield
     except DataError:
         raise
     except (
         RunError,
-        pa.ArrowException,
-        HfHubHTTPError.__bases__[0],
+        arrow,
+        network,
         ArithmeticError,
         AttributeError,
         LookupError,

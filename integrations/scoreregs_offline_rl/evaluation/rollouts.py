@@ -231,6 +231,7 @@ class _Episodes:
 def _run_chunk(policy: Policy, environment: str, seeds: list[int]) -> _Episodes:
     from gymnasium.vector import SyncVectorEnv
 
+    by_success = scored_by_success(environment)
     vector = SyncVectorEnv([partial(make_environment, environment)] * len(seeds))
     try:
         space: Any = vector.single_action_space
@@ -244,7 +245,8 @@ def _run_chunk(policy: Policy, environment: str, seeds: list[int]) -> _Episodes:
             observations, rewards, terminated, truncated, infos = vector.step(actions)
             returns += np.where(running, rewards, 0.0)
             lengths += running
-            won |= running & np.asarray(infos.get("success", False), dtype=bool)
+            if by_success:
+                won |= running & np.asarray(infos["success"], dtype=bool)
             running &= ~(terminated | truncated)
     finally:
         vector.close()

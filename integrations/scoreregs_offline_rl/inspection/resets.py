@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from scoreregs_offline_rl.data.transitions import Transitions
 
 __all__ = ["find_resets"]
 
-# A step that is so many times as long as others is a reset.
-_LEAP = 4.0
+# A step so many times as long as 95 % of the others is a reset.
+_LEAP = 1.5
 
 
 def find_resets(data: Transitions) -> str | None:
@@ -43,18 +44,21 @@ def find_resets(data: Transitions) -> str | None:
     if len(joined) and 2 * len(joined) > len(cut):
         return (
             f"{len(joined)} cut rows, first {int(joined[0])}, are followed by the first "
-            "observation of the next episode: a vector environment that resets within the call of an end wrote "
-            "them; read the log with --loading.layout same_step"
+            "observation of the next episode: a vector environment that resets within the call "
+            "of an end wrote them; read the log with --loading.layout same_step"
         )
     return None
 
 
 def _leaps(data: Transitions) -> Tensor:
-    """The length of each row's step, in those of the usual row."""
+    """The length of each row's step, in that which 95 % of steps within an episode keep below."""
     std = data.observations.double().std(0, correction=0)
     moving = std > 0
     steps = (data.next_observations - data.observations).double()[:, moving] / std[moving]
     lengths = steps.norm(dim=1)
-    usual = lengths[~data.ends]
-    usual = usual[usual > 0]
-    return lengths / (usual.median() if len(usual) else lengths.amax().clamp_min(1e-12))
+    within = ~data.ends
+    within[1:] &= ~data.ends[:-1]
+    usual = lengths[within].sort().values
+    if not len(usual):
+        return torch.zeros_like(lengths)
+    return lengths / usual[int(0.95 * (len(usual) - 1))].clamp_min(1e-12)
