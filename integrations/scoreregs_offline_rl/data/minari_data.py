@@ -52,8 +52,7 @@ def load_minari(
     source = os.fspath(name)
     with _reading(source):
         dataset = _open(name)
-        for file in Path(dataset.storage.data_path).glob("*.hdf5"):
-            check_storage(file)
+        _check_storage(dataset, source)
         check_continuous(dataset.action_space, source)
         space = dataset.observation_space
         episodes = [
@@ -106,6 +105,18 @@ def _alone(name: str) -> AbstractContextManager[object]:
     if not os.access(folder, os.W_OK):
         return nullcontext()
     return FileLock(folder / f".{name.replace('/', '.')}.lock")
+
+
+def _check_storage(dataset: Any, source: str) -> None:
+    """Refuses arrays that lie in other files; a file that cannot be read is left to Minari."""
+    for file in Path(dataset.storage.data_path).glob("*.hdf5"):
+        try:
+            check_storage(file)
+        except DataError as error:
+            if error.key is not None:
+                raise DataError(
+                    error.problem, source=source, key=error.key, remedy=error.remedy
+                ) from error
 
 
 def _environment(dataset: Any) -> str | None:

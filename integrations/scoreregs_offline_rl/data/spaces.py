@@ -20,7 +20,8 @@ def flatten_rows(values: Any, space: Any, source: str) -> np.ndarray:
         source: what messages call the data.
 
     Returns:
-        Shape (rows, numbers); the dtype is that of Gymnasium's flattened space.
+        Shape (rows, numbers); of the dtype of Gymnasium's flattened space if that is floating
+        point, else float64.
 
     Raises:
         DataError: unless the space flattens to an array and the values are of it.
@@ -50,7 +51,8 @@ def flatten_rows(values: Any, space: Any, source: str) -> np.ndarray:
             key="observations",
             remedy="record or download it again",
         ) from error
-    return rows.astype(spaces.flatten_space(space).dtype)
+    dtype = spaces.flatten_space(space).dtype
+    return rows.astype(dtype if np.issubdtype(dtype, np.floating) else np.float64)
 
 
 def check_continuous(space: Any, source: str) -> None:
