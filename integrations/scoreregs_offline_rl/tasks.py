@@ -352,7 +352,10 @@ def _registered(name: str) -> Any:
 def _registered_elsewhere(name: str) -> bool:
     """Whether a name is that of an environment whose references we cannot know."""
     spec = _registered(name)
-    return spec is not None and not str(spec.entry_point).startswith(_KNOWN_MAKERS)
+    if spec is None:
+        return False
+    maker = getattr(spec.entry_point, "__module__", None) or str(spec.entry_point)
+    return not f"{maker}.".startswith(_KNOWN_MAKERS)
 
 
 def normalized_score(return_: float, name: str) -> float:

@@ -22,9 +22,7 @@ FRAMES = sum(EPISODES)
 @pytest.fixture
 def arrow() -> Any:
     pytest.importorskip("pyarrow.parquet")
-    import pyarrow
-
-    return pyarrow
+    return pytest.importorskip("pyarrow")
 
 
 def columns(**changes):
@@ -49,7 +47,7 @@ def columns(**changes):
 
 
 def write(pa, folder, given, version="v3.0", **info):
-    from pyarrow import parquet
+    parquet = pa.parquet
 
     types = {key: (array.dtype.name, list(array.shape[1:]) or [1]) for key, array in given.items()}
     features = {
@@ -207,7 +205,7 @@ def test_a_folder_that_lacks_a_file(arrow, tmp_path):
 
 @pytest.mark.parametrize("empty", [True, False])
 def test_lists_of_several_lengths_and_empty_values(arrow, tmp_path, empty):
-    from pyarrow import parquet
+    parquet = arrow.parquet
 
     folder = write(arrow, tmp_path / "set", columns(), "v2.1")
     file = folder / "data" / "chunk-000" / "episode_000001.parquet"

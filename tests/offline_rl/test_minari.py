@@ -359,7 +359,8 @@ def test_scores_are_by_the_data_sets_own_references(folder):
 
 def test_wrappers_of_the_recording_are_made_again(folder):
     data = pendulum(
-        "test/light-v0", wrap=lambda env: gymnasium.wrappers.RescaleAction(env, -1.0, 1.0)
+        "test/light-v0",
+        wrap=lambda env: gymnasium.wrappers.RescaleAction(env, np.float32(-1), np.float32(1)),
     )
     assert data.environment is not None
     low, high = action_bounds(data.environment)
@@ -400,14 +401,15 @@ def test_a_damaged_specification(folder, counted, spec):
 
 
 def test_an_episode_that_lies_in_another_file(folder, counted, tmp_path):
-    with h5py.File(folder / counted / "data" / "main_data.hdf5", "a") as file:
-        rewards = file["episode_0/rewards"][()]
-        del file["episode_0/rewards"]
-        rewards.tofile(tmp_path / "secret.bin")
-        file["episode_0"].create_dataset(
-            "rewards", rewards.shape, rewards.dtype, external=str(tmp_path / "secret.bin")
-        )
-    with pytest.raises(DataError, match="another file"):
+    outside = tmp_path / "outside.bin"
+    np.zeros(3).tofile(outside)
+
+    def elsewhere(group):
+        del group["rewards"]
+        group.create_dataset("rewards", (3,), float, external=str(outside))
+
+    edit(folder, counted, elsewhere)
+    with pytest.raises(DataError, match=r"rewards'.*another file"):
         load_minari(folder / counted)
 
 

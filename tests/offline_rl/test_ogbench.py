@@ -212,7 +212,7 @@ TASKS = [
 def test_rows_are_those_of_ogbenchs_loader(ogbench, tmp_path, monkeypatch, name, recorded_in):
     task = OGBenchTask.find(name)
     assert task is not None
-    arrays = roll_out(recorded_in)
+    arrays: dict[str, Any] = roll_out(recorded_in)
     if "maze" in name:
         # A random walk never arrives: put the goal where it passes.
         goal = ogbench.make_env_and_datasets(name, env_only=True)
