@@ -358,9 +358,9 @@ def test_scores_are_by_the_data_sets_own_references(folder):
 
 
 def test_wrappers_of_the_recording_are_made_again(folder):
+    bounds: Any = (-1.0, 1.0)
     data = pendulum(
-        "test/light-v0",
-        wrap=lambda env: gymnasium.wrappers.RescaleAction(env, np.float32(-1), np.float32(1)),
+        "test/light-v0", wrap=lambda env: gymnasium.wrappers.RescaleAction(env, *bounds)
     )
     assert data.environment is not None
     low, high = action_bounds(data.environment)

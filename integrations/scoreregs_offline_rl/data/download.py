@@ -227,7 +227,7 @@ def _continues(headers: Mapping[str, str], server: _Server, have: int) -> bool:
 def _receive(
     response: http.client.HTTPResponse, partial: _Partial, progress: DownloadProgress
 ) -> None:
-    """Append what the server sends; _CutError where it is not all that it promised."""
+    """Appends what the server sends; _CutError where it is not all that it promised."""
     total, received = partial.server().total, partial.size()
     with partial.path.open("ab") as file:
         progress(received, total)

@@ -8,7 +8,6 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from scoreregs_offline_rl.data.d4rl_data import load_d4rl
 from scoreregs_offline_rl.data.download import DownloadProgress, no_download_progress
@@ -31,12 +30,6 @@ _MINARI_ID = re.compile(r"([\w-]+/)*[\w-]+-v\d+")
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
-class _Reader(Protocol):
-    def __call__(
-        self, name: str, config: LoadingConfig | None = None, *, progress: DownloadProgress
-    ) -> Transitions: ...
-
-
 @dataclass(frozen=True)
 class DataSource:
     """A kind of data that is read: its row drives the command line, the documentation and tests.
@@ -46,7 +39,7 @@ class DataSource:
         what: what `--data` then is, for people.
         example: a name of this kind.
         matches: whether a name is of this kind.
-        load: what reads it.
+        load: what reads it, given the name, a `LoadingConfig` and `progress`.
         extra: the extra of `scoreregs` that it needs.
     """
 
@@ -54,7 +47,7 @@ class DataSource:
     what: str
     example: str
     matches: Callable[[str], bool]
-    load: _Reader
+    load: Callable[..., Transitions]
     extra: str = "offline-rl"
 
 

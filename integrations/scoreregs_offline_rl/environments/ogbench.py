@@ -30,7 +30,7 @@ class OGBenchTask:
     Attributes:
         name: as `pointmaze-medium-navigate-singletask-task1-v0`, or `pointmaze-medium-navigate-v0`.
         data_set: the name without its task, which names the file.
-        environment: Gymnasium id of the task, which the `ogbench` package registers; None where the
+        environment: the Gymnasium id of it, which the `ogbench` package registers; None where the
             name has no task: reaching any goal is then the task, and rows have no reward.
 
     Example:
