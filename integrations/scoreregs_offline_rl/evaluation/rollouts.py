@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -82,8 +83,22 @@ class EvaluationResult:
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> EvaluationResult:
-        """The result out of its fields as JSON holds them."""
-        return cls.from_returns(content["environment"], content["returns"], content["lengths"])
+        """Returns the result out of its fields as JSON holds them.
+
+        Raises:
+            ArgumentError: where they are no episodes.
+            KeyError: where a field is missing.
+        """
+        environment = content["environment"]
+        returns, lengths = list(content["returns"]), list(content["lengths"])
+        numbers = all(_is_finite(number) for number in returns + lengths)
+        if not (isinstance(environment, str) and numbers and 0 < len(returns) == len(lengths)):
+            raise ArgumentError(
+                f"got {len(returns)} returns and {len(lengths)} lengths of {environment!r}, "
+                "expected a name and as many finite numbers of both, at least one: evaluate the "
+                "policy again"
+            )
+        return cls.from_returns(environment, returns, lengths)
 
     @property
     def normalized_interval(self) -> tuple[float, float] | None:
@@ -190,6 +205,11 @@ def data_score(data: Transitions, environment: str | None = None) -> float:
             f"got no environment for {data.source}, which names none: give its Gymnasium id"
         )
     return normalized_score(float(data.returns().double().mean()), name)
+
+
+def _is_finite(number: Any) -> bool:
+    whole_or_real = isinstance(number, int | float) and not isinstance(number, bool)
+    return whole_or_real and isfinite(number)
 
 
 def _run_chunk(policy: Policy, environment: str, seeds: list[int]) -> tuple[list[float], list[int]]:
