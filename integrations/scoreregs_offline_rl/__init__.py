@@ -6,6 +6,7 @@ from scoreregs_offline_rl.data.sources import load_data
 from scoreregs_offline_rl.data.transitions import Transitions
 from scoreregs_offline_rl.deployment.agent import TrainedPolicy
 from scoreregs_offline_rl.deployment.export import OnnxExport, export_onnx
+from scoreregs_offline_rl.deployment.interface import MachineInterface, Signal
 from scoreregs_offline_rl.deployment.record import TrainingRecord
 from scoreregs_offline_rl.errors import DataError, RunError
 from scoreregs_offline_rl.evaluation.comparison import RunComparison, compare_runs
@@ -47,11 +48,13 @@ __all__ = [
     "Inspection",
     "InterruptedRun",
     "LoadingConfig",
+    "MachineInterface",
     "OnnxExport",
     "PolicyConfig",
     "RunComparison",
     "RunError",
     "RunModels",
+    "Signal",
     "StageName",
     "SweepGrid",
     "SweepTable",
