@@ -159,7 +159,7 @@ def _largest_error(policy: TrainedPolicy, path: Path, observations: Tensor) -> f
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what the exporter says about packages and types that a policy does not touch."""
+    """Keeps quiet what the exporter says about packages and types that no policy touches."""
     exporter = logging.getLogger("torch.onnx")
     level = exporter.level
     exporter.setLevel(logging.ERROR)
