@@ -190,6 +190,14 @@ class TestClusters:
         expected = clustered_interval(values, clusters)
         assert (found.low, found.high) == pytest.approx((expected.low, expected.high), rel=1e-9)
 
+    def test_every_mean_of_two_clusters(self):
+        """One row of 1 and three of 0: the mean is 0, 1/4, 1 with probability 1/4, 1/2, 1/4."""
+        values, clusters = np.array([1.0, 0.0, 0.0, 0.0]), np.array([0, 1, 1, 1])
+        narrow = clustered_interval(values, clusters, confidence=0.4)
+        wide = clustered_interval(values, clusters, confidence=0.6)
+        assert (narrow.low, narrow.high, narrow.confidence) == (0.25, 0.25, 0.4)
+        assert (wide.low, wide.high) == (0.0, 1.0)
+
     def test_coverage(self):
         """Trajectories that differ: row by row, 95 % would be about 55 %."""
         generator = np.random.default_rng(0)
