@@ -36,6 +36,7 @@ __all__ = [
     "Flow",
     "Prediction",
     "PredictionLike",
+    "PredictionName",
     "Sample",
     "Score",
     "Velocity",

@@ -8,7 +8,7 @@ from scoreregs.baselines.noise import NoBaseline, NoiseBaseline
 from scoreregs.baselines.optimal import OptimalNoiseBaseline
 from scoreregs.errors import ArgumentError
 
-__all__ = ["BaselineLike", "as_baseline"]
+__all__ = ["BaselineLike", "BaselineName", "as_baseline"]
 
 _NAMED: dict[str, Callable[[], Baseline]] = {
     "noise": NoiseBaseline,
@@ -16,7 +16,8 @@ _NAMED: dict[str, Callable[[], Baseline]] = {
     "optimal_noise": OptimalNoiseBaseline,
 }
 
-BaselineLike = Literal["noise", "none", "optimal_noise"] | Baseline
+BaselineName = Literal["noise", "none", "optimal_noise"]
+BaselineLike = BaselineName | Baseline
 
 
 def as_baseline(baseline: BaselineLike) -> Baseline:

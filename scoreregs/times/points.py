@@ -15,10 +15,11 @@ from torch import Tensor
 from scoreregs.errors import ArgumentError
 from scoreregs.schedules import as_time
 
-__all__ = ["Points", "PointsLike", "as_points"]
+__all__ = ["Points", "PointsLike", "PointsName", "as_points"]
 
 Points = Callable[[int, int, torch.device, torch.Generator | None], Tensor]
-PointsLike = Literal["independent", "stratified", "low_discrepancy"] | Points
+PointsName = Literal["independent", "stratified", "low_discrepancy"]
+PointsLike = PointsName | Points
 
 
 def independent(

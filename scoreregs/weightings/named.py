@@ -19,7 +19,7 @@ from scoreregs.weightings.of_time import (
     Uniform,
 )
 
-__all__ = ["WeightingLike", "as_weighting"]
+__all__ = ["WeightingLike", "WeightingName", "as_weighting"]
 
 _NAMED: dict[str, Weighting] = {
     "sigma2": Sigma2(),

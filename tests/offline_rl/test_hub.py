@@ -38,14 +38,14 @@ def test_save_and_load(run_dir, tmp_path):
 
 
 def test_the_record_is_that_of_the_run(run_dir):
-    policy, baseline = load_policy(run_dir), load_policy(run_dir, "baseline")
+    policy, baseline = load_policy(run_dir), load_policy(run_dir, "awr")
     assert isinstance(policy.record, TrainingRecord)
     assert isinstance(baseline.record, TrainingRecord)
     assert (policy.record.method, policy.record.seed, policy.record.beta) == ("SRPO", 7, 0.1)
     assert policy.record.data == "swing"
     assert policy.record.evaluation is not None
     assert policy.record.evaluation.returns == (-200.0, -300.0)
-    assert (baseline.record.method, baseline.record.beta) == ("advantage-weighted actor", None)
+    assert (baseline.record.method, baseline.record.beta) == ("advantage-weighted regression", None)
     assert baseline.record.evaluation is not None
     assert baseline.record.evaluation.mean == -450.0
     np.testing.assert_array_equal(policy(OBSERVATIONS), make_policy(0)(OBSERVATIONS))
@@ -160,7 +160,10 @@ def test_push(run_dir, monkeypatch):
 
 
 def test_what_is_no_policy(run_dir, tmp_path):
-    with pytest.raises(ArgumentError, match="got stage 'critic', expected one of policy, baseline"):
+    with pytest.raises(
+        ArgumentError,
+        match="got stage 'critic', expected one with a policy: cloning, awr, td3_bc, policy",
+    ):
         load_policy(run_dir, "critic")
     with pytest.raises(RunError, match="no finished policy"):
         load_policy(tmp_path)

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from scoreregs_offline_rl import STAGES
 from scoreregs_offline_rl.commands.console import Bars
 from scoreregs_offline_rl.commands.main import main
 from scoreregs_offline_rl.data.hdf5 import save_hdf5
 from scoreregs_offline_rl.data.pendulum import record_pendulum_swingup
-from scoreregs_offline_rl.runs.configuration import STAGES
 from scoreregs_offline_rl.runs.run import train
 from scoreregs_offline_rl.training.interruption import InterruptedRun, watch_signals
 from tests.offline_rl.killable import configuration
@@ -80,7 +80,7 @@ def test_a_run_that_is_killed_again_and_again_ends_as_one_that_was_not(data_file
     results = [
         json.loads((tmp_path / name / "result.json").read_text()) for name in ("killed", "whole")
     ]
-    for name in ("policy", "baseline", "health", "beta"):
+    for name in ("policy", "awr", "health", "beta"):
         assert results[0][name] == results[1][name]
 
 

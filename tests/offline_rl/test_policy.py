@@ -6,12 +6,19 @@ import math
 import pytest
 import torch
 
-from scoreregs_offline_rl.runs.configuration import PolicyConfig
-from scoreregs_offline_rl.stages.critic import Critic
+from scoreregs_offline_rl import PolicyConfig
+from scoreregs_offline_rl.randoms import generator_for
+from scoreregs_offline_rl.stages.critic import Critic, TwinValue
 from scoreregs_offline_rl.stages.networks import BehaviorNetwork, DiracPolicy, TwinQ, ValueNetwork
 from scoreregs_offline_rl.stages.policy import PolicyStage
-from scoreregs_offline_rl.training.randoms import generator_for
-from tests.offline_rl.rl_data import ACTION, OBSERVATION, as_double, make_transitions, rows_of
+from tests.offline_rl.rl_data import (
+    ACTION,
+    OBSERVATION,
+    as_double,
+    make_transitions,
+    noise_prior,
+    rows_of,
+)
 
 BETA = 0.3
 
@@ -25,7 +32,8 @@ def make_stage(config=None):
     behavior = BehaviorNetwork(OBSERVATION, ACTION, width=16).double()
     policy = DiracPolicy(OBSERVATION, ACTION, width=16).double()
     config = config or PolicyConfig()
-    return PolicyStage(policy, critic, behavior, config, beta=BETA), critic, behavior
+    value, prior = TwinValue(critic), noise_prior(behavior)
+    return PolicyStage(policy, value, prior, config, beta=BETA), critic, behavior
 
 
 @pytest.fixture
@@ -58,7 +66,7 @@ def bracket(stage, critic, behavior, batch, randoms, config):
         with torch.no_grad():
             epsilon = behavior(alpha * a + sigma * noise, t[None], s)
         weight = {"sigma2": sigma**2, "uniform": 1.0}[config.weighting]
-        r = weight * (epsilon - (noise if config.baseline == "noise" else 0))
+        r = weight * (epsilon - (noise if config.awr == "noise" else 0))
         norm = {None: 1.0, "l2": g.norm(), "rms": g.square().mean().sqrt()}[config.normalize]
         prior_scale, value_scale = (norm / BETA, 1.0), (1.0, BETA / norm)
         on_prior, on_value = prior_scale if config.beta_on == "prior" else value_scale

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 
 from scoreregs.errors import MissingDependencyError
+from scoreregs_offline_rl import TrainConfig
+from scoreregs_offline_rl.configuration import from_dict, to_dict
 from scoreregs_offline_rl.data import d4rl_data, sources
 from scoreregs_offline_rl.data.hdf5 import save_hdf5
 from scoreregs_offline_rl.data.loading import DataKeys, LoadingConfig
 from scoreregs_offline_rl.data.minari_data import load_minari
 from scoreregs_offline_rl.data.sources import load_data
 from scoreregs_offline_rl.errors import DataError, RunError
-from scoreregs_offline_rl.runs.configuration import TrainConfig, from_dict, to_dict
 from scoreregs_offline_rl.runs.run import train
 from scoreregs_offline_rl.tasks import (
     PAPER_TASKS,

@@ -7,8 +7,8 @@ from typing import Any
 
 from scoreregs.errors import ArgumentError
 from scoreregs_offline_rl.errors import RunError
-from scoreregs_offline_rl.evaluation.comparison import METHODS
 from scoreregs_offline_rl.evaluation.rollouts import EvaluationResult
+from scoreregs_offline_rl.stages.registry import StageRows, label_of, stages_of
 from scoreregs_offline_rl.tasks import data_label
 
 __all__ = ["TrainingRecord"]
@@ -50,12 +50,13 @@ class TrainingRecord:
         Raises:
             RunError: where the result is that of no finished run.
         """
+        kind = stages_of(StageRows).get(stage)
         try:
             return cls(
-                method=METHODS[stage],
+                method=label_of(stage, result.get("labels")),
                 data=data_label(result["data"]),
                 seed=result["seed"],
-                beta=result["beta"] if stage == "policy" else None,
+                beta=result["beta"] if kind is None or kind.follows_beta else None,
                 command=result["command"],
                 evaluation=_evaluation(result[stage]),
                 data_return=result["data_return"],
