@@ -6,6 +6,7 @@ from scoreregs_offline_rl.data.sources import load_data
 from scoreregs_offline_rl.data.transitions import Transitions
 from scoreregs_offline_rl.deployment.agent import TrainedPolicy
 from scoreregs_offline_rl.deployment.export import OnnxExport, export_onnx
+from scoreregs_offline_rl.deployment.interface import MachineInterface, Signal
 from scoreregs_offline_rl.deployment.record import TrainingRecord
 from scoreregs_offline_rl.errors import DataError, RunError
 from scoreregs_offline_rl.evaluation.rollouts import EvaluationResult, evaluate
@@ -65,6 +66,7 @@ __all__ = [
     "Inspection",
     "InterruptedRun",
     "LoadingConfig",
+    "MachineInterface",
     "OnnxExport",
     "PolicyConfig",
     "PolicyStage",
@@ -72,6 +74,7 @@ __all__ = [
     "RunComparison",
     "RunError",
     "RunModels",
+    "Signal",
     "Stage",
     "SweepGrid",
     "SweepTable",

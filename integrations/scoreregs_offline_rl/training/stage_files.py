@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from scoreregs_offline_rl.errors import RunError
-from scoreregs_offline_rl.files import load_json, load_tensors, save_json, save_tensors
+from scoreregs_offline_rl.files import load_json, load_tensors_like, save_json, save_tensors
 from scoreregs_offline_rl.stages.stage import Stage
 
 __all__ = [
@@ -44,32 +44,36 @@ class StageReport:
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether a stage's folder holds it finished."""
-    return (folder / _REPORT).exists()
+    """Returns whether a stage's folder holds it finished; a report without weights is none."""
+    return (folder / _REPORT).exists() and (folder / _WEIGHTS).exists()
 
 
 def save_stage(stage: Stage, folder: Path, report: StageReport) -> None:
-    """Write the weights of a finished stage, then its report, which marks it as finished."""
+    """Writes the weights of a finished stage, then its report, which marks it as finished.
+
+    Raises:
+        RunError: where a weight is not finite; the stage stays unfinished.
+    """
     save_tensors(folder / _WEIGHTS, stage.state_dict())
     save_json(folder / _REPORT, asdict(replace(report, identity=identity_of(stage))))
 
 
 def load_stage(stage: Stage, folder: Path) -> StageReport:
-    """Load a finished stage, onto the CPU, and its report.
+    """Returns the report of a finished stage, which is loaded onto the CPU.
 
     Raises:
-        RunError: The folder holds no finished stage, or one of other sizes.
+        RunError: where the folder holds no finished stage, or one of other sizes.
     """
-    report = StageReport(**load_json(folder / _REPORT))
-    check_identity(stage, report.identity, folder)
     try:
-        stage.load_state_dict(load_tensors(folder / _WEIGHTS))
-    except RuntimeError as error:
-        first = str(error).splitlines()[1].strip()
+        report = StageReport(**load_json(folder / _REPORT))
+    except TypeError as error:
         raise RunError(
-            f"got weights of another size in {folder} ({first}), expected those of this "
-            f"configuration: give the sizes that the {stage.name} stage was trained with"
+            f"got another record in {folder / _REPORT} than that of a stage ({error}): remove it, "
+            f"and the {stage.name} stage is trained again"
         ) from error
+    check_identity(stage, report.identity, folder)
+    remedy = f"give the sizes that the {stage.name} stage was trained with"
+    stage.load_state_dict(load_tensors_like(folder / _WEIGHTS, stage.state_dict(), remedy=remedy))
     return report
 
 
