@@ -232,7 +232,7 @@ def test_a_folder_of_something_else_is_no_minari_id(tmp_path, monkeypatch):
 
 
 def test_a_name_that_only_d4rl_knows(monkeypatch):
-    monkeypatch.setattr("scoreregs_offline_rl.tasks.d4rl_infos", lambda: None)
+    monkeypatch.setattr("scoreregs_offline_rl.tasks.d4rl.d4rl_infos", lambda: None)
     with pytest.raises(DataError, match=r"hopper-medium-v2.*scoreregs\[d4rl\]"):
         d4rl_data.load_d4rl("pen-human-v1")
 

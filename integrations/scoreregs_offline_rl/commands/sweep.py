@@ -48,7 +48,8 @@ def sweep_command(arguments: Sequence[str]) -> Callable[..., None]:
 def _sweep(config: TrainConfig, grid: SweepGrid, options: TrainingOptions) -> None:
     with Bars() as bars:
         if options.show_config:
-            show_config(config, ("critic", "behavior"), bars, to_dict(grid))
+            shared = [n for n, stage in config.stages().items() if not stage.follows_beta]
+            show_config(config, shared, bars, to_dict(grid))
             return
         table = sweep(
             config,

@@ -1,36 +1,34 @@
-"""Every fact of a task: names, files, environments, reference returns and the paper's settings."""
+"""Every fact of a task: names, files, environment, reference returns and the paper's settings."""
 
 from __future__ import annotations
 
 import importlib.util
 import re
-import sys
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePath
 from types import ModuleType
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import urlsplit
 
-from scoreregs.errors import ArgumentError
-from scoreregs_offline_rl.environments.ogbench import OGBenchTask
-from scoreregs_offline_rl.environments.recorded import RecordedEnvironment
+from scoreregs_offline_rl.tasks.ogbench import OGBenchTask
 
 __all__ = [
+    "EMBEDDED",
+    "FAMILIES",
     "FILE_SUFFIXES",
+    "KNOWN_MAKERS",
     "PAPER_TASKS",
+    "TASKS",
     "D4RLTask",
+    "Family",
     "PaperSettings",
     "ReferenceReturns",
     "d4rl_infos",
     "data_label",
-    "environment_for",
+    "family_of",
     "find_task",
-    "normalized_score",
     "paper_settings",
-    "reference_returns",
-    "scored_by_success",
-    "step_limit",
     "task_of_file",
 ]
 
@@ -47,7 +45,7 @@ class ReferenceReturns:
 
 
 @dataclass(frozen=True)
-class _Family:
+class Family:
     """What the tasks of one body share; `names` is the pattern of their names, in lower case."""
 
     references: ReferenceReturns
@@ -98,7 +96,8 @@ class D4RLTask:
     @property
     def environment(self) -> str:
         """Gymnasium id of the environment with D4RL's dynamics; the task's name if it has none."""
-        return environment_for(self.name)
+        family = family_of(self.name)
+        return (family and family.environment) or self.name
 
 
 _KINDS = ("random", "medium", "expert", "medium-replay", "medium-expert", "full-replay")
@@ -107,29 +106,29 @@ _OF_BODY = rf"(-({'|'.join(_KINDS)}))?(-v[0-2])?"
 # random torque, 10,000 episodes each; standard errors 0.9 and 2.9. Walker2d-v5 has another foot
 # friction than D4RL's; v4 has D4RL's dynamics. D4RL's ant has no counterpart in Gymnasium: what it
 # observes of contacts is always 0.
-_FAMILIES = {
-    "halfcheetah": _Family(
+FAMILIES = {
+    "halfcheetah": Family(
         ReferenceReturns(-280.178953, 12135.0),
         rf"halfcheetah({_OF_BODY}|-v[345])",
         "HalfCheetah-v4",
     ),
-    "hopper": _Family(
+    "hopper": Family(
         ReferenceReturns(-20.272305, 3234.3), rf"hopper({_OF_BODY}|-v[345])", "Hopper-v4"
     ),
-    "walker2d": _Family(
+    "walker2d": Family(
         ReferenceReturns(1.629008, 4592.3), rf"walker2d({_OF_BODY}|-v[345])", "Walker2d-v4"
     ),
-    "ant": _Family(ReferenceReturns(-325.6, 3879.7), rf"ant-({'|'.join(_KINDS)})(-v[0-2])?"),
-    "antmaze": _Family(
+    "ant": Family(ReferenceReturns(-325.6, 3879.7), rf"ant-({'|'.join(_KINDS)})(-v[0-2])?"),
+    "antmaze": Family(
         ReferenceReturns(0.0, 1.0),
         r"antmaze(-eval)?-(umaze|medium|large)(-(play|diverse))?(-v[0-2])?"
         r"|antmaze-(umaze|medium|large)(-diverse-g|-diverse-gr)?-v[345]",
     ),
-    "pendulum": _Family(ReferenceReturns(-1225.6, -150.3), r"pendulum(-swingup|-v1)?"),
+    "pendulum": Family(ReferenceReturns(-1225.6, -150.3), r"pendulum(-swingup|-v1)?"),
 }
-_EMBEDDED = {"pendulum-swingup": "Pendulum-v1"}
+EMBEDDED = {"pendulum-swingup": "Pendulum-v1"}
 # Whose registered environments our references are of.
-_KNOWN_MAKERS = ("gymnasium.", "gymnasium_robotics.", "scoreregs_offline_rl.")
+KNOWN_MAKERS = ("gymnasium.", "gymnasium_robotics.", "scoreregs_offline_rl.")
 _HOST = "http://rail.eecs.berkeley.edu/datasets/offline_rl"
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)+-v\d+")
 _LOCOMOTION = {
@@ -176,7 +175,7 @@ def _further_tasks() -> dict[str, D4RLTask]:
 
 PAPER_TASKS = _paper_tasks()
 """The 15 tasks of the paper's Table 1, by name."""
-_TASKS = _further_tasks() | PAPER_TASKS
+TASKS = _further_tasks() | PAPER_TASKS
 
 
 def find_task(name: str) -> D4RLTask | None:
@@ -195,7 +194,7 @@ def find_task(name: str) -> D4RLTask | None:
     infos = d4rl_infos() if _NAME.fullmatch(name) else None
     if infos is not None and name in infos.DATASET_URLS:
         return D4RLTask(name, infos.DATASET_URLS[name])
-    return _TASKS.get(name)
+    return TASKS.get(name)
 
 
 def task_of_file(name: str) -> D4RLTask | None:
@@ -205,7 +204,7 @@ def task_of_file(name: str) -> D4RLTask | None:
         >>> task_of_file("hopper_medium-v2.hdf5").name, task_of_file("hopper-medium-v2.hdf5").name
         ('hopper-medium-v2', 'hopper-medium-v2')
     """
-    published = {task.file: task for task in _TASKS.values()}
+    published = {task.file: task for task in TASKS.values()}
     return published.get(name) or find_task(PurePath(name).stem)
 
 
@@ -252,133 +251,11 @@ def paper_settings(data: str) -> PaperSettings:
     )
 
 
-def environment_for(name: str) -> str:
-    """Returns the Gymnasium id of a data set's name; an id is given back as it is.
-
-    An id that the user has registered is the user's, whatever it begins with.
-
-    Args:
-        name: of a data set, or an environment as `RecordedEnvironment` writes it.
-
-    Example:
-        >>> environment_for("hopper-medium-expert-v2"), environment_for("Hopper-v5")
-        ('Hopper-v4', 'Hopper-v5')
-        >>> environment_for("pendulum-swingup"), environment_for("hopper-heavy-v0")
-        ('Pendulum-v1', 'hopper-heavy-v0')
-    """
-    if _registered(name):
-        return name
-    if name in _EMBEDDED:
-        return _EMBEDDED[name]
-    if (task := OGBenchTask.find(name)) is not None:
-        return task.environment or name
-    # Gymnasium's ids begin with a capital; D4RL's names do not.
-    family = _family(name) if name == name.lower() else None
-    return name if family is None or family.environment is None else family.environment
-
-
-def step_limit(name: str | None) -> int | None:
-    """Returns the steps after which an episode of a D4RL task or environment is cut, if known.
-
-    Args:
-        name: the task's, or an environment as `RecordedEnvironment` writes it.
-
-    Example:
-        >>> step_limit("antmaze-umaze-v2"), step_limit("Pendulum-v1"), step_limit("mine")
-        (700, 200, None)
-    """
-    if name is None:
-        return None
-    if name in _TASKS:
-        return 700 if name.startswith("antmaze-umaze") else 1000
-    recorded = RecordedEnvironment.parse(name)
-    if recorded.max_episode_steps is not None:
-        return recorded.max_episode_steps
-    try:
-        import gymnasium
-    except ImportError:
-        return None
-    spec = gymnasium.registry.get(recorded.id)
-    return None if spec is None else spec.max_episode_steps
-
-
-def reference_returns(name: str) -> ReferenceReturns | None:
-    """Returns the reference returns of a data set's name or an environment; None if it has none.
-
-    Those that a data set carries come first. D4RL's belong to its own names and to Gymnasium's
-    environments as they are: one with other keyword arguments, or one that the user has registered,
-    has none of them. Those of further D4RL data sets come from the `d4rl` package, where it is
-    installed.
-
-    Args:
-        name: a data set's name, or an environment as `RecordedEnvironment` writes it.
-    """
-    recorded = RecordedEnvironment.parse(name)
-    if recorded.references is not None:
-        return ReferenceReturns(*recorded.references)
-    if str(recorded) != recorded.id or _registered_elsewhere(name):
-        return None
-    if found := _family(name):
-        return found.references
-    infos = d4rl_infos()
-    if infos is None or name not in infos.REF_MIN_SCORE:
-        return None
-    return ReferenceReturns(infos.REF_MIN_SCORE[name], infos.REF_MAX_SCORE[name])
-
-
-def scored_by_success(environment: str) -> bool:
-    """Returns whether an environment's score is the share of episodes that succeed, in percent.
-
-    It is for the tasks of OGBench, whose returns count the steps to the goal.
-
-    Args:
-        environment: as `RecordedEnvironment` writes it.
-    """
-    return OGBenchTask.is_environment(RecordedEnvironment.parse(environment).id)
-
-
-def _family(name: str) -> _Family | None:
+def family_of(name: str) -> Family | None:
+    """Returns the family of a task or environment by its name; None where it has none."""
     plain = name.lower().replace("_", "-")
-    families = _FAMILIES.values()
+    families = FAMILIES.values()
     return next((family for family in families if re.fullmatch(family.names, plain)), None)
-
-
-def _registered(name: str) -> Any:
-    """The specification that a name is registered with; nobody registers without Gymnasium."""
-    gymnasium = sys.modules.get("gymnasium")
-    return None if gymnasium is None else gymnasium.registry.get(name)
-
-
-def _registered_elsewhere(name: str) -> bool:
-    """Whether a name is that of an environment whose references we cannot know."""
-    spec = _registered(name)
-    if spec is None:
-        return False
-    maker = getattr(spec.entry_point, "__module__", None) or str(spec.entry_point)
-    return not f"{maker}.".startswith(_KNOWN_MAKERS)
-
-
-def normalized_score(return_: float, name: str) -> float:
-    """Returns 100 (return - random) / (expert - random), D4RL's normalised score.
-
-    Args:
-        return_: an undiscounted return, or a mean of them.
-        name: a data set's name, or an environment as `RecordedEnvironment` writes it.
-
-    Raises:
-        ArgumentError: the task has no reference returns.
-
-    Example:
-        >>> round(normalized_score(3234.3, "hopper-medium-v2"), 1)
-        100.0
-    """
-    reference = reference_returns(name)
-    if reference is None:
-        raise ArgumentError(
-            f"got {name!r}, expected a task with reference returns ({', '.join(_FAMILIES)}): "
-            "compare plain returns instead"
-        )
-    return 100.0 * (return_ - reference.random) / (reference.expert - reference.random)
 
 
 @cache
