@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Literal
 
+from scoreregs.arguments import nearest
 from scoreregs.baselines.base import Baseline
 from scoreregs.baselines.noise import NoBaseline, NoiseBaseline
 from scoreregs.baselines.optimal import OptimalNoiseBaseline
@@ -36,4 +37,5 @@ def as_baseline(baseline: BaselineLike) -> Baseline:
         return _NAMED[baseline]()
     raise ArgumentError(
         f"got baseline={baseline!r}, expected one of {', '.join(map(repr, _NAMED))} or a Baseline"
+        f"{nearest(baseline, _NAMED)}"
     )

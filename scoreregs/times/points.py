@@ -12,6 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from scoreregs.arguments import nearest
 from scoreregs.errors import ArgumentError
 from scoreregs.schedules import as_time
 
@@ -76,4 +77,5 @@ def as_points(points: PointsLike) -> Points:
         return points
     raise ArgumentError(
         f"got points={points!r}, expected one of {', '.join(map(repr, _NAMED))} or a function"
+        f"{nearest(points, _NAMED)}"
     )

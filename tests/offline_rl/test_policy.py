@@ -66,7 +66,7 @@ def bracket(stage, critic, behavior, batch, randoms, config):
         with torch.no_grad():
             epsilon = behavior(alpha * a + sigma * noise, t[None], s)
         weight = {"sigma2": sigma**2, "uniform": 1.0}[config.weighting]
-        r = weight * (epsilon - (noise if config.awr == "noise" else 0))
+        r = weight * (epsilon - (noise if config.baseline == "noise" else 0))
         norm = {None: 1.0, "l2": g.norm(), "rms": g.square().mean().sqrt()}[config.normalize]
         prior_scale, value_scale = (norm / BETA, 1.0), (1.0, BETA / norm)
         on_prior, on_value = prior_scale if config.beta_on == "prior" else value_scale

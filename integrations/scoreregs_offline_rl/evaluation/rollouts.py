@@ -18,6 +18,7 @@ from scoreregs_offline_rl.tasks import (
     environment_for,
     normalized_score,
     reference_returns,
+    scored_by_success,
 )
 
 __all__ = [
@@ -45,6 +46,7 @@ class EvaluationResult:
         standard_error: of the mean; None for a single episode.
         normalized_score: D4RL's score of the mean; None where the task has no reference returns.
         interval: the percentile bootstrap interval of the mean, 95 %; None for a single episode.
+        successes: whether each episode succeeded, where that is the task's score.
     """
 
     environment: str
@@ -54,10 +56,15 @@ class EvaluationResult:
     standard_error: float | None
     normalized_score: float | None
     interval: tuple[float, float] | None = None
+    successes: tuple[bool, ...] | None = None
 
     @classmethod
     def from_returns(
-        cls, environment: str, returns: Sequence[float], lengths: Sequence[int]
+        cls,
+        environment: str,
+        returns: Sequence[float],
+        lengths: Sequence[int],
+        successes: Sequence[bool] | None = None,
     ) -> EvaluationResult:
         """Returns the result of episodes, at least one, with their statistics.
 
@@ -67,7 +74,11 @@ class EvaluationResult:
             (-250.0, 50.0, (-300.0, -200.0))
         """
         average, several = float(np.mean(returns)), len(returns) > 1
-        known = reference_returns(environment) is not None
+        score = None
+        if successes is not None:
+            score = 100 * float(np.mean(successes))
+        elif reference_returns(environment) is not None:
+            score = normalized_score(average, environment)
         interval = bootstrap_interval([returns], mean) if several else None
         return cls(
             environment=environment,
@@ -77,8 +88,9 @@ class EvaluationResult:
             standard_error=float(np.std(returns, ddof=1) / len(returns) ** 0.5)
             if several
             else None,
-            normalized_score=normalized_score(average, environment) if known else None,
+            normalized_score=score,
             interval=(interval.low, interval.high) if interval else None,
+            successes=None if successes is None else tuple(map(bool, successes)),
         )
 
     @classmethod
@@ -89,22 +101,28 @@ class EvaluationResult:
             ArgumentError: where they are no episodes.
             KeyError: where a field is missing.
         """
-        environment = content["environment"]
+        environment, successes = content["environment"], content.get("successes")
         returns, lengths = list(content["returns"]), list(content["lengths"])
+        won = returns if successes is None else list(successes)
         numbers = all(_is_finite(number) for number in returns + lengths)
-        if not (isinstance(environment, str) and numbers and 0 < len(returns) == len(lengths)):
+        flags = successes is None or all(isinstance(flag, bool) for flag in won)
+        same = 0 < len(returns) == len(lengths) == len(won)
+        if not (isinstance(environment, str) and numbers and flags and same):
             raise ArgumentError(
                 f"got {len(returns)} returns and {len(lengths)} lengths of {environment!r}, "
-                "expected a name and as many finite numbers of both, at least one: evaluate the "
-                "policy again"
+                "expected a name and as many finite numbers of both, at least one, and as many "
+                "successes where there are any: evaluate the policy again"
             )
-        return cls.from_returns(environment, returns, lengths)
+        return cls.from_returns(environment, returns, lengths, successes)
 
     @property
     def normalized_interval(self) -> tuple[float, float] | None:
         """Returns the interval as normalised scores; None without one or without references."""
         if self.interval is None or self.normalized_score is None:
             return None
+        if self.successes is not None:
+            found = bootstrap_interval([[float(won) for won in self.successes]], mean)
+            return 100 * found.low, 100 * found.high
         low, high = (normalized_score(end, self.environment) for end in self.interval)
         return low, high
 
@@ -126,7 +144,8 @@ def evaluate(
     Args:
         policy: called once per step on the batch of observations (n, o), gives actions (n, a).
             It must have no state between calls.
-        environment: a Gymnasium id, or a data set's name (`hopper-medium-expert-v2`).
+        environment: a Gymnasium id, a data set's name (`hopper-medium-expert-v2`), or more as
+            `RecordedEnvironment` writes it.
         episodes: how many, at least 1.
         seed: of the first episode, at least 0.
         parallel: sub-environments stepped together, at least 1.
@@ -178,23 +197,26 @@ def evaluate_members(
         if value < minimum:
             raise ArgumentError(f"got {name}={value}, expected at least {minimum}")
     environment = environment_for(environment)
-    returns: list[list[float]] = [[] for _ in range(members)]
-    lengths: list[list[int]] = [[] for _ in range(members)]
+    found = [_Episodes([], [], []) for _ in range(members)]
     share = max(1, parallel // members)
     for first in range(0, episodes, share):
         seeds = list(range(seed + first, seed + min(first + share, episodes)))
         chunk = _run_chunk(policies, environment, seeds * members)
-        for member, start in enumerate(range(0, len(chunk[0]), len(seeds))):
-            returns[member] += chunk[0][start : start + len(seeds)]
-            lengths[member] += chunk[1][start : start + len(seeds)]
+        for member, start in enumerate(range(0, len(chunk.returns), len(seeds))):
+            found[member].add(chunk, slice(start, start + len(seeds)))
+    by_success = scored_by_success(environment)
     return [
-        EvaluationResult.from_returns(environment, its_returns, its_lengths)
-        for its_returns, its_lengths in zip(returns, lengths, strict=True)
+        EvaluationResult.from_returns(
+            environment, own.returns, own.lengths, own.successes if by_success else None
+        )
+        for own in found
     ]
 
 
 def data_score(data: Transitions, environment: str | None = None) -> float:
     """Returns the normalised score of the mean return of a data set's complete trajectories.
+
+    Where success is the score, it is the share of them that has a terminal row, the goal.
 
     Args:
         data: the transitions.
@@ -208,6 +230,8 @@ def data_score(data: Transitions, environment: str | None = None) -> float:
         raise ArgumentError(
             f"got no environment for {data.source}, which names none: give its Gymnasium id"
         )
+    if scored_by_success(name):
+        return 100 * float(data.trajectory_terminal.double().mean())
     return normalized_score(float(data.returns().double().mean()), name)
 
 
@@ -216,9 +240,24 @@ def _is_finite(number: Any) -> bool:
     return whole_or_real and isfinite(number)
 
 
-def _run_chunk(policy: Policy, environment: str, seeds: list[int]) -> tuple[list[float], list[int]]:
+@dataclass(frozen=True)
+class _Episodes:
+    """Return, length and success of episodes."""
+
+    returns: list[float]
+    lengths: list[int]
+    successes: list[bool]
+
+    def add(self, other: _Episodes, which: slice) -> None:
+        self.returns.extend(other.returns[which])
+        self.lengths.extend(other.lengths[which])
+        self.successes.extend(other.successes[which])
+
+
+def _run_chunk(policy: Policy, environment: str, seeds: list[int]) -> _Episodes:
     from gymnasium.vector import SyncVectorEnv
 
+    by_success = scored_by_success(environment)
     vector = SyncVectorEnv([partial(make_environment, environment)] * len(seeds))
     try:
         space: Any = vector.single_action_space
@@ -226,15 +265,18 @@ def _run_chunk(policy: Policy, environment: str, seeds: list[int]) -> tuple[list
         returns = np.zeros(len(seeds))
         lengths = np.zeros(len(seeds), dtype=int)
         running = np.ones(len(seeds), dtype=bool)
+        won = np.zeros(len(seeds), dtype=bool)
         while running.any():
             actions = checked_actions(policy(observations), space.low, space.high, len(seeds))
-            observations, rewards, terminated, truncated, _ = vector.step(actions)
+            observations, rewards, terminated, truncated, infos = vector.step(actions)
             returns += np.where(running, rewards, 0.0)
             lengths += running
+            if by_success:
+                won |= running & np.asarray(infos["success"], dtype=bool)
             running &= ~(terminated | truncated)
     finally:
         vector.close()
-    return returns.tolist(), lengths.tolist()
+    return _Episodes(returns.tolist(), lengths.tolist(), won.tolist())
 
 
 def checked_actions(

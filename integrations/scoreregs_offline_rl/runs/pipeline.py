@@ -22,6 +22,7 @@ from scoreregs_offline_rl.runs.building import build, give
 from scoreregs_offline_rl.runs.configuration import TrainConfig
 from scoreregs_offline_rl.runs.directory import RunDirectory
 from scoreregs_offline_rl.runs.grid import SweepGrid
+from scoreregs_offline_rl.runs.resolution import complete
 from scoreregs_offline_rl.runs.scaled import ScaledData
 from scoreregs_offline_rl.stages.actor import ActorStage
 from scoreregs_offline_rl.stages.finding import Finding
@@ -108,7 +109,7 @@ class Pipeline:
         directory: RunDirectory,
         grid: SweepGrid | None = None,
     ) -> None:
-        self._config, self._data, self._grid = config, data, grid
+        self._config, self._data, self._grid = complete(config), data, grid
         self._trainer, self._directory = trainer, directory
         self._stages: Stages = config.stages()
         seeds = (config.seed,) if grid is None else grid.seeds
