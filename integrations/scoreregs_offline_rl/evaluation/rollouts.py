@@ -235,11 +235,6 @@ def data_score(data: Transitions, environment: str | None = None) -> float:
     return normalized_score(float(data.returns().double().mean()), name)
 
 
-def _is_finite(number: Any) -> bool:
-    whole_or_real = isinstance(number, int | float) and not isinstance(number, bool)
-    return whole_or_real and isfinite(number)
-
-
 @dataclass(frozen=True)
 class _Episodes:
     """Return, length and success of episodes."""
@@ -252,6 +247,11 @@ class _Episodes:
         self.returns.extend(other.returns[which])
         self.lengths.extend(other.lengths[which])
         self.successes.extend(other.successes[which])
+
+
+def _is_finite(number: Any) -> bool:
+    whole_or_real = isinstance(number, int | float) and not isinstance(number, bool)
+    return whole_or_real and isfinite(number)
 
 
 def _run_chunk(policy: Policy, environment: str, seeds: list[int]) -> _Episodes:
