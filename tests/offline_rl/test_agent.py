@@ -273,6 +273,12 @@ CONFIGS |= {
     for name in EVALUATION
     for value in (None, 3, [], ["a"], [True, 1], [1.0])
 }
+CONFIGS |= {
+    f"successes that are {value!r}": {
+        "record": RECORD | {"evaluation": EVALUATION | {"successes": value}}
+    }
+    for value in (3, "ab", [], [True], [1, 0], [True, None])
+}
 
 
 @pytest.mark.parametrize("name", CONFIGS)

@@ -101,16 +101,19 @@ class EvaluationResult:
             ArgumentError: where they are no episodes.
             KeyError: where a field is missing.
         """
-        environment = content["environment"]
+        environment, successes = content["environment"], content.get("successes")
         returns, lengths = list(content["returns"]), list(content["lengths"])
+        won = returns if successes is None else list(successes)
         numbers = all(_is_finite(number) for number in returns + lengths)
-        if not (isinstance(environment, str) and numbers and 0 < len(returns) == len(lengths)):
+        flags = successes is None or all(isinstance(flag, bool) for flag in won)
+        same = 0 < len(returns) == len(lengths) == len(won)
+        if not (isinstance(environment, str) and numbers and flags and same):
             raise ArgumentError(
                 f"got {len(returns)} returns and {len(lengths)} lengths of {environment!r}, "
-                "expected a name and as many finite numbers of both, at least one: evaluate the "
-                "policy again"
+                "expected a name and as many finite numbers of both, at least one, and as many "
+                "successes where there are any: evaluate the policy again"
             )
-        return cls.from_returns(environment, returns, lengths, content.get("successes"))
+        return cls.from_returns(environment, returns, lengths, successes)
 
     @property
     def normalized_interval(self) -> tuple[float, float] | None:
