@@ -158,7 +158,9 @@ def _is_done(directory: RunDirectory, config: TrainConfig, names: tuple[str, ...
     if not directory.result_file.exists():
         return False
     result = current_result(load_json(directory.result_file), config.stages())
-    return covers(result, config, names)
+    # Weights may have been lost since.
+    finished = all(is_finished(directory.stage(name)) for name in names)
+    return finished and covers(result, config, names)
 
 
 def _evaluate(

@@ -25,7 +25,7 @@ from scoreregs_offline_rl.runs.scaled import ScaledData, scale
 from scoreregs_offline_rl.runs.sweep_table import SweepTable
 from scoreregs_offline_rl.stages.registry import Stages, actors_of, with_needs
 from scoreregs_offline_rl.training.acceleration import make_accelerator, tracked_settings
-from scoreregs_offline_rl.training.stage_files import StageReport
+from scoreregs_offline_rl.training.stage_files import StageReport, is_finished
 from scoreregs_offline_rl.training.trainer import Progress, Trainer, no_progress
 
 __all__ = ["sweep"]
@@ -139,7 +139,8 @@ def _is_done(directory: RunDirectory, config: TrainConfig, names: tuple[str, ...
     before = load_json(directory.result_file)
     evaluated = from_dict(EvaluationConfig, before["evaluation"])
     same = replace(evaluated, every=config.evaluation.every) == config.evaluation
-    return same and set(names) <= set(before["stages"])
+    finished = all(is_finished(directory.stage(name)) for name in names)
+    return finished and same and set(names) <= set(before["stages"])
 
 
 def _keep(
