@@ -25,7 +25,10 @@ extensions = [
 exclude_patterns = ["_build"]
 nitpicky = True
 smartquotes_action = "D"  # dashes only: a value in quotes is a value
-nitpick_ignore = [("py:class", "scoreregs_offline_rl.deployment.agent.Array")]
+nitpick_ignore = [
+    ("py:class", f"scoreregs_offline_rl.{variable}")
+    for variable in ("deployment.agent.Array", "stages.actor.C", "stages.stage.C")
+]
 
 myst_enable_extensions = ["dollarmath", "deflist"]
 myst_heading_anchors = 3

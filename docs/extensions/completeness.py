@@ -9,7 +9,7 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 
-_LOGGER = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 PUBLIC_MODULES = (
     "scoreregs",
@@ -76,7 +76,7 @@ def missing(documented: set[str], modules: Iterable[str] = PUBLIC_MODULES) -> It
 def _check(app: Sphinx, env: BuildEnvironment) -> None:
     documented = set(env.domains.python_domain.objects)
     for complaint in dict.fromkeys(missing(documented)):
-        _LOGGER.warning(complaint)
+        logger.warning(complaint)
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

@@ -70,6 +70,9 @@ def _on_docstring(
     app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]
 ) -> None:
     lines[:] = to_restructured_text("\n".join(lines)).split("\n")
+    if what == "attribute":
+        # Napoleon takes what is before a colon in the first line for a type.
+        lines.insert(0, "")
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

@@ -9,7 +9,7 @@ from sphinx.application import Sphinx
 from sphinx.util import logging
 from sphinx.writers.html5 import HTML5Translator
 
-_LOGGER = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 _CONVERTER = LatexToMathML(fancy_error=False)
 
 
@@ -18,7 +18,7 @@ def _converted(node: nodes.math | nodes.math_block, *, display: bool) -> str:
     try:
         return _CONVERTER.convert_with_local_state(formula, displaystyle=display)
     except LatexError as error:
-        _LOGGER.warning("cannot read the formula %s: %s", formula, error, location=node)
+        logger.warning("cannot read the formula %s: %s", formula, error, location=node)
         return ""
 
 

@@ -7,14 +7,13 @@ from sphinx.application import Sphinx
 from sphinx.util.typing import stringify_annotation
 
 _ALIASES = {
-    "scoreregs.baselines": ["BaselineLike"],
+    "scoreregs.baselines": ["BaselineLike", "BaselineName"],
     "scoreregs.kernel": ["BetaPlacement", "Normalization"],
     "scoreregs.noisers": ["NoiserLike"],
-    "scoreregs.options": ["Reduction", "ValueFunction"],
-    "scoreregs.predictions": ["PredictionLike"],
-    "scoreregs.times": ["Points", "PointsLike", "TimesLike"],
-    "scoreregs.weightings": ["WeightingLike"],
-    "scoreregs_offline_rl": ["StageName"],
+    "scoreregs.options": ["Checking", "Reduction", "ValueFunction"],
+    "scoreregs.predictions": ["PredictionLike", "PredictionName"],
+    "scoreregs.times": ["Points", "PointsLike", "PointsName", "TimesLike", "TimesName"],
+    "scoreregs.weightings": ["WeightingLike", "WeightingName"],
 }
 # A recursive alias, which Sphinx spells out to a depth that differs from place to place.
 _NESTED = r"(?:~scoreregs\.trees\.)?Condition"

@@ -6,7 +6,7 @@ from typing import Any, TypeVar, cast, get_type_hints
 
 from scoreregs.errors import ArgumentError
 
-__all__ = ["differences", "from_dict", "require", "require_positive", "to_dict"]
+__all__ = ["differences", "from_dict", "require", "require_positive", "require_share", "to_dict"]
 
 T = TypeVar("T")
 
@@ -23,6 +23,13 @@ def require_positive(config: Any, *names: str) -> None:
         value = getattr(config, name)
         label = f"{type(config).__name__}.{name}"
         require(value is None or value > 0, label, value, "a number above 0")
+
+
+def require_share(config: Any) -> None:
+    """Raises `ArgumentError` unless a configuration's `return_share` is None or in (0, 1]."""
+    share = config.return_share
+    label = f"{type(config).__name__}.return_share"
+    require(share is None or 0 < share <= 1, label, share, "a number in (0, 1], or None")
 
 
 def to_dict(config: Any) -> dict[str, Any]:

@@ -18,7 +18,7 @@ __all__ = ["drawing"]
 
 @contextmanager
 def drawing(path: Path, width: float, height: float) -> Iterator[Figure]:
-    """A figure of a size in inches, which is written as a PNG when the block succeeds.
+    """Yields a figure of a size in inches, which is written as a PNG when the block succeeds.
 
     It knows nothing of pyplot, so the user's backend and figures are left alone.
 

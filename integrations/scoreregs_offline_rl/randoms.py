@@ -14,13 +14,21 @@ from torch import Tensor
 
 from scoreregs_offline_rl.errors import RunError
 
-__all__ = ["EpochSampler", "check_batch", "generator_for", "process_slice", "seeded"]
+__all__ = [
+    "EpochSampler",
+    "WeightedSampler",
+    "check_batch",
+    "derived_seed",
+    "generator_for",
+    "process_slice",
+    "seeded",
+]
 
 
 def generator_for(
     seed: int, purpose: str, step: int, device: torch.device | str = "cpu"
 ) -> torch.Generator:
-    """A fresh generator whose seed is a hash of (seed, purpose, step).
+    """Returns a fresh generator whose seed is a hash of (seed, purpose, step).
 
     Example:
         >>> first, again = (generator_for(0, "behavior", 7) for _ in range(2))
@@ -30,6 +38,16 @@ def generator_for(
     return torch.Generator(device).manual_seed(_hashed(seed, purpose, step))
 
 
+def derived_seed(seed: int, index: int) -> int:
+    """Returns the seed of one of several members of a seed; the first one's is the seed itself.
+
+    Example:
+        >>> derived_seed(3, 0), derived_seed(3, 1) == derived_seed(3, 1)
+        (3, True)
+    """
+    return seed if index == 0 else _hashed(seed, "member", index)
+
+
 def _hashed(seed: int, purpose: str, step: int) -> int:
     digest = hashlib.blake2b(f"{seed}/{purpose}/{step}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1
@@ -37,7 +55,7 @@ def _hashed(seed: int, purpose: str, step: int) -> int:
 
 @contextmanager
 def seeded(seed: int, purpose: str) -> Iterator[None]:
-    """Seed the CPU's global generator within the block and restore its state after it.
+    """Seeds the CPU's global generator within the block and restores its state after it.
 
     For what takes no generator: the initial weights of `torch.nn`.
     """
@@ -47,10 +65,10 @@ def seeded(seed: int, purpose: str) -> Iterator[None]:
 
 
 def process_slice(batch_size: int, process_index: int, num_processes: int) -> slice:
-    """The rows of a global batch that one of several processes works on.
+    """Returns the rows of a global batch that one of several processes works on.
 
     Raises:
-        RunError: The batch does not divide evenly, so that the mean of the processes' gradients
+        RunError: the batch does not divide evenly, so that the mean of the processes' gradients
             would not be the gradient of the global batch.
 
     Example:
@@ -67,7 +85,7 @@ def process_slice(batch_size: int, process_index: int, num_processes: int) -> sl
 
 
 def check_batch(batch_size: int, rows: int, purpose: str) -> None:
-    """Raise `RunError` unless a stage's batch can be filled from its rows."""
+    """Raises `RunError` unless a stage's batch can be filled from its rows."""
     if not 1 <= batch_size <= rows:
         raise RunError(
             f"got a batch size of {batch_size} for {rows} rows of data, expected at least 1 "
@@ -82,14 +100,14 @@ class EpochSampler:
     the rows that do not fill a batch are left out of that epoch.
 
     Args:
-        rows: Number of rows to draw from.
-        batch_size: Rows of a global batch.
-        seed: Seed of the run.
-        purpose: Keeps apart the permutations of different stages.
-        device: Where the indices live.
+        rows: number of rows to draw from.
+        batch_size: rows of a global batch.
+        seed: seed of the run.
+        purpose: keeps apart the permutations of different stages.
+        device: where the indices live.
 
     Raises:
-        RunError: There are fewer rows than a batch holds.
+        RunError: there are fewer rows than a batch holds.
 
     Example:
         >>> sampler = EpochSampler(5, 2, seed=0, purpose="critic")
@@ -116,10 +134,40 @@ class EpochSampler:
         self._permutation = torch.empty(0)
 
     def __call__(self, step: int) -> Tensor:
-        """The row indices (batch_size,) of a step, counted from 0."""
+        """Returns the row indices (batch_size,) of a step, counted from 0."""
         epoch, position = divmod(step, self._rows // self._batch_size)
         if epoch != self._epoch:
             generator = generator_for(self._seed, f"{self._purpose}/order", epoch, self._device)
             self._permutation = torch.randperm(self._rows, generator=generator, device=self._device)
             self._epoch = epoch
         return self._permutation[position * self._batch_size : (position + 1) * self._batch_size]
+
+
+class WeightedSampler:
+    """Batches of row indices, with replacement, each row as often as its weight says.
+
+    Args:
+        weights: of the rows, (N,), at least 0 and not all 0.
+        batch_size: rows of a global batch.
+        seed: of the run.
+        purpose: keeps apart the rows of different stages.
+
+    Example:
+        >>> sampler = WeightedSampler(torch.tensor([0.0, 1.0]), 4, seed=0, purpose="critic")
+        >>> sampler(0).tolist()
+        [1, 1, 1, 1]
+    """
+
+    def __init__(self, weights: Tensor, batch_size: int, *, seed: int, purpose: str) -> None:
+        check_batch(batch_size, len(weights), purpose)
+        below = weights.double().cumsum(0)
+        self._below = below / below[-1]
+        self._batch_size, self._seed, self._purpose = batch_size, seed, purpose
+
+    def __call__(self, step: int) -> Tensor:
+        """Returns the row indices (batch_size,) of a step, counted from 0."""
+        device = self._below.device
+        generator = generator_for(self._seed, f"{self._purpose}/weighted", step, device)
+        size = self._batch_size
+        points = torch.rand(size, generator=generator, dtype=torch.float64, device=device)
+        return torch.searchsorted(self._below, points, right=True).clamp_(max=len(self._below) - 1)

@@ -11,13 +11,13 @@ __all__ = ["Bars", "evaluation_line", "health_line", "score_suffix"]
 
 
 def health_line(finding: dict[str, Any]) -> str:
-    """A finding as a line for people."""
+    """Returns a finding as a line for people."""
     verdict = "ok" if finding["ok"] else "WARNING"
     return f"{finding['check']} check: {verdict}, {finding['message']}"
 
 
 def evaluation_line(stage: str, result: EvaluationResult) -> str:
-    """The evaluation of a stage's policy as a line for people."""
+    """Returns the evaluation of a stage's policy as a line for people."""
     interval = ""
     if result.interval is not None:
         interval = f", 95 % interval {result.interval[0]:.1f} to {result.interval[1]:.1f}"
@@ -27,7 +27,7 @@ def evaluation_line(stage: str, result: EvaluationResult) -> str:
 
 
 def score_suffix(score: float | None) -> str:
-    """A score, where there is one, to follow a return."""
+    """Returns what follows a return: a score, where there is one."""
     return "" if score is None else f", normalised score {score:.1f}"
 
 
@@ -47,7 +47,7 @@ class Bars:
             self._bar.close()
 
     def __call__(self, stage: str, step: int, steps: int, metrics: dict[str, float]) -> None:
-        """Show a step of training."""
+        """Shows a step of training."""
         if self._bar is None or stage != self._stage:
             self.__exit__()
             self._bar = tqdm(total=steps, initial=step - 1, desc=f"{stage:>8}", unit="step")
@@ -60,7 +60,7 @@ class Bars:
             self._bar.set_postfix({name: f"{shown[name]:.3g}" for name in reversed(shown)})
 
     def download(self, received: int, total: int | None) -> None:
-        """Show a download."""
+        """Shows a download."""
         if self._bar is None or self._stage != "download":
             self.__exit__()
             self._stage = "download"

@@ -17,11 +17,11 @@ _INTERNAL = re.compile(r"Error parsing \S*__tyro\S*: |Error parsing (?=[\w.]+: g
 
 @contextlib.contextmanager
 def one_line_errors(program: str, arguments: Sequence[str]) -> Iterator[None]:
-    """Turn tyro's exit after a wrong argument into an `ArgumentError` of one line.
+    """Turns tyro's exit after a wrong argument into an `ArgumentError` of one line.
 
     Args:
-        program: Name of the command line.
-        arguments: What it was given, to name the help that tells more.
+        program: name of the command line.
+        arguments: what it was given, to name the help that tells more.
     """
     printed = io.StringIO()
     try:
@@ -39,7 +39,7 @@ def one_line_errors(program: str, arguments: Sequence[str]) -> Iterator[None]:
 
 
 def condense(box: str) -> str:
-    """The message in a box: its first paragraph and the names that it suggests.
+    """Returns the message in a box: its first paragraph and the names that it suggests.
 
     Example:
         >>> print(condense('''

@@ -34,12 +34,12 @@ _TRACEBACK = "--traceback"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit code.
+    """Runs a command and returns its exit code.
 
     It is 0; 2 after an error of the user's; 128 and the signal's number after an interruption.
 
     Args:
-        arguments: In place of those of the process.
+        arguments: in place of those of the process.
     """
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("scoreregs_offline_rl").setLevel(logging.INFO)
@@ -93,7 +93,7 @@ def _run(arguments: list[str]) -> None:
 
 
 def _deferred(command: Callable[..., None]) -> Callable[..., Callable[[], None]]:
-    """The command, put off: what it is called with is checked first, and by itself."""
+    """Returns a command, put off: its arguments are checked first, and by themselves."""
 
     @functools.wraps(command)
     def put_off(*positional: object, **named: object) -> Callable[[], None]:

@@ -27,7 +27,7 @@ _GRID = SweepGrid()
 
 
 def sweep_command(arguments: Sequence[str]) -> Callable[..., None]:
-    """The command, with defaults that fit the data or run directory among the arguments."""
+    """Returns the command, with defaults that fit the data or run directory that are given."""
     base = base_config(arguments)
 
     def command(

@@ -18,6 +18,7 @@ from scoreregs_offline_rl.deployment.hub import download, one_line_errors
 from scoreregs_offline_rl.deployment.interface import MachineInterface
 from scoreregs_offline_rl.deployment.record import TrainingRecord
 from scoreregs_offline_rl.errors import RunError
+from scoreregs_offline_rl.stages.mean_policy import MeanPolicy
 from scoreregs_offline_rl.stages.networks import DiracPolicy
 
 __all__ = ["TrainedPolicy"]
@@ -58,7 +59,7 @@ class TrainedPolicy(nn.Module, ModelHubMixin):
 
     def __init__(
         self,
-        policy: DiracPolicy,
+        policy: DiracPolicy | MeanPolicy,
         observation_scaling: ObservationScaling,
         action_scaling: ActionScaling,
         environment: str | None = None,

@@ -19,6 +19,7 @@ from scoreregs_offline_rl.files import (
     save_tensors,
     tensor_shapes,
 )
+from scoreregs_offline_rl.stages.mean_policy import MeanPolicy
 from scoreregs_offline_rl.stages.networks import DiracPolicy
 
 __all__ = ["FILES", "PolicyParts", "read_folder", "write_folder"]
@@ -32,6 +33,9 @@ _STATISTICS = {
     "action_high": "action_size",
 }
 _SIZES = ("observation_size", "action_size", "layers", "width")
+_POLICIES = "policies"
+# A header that tells of more is built no network for.
+_MOST = 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +51,7 @@ class PolicyParts:
         interface: what its numbers are on its machine, if known.
     """
 
-    policy: DiracPolicy
+    policy: DiracPolicy | MeanPolicy
     observation_scaling: ObservationScaling
     action_scaling: ActionScaling
     environment: str | None
@@ -117,9 +121,12 @@ def read_folder(folder: Path) -> PolicyParts:
         raise RunError(f"got a folder without a whole policy, {folder}: {error}") from error
 
 
-def _read_weights(config: dict[str, Any], path: Path) -> tuple[DiracPolicy, dict[str, Tensor]]:
+def _read_weights(
+    config: dict[str, Any], path: Path
+) -> tuple[DiracPolicy | MeanPolicy, dict[str, Tensor]]:
     found = _sizes_in({name: shape for name, (_, shape) in tensor_shapes(path).items()})
-    told = {name: config.get(name) for name in _SIZES}
+    # Folders of earlier versions have one policy.
+    told = {name: config.get(name) for name in _SIZES} | {_POLICIES: config.get(_POLICIES, 1)}
     # True equals 1, and 256.0 equals 256.
     if found != told or any(type(size) is not int for size in told.values()):
         raise ArgumentError(
@@ -127,7 +134,9 @@ def _read_weights(config: dict[str, Any], path: Path) -> tuple[DiracPolicy, dict
         )
     # Built without memory and without drawing weights, which would move the global generator.
     with torch.device("meta"):
-        network = DiracPolicy(**found)
+        sizes = {name: found[name] for name in _SIZES}
+        policies = [DiracPolicy(**sizes) for _ in range(found[_POLICIES])]
+        network = policies[0] if len(policies) == 1 else MeanPolicy(policies)
         like = {f"policy.{name}": tensor for name, tensor in network.state_dict().items()}
         like |= {name: torch.empty(found[size]) for name, size in _STATISTICS.items()}
     tensors = load_tensors_like(path, like, remedy=_REMEDY)
@@ -140,6 +149,8 @@ def _sizes_in(shapes: dict[str, tuple[int, ...]]) -> dict[str, int]:
     """The sizes of a policy out of the shapes of its tensors."""
     layers = [f"policy.net.{2 * index}.weight" for index in range(len(shapes))]
     layers = [shapes[name] for name in layers if name in shapes]
+    policies = min(layers[0][0], _MOST) if layers and len(layers[0]) == 3 else 1
+    layers = [shape[-2:] if policies > 1 else shape for shape in layers]
     if len(layers) < 2 or any(len(shape) != 2 for shape in layers):
         raise ArgumentError(
             f"got no layers policy.net.0.weight, ... in {_WEIGHTS}, expected those of a policy: "
@@ -147,7 +158,7 @@ def _sizes_in(shapes: dict[str, tuple[int, ...]]) -> dict[str, int]:
         )
     (width, inputs), (outputs, _) = layers[0], layers[-1]
     sizes = (inputs, outputs, len(layers) - 1, width)
-    return dict(zip(_SIZES, sizes, strict=True))
+    return dict(zip(_SIZES, sizes, strict=True)) | {_POLICIES: policies}
 
 
 def _environment(config: dict[str, Any]) -> str | None:

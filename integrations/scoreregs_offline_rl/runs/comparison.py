@@ -52,15 +52,15 @@ class FinishedRun:
     """One training run.
 
     Attributes:
-        folder: Its directory.
-        task: Name of its data.
-        settings: What it was told, seed and technicalities apart, by dotted name.
-        seed: Its seed.
+        folder: its directory.
+        task: name of its data.
+        settings: what it was told, seed and technicalities apart, by dotted name.
+        seed: its seed.
         evaluations: of the policies, by the name of their stage.
         labels: what people call these.
-        data_return: Mean return of the data.
-        data_score: Its normalised score, where the task has reference returns.
-        metrics: The lines of each stage's `metrics.jsonl`, where there is one.
+        data_return: mean return of the data.
+        data_score: its normalised score, where the task has reference returns.
+        metrics: the lines of each stage's `metrics.jsonl`, where there is one.
     """
 
     folder: Path
@@ -75,10 +75,10 @@ class FinishedRun:
 
     @classmethod
     def load(cls, folder: Path) -> FinishedRun:
-        """Read a run directory.
+        """Returns a finished run, read from its directory.
 
         Raises:
-            RunError: It holds no finished run.
+            RunError: it holds no finished run.
         """
         if not (folder / "result.json").exists():
             raise RunError(
@@ -138,14 +138,14 @@ class Summary:
     """The scores of one method on one task, or on all of them.
 
     Attributes:
-        task: The task, with the settings that tell it apart, or `all tasks`.
+        task: the task, with the settings that tell it apart, or `all tasks`.
         method: name of the stage that trained the policy, or `data`.
         label: what people call it.
-        scores: Of each run, in the order of the seeds: normalised, or returns.
-        normalized: Which of the two.
-        mean: Their mean.
-        iqm: Their interquartile mean.
-        interval: Of the interquartile mean over seeds; of a single seed's mean over episodes.
+        scores: of each run, in the order of the seeds: normalised, or returns.
+        normalized: which of the two.
+        mean: their mean.
+        iqm: their interquartile mean.
+        interval: of the interquartile mean over seeds; of a single seed's mean over episodes.
     """
 
     task: str
@@ -163,9 +163,9 @@ class RunComparison:
     """Finished runs, by task.
 
     Attributes:
-        runs: The runs of each task, by seed.
-        rows: A summary of each method on each task.
-        overall: A summary of each method on all tasks, where there are several, each with one
+        runs: the runs of each task, by seed.
+        rows: a summary of each method on each task.
+        overall: a summary of each method on all tasks, where there are several, each with one
             configuration and normalised scores.
     """
 
@@ -174,7 +174,7 @@ class RunComparison:
     overall: tuple[Summary, ...]
 
     def table(self) -> str:
-        """The comparison as a Markdown table, with a note on its intervals."""
+        """Returns the comparison as a Markdown table, with a note on its intervals."""
         header = ["task", "method", "runs", "mean", "IQM", "95 % interval"]
         cells = [header, *(_cells(row) for row in (*self.rows, *self.overall))]
         widths = [max(len(line[i]) for line in cells) for i in range(len(header))]
@@ -187,14 +187,14 @@ class RunComparison:
 
 
 def compare_runs(folders: Sequence[str | Path]) -> RunComparison:
-    """Compare finished runs: runs of one task and one configuration are seeds of each other.
+    """Returns finished runs side by side; those of one task and configuration are its seeds.
 
     Args:
-        folders: Run directories, at least one.
+        folders: run directories, at least one.
 
     Raises:
-        RunError: A directory holds no finished run.
-        ArgumentError: There is none, or one seed comes twice, which would make intervals too short.
+        RunError: a directory holds no finished run.
+        ArgumentError: there is none, or one seed comes twice, which would make intervals too short.
     """
     if not folders:
         raise ArgumentError("got no run directories, expected at least one")

@@ -22,11 +22,11 @@ _LINES = ("-", "--", ":", "-.")
 
 
 def draw_comparison(comparison: RunComparison, path: Path) -> None:
-    """Draw scores with their intervals, and learning curves where runs have kept metrics, as a PNG.
+    """Draws scores with their intervals, and learning curves where runs have kept metrics.
 
     Args:
-        comparison: Of `compare_runs`.
-        path: The file; its directory is created.
+        comparison: of `compare_runs`.
+        path: the PNG; its directory is created.
 
     Raises:
         MissingDependencyError: matplotlib is not installed.
@@ -51,7 +51,7 @@ def draw_comparison(comparison: RunComparison, path: Path) -> None:
 
 
 def _tasks(rows: list[Summary], normalized: bool) -> dict[str, list[Summary]]:
-    """The rows in one unit, by task."""
+    """Returns the rows in one unit, by task."""
     found: dict[str, list[Summary]] = {}
     for row in rows:
         if row.normalized is normalized:
@@ -114,7 +114,7 @@ def _styles(methods: list[str]) -> dict[str, tuple[str, str, float]]:
 
 
 def _wrap(task: str, comparison: RunComparison) -> str:
-    """The task on a line, what tells its configuration apart and its seeds below."""
+    """Returns the task on a line, what tells its configuration apart and its seeds below."""
     if task not in comparison.runs:
         return task
     name, runs = task.replace(" (", "\n("), len(comparison.runs[task])

@@ -52,5 +52,5 @@ class SweepGrid:
         return tuple(f"seed-{seed}" for seed in self.seeds)
 
     def configs(self, config: TrainConfig) -> list[TrainConfig]:
-        """The configuration of each member, seeds first."""
+        """Returns the configuration of each member, seeds first."""
         return [replace(config, seed=s, beta=beta) for s in self.seeds for beta in self.betas]

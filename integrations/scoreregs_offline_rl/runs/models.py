@@ -1,7 +1,7 @@
 """The stages of a finished run, to look at or to build on."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +13,21 @@ from scoreregs_offline_rl.deployment.agent import TrainedPolicy
 from scoreregs_offline_rl.deployment.record import TrainingRecord
 from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.files import load_json
+from scoreregs_offline_rl.randoms import derived_seed
 from scoreregs_offline_rl.runs.building import build, give
 from scoreregs_offline_rl.runs.configuration import TrainConfig
 from scoreregs_offline_rl.runs.directory import RunDirectory
 from scoreregs_offline_rl.runs.scaled import scale
+from scoreregs_offline_rl.stages.actor import ActorStage
 from scoreregs_offline_rl.stages.critic import Critic, CriticStage
 from scoreregs_offline_rl.stages.finding import Finding
 from scoreregs_offline_rl.stages.former import current_result
+from scoreregs_offline_rl.stages.mean_policy import mean_policy
 from scoreregs_offline_rl.stages.policy import PolicyStage
 from scoreregs_offline_rl.stages.probe import Probes
 from scoreregs_offline_rl.stages.registry import actors_of, known_name
-from scoreregs_offline_rl.stages.stage import PriorStage, Stage, ValueStage
+from scoreregs_offline_rl.stages.stacking import share, stack
+from scoreregs_offline_rl.stages.stage import Given, PriorStage, Stage, ValueStage
 from scoreregs_offline_rl.stages.value import Value
 from scoreregs_offline_rl.training.stage_files import is_finished, load_stage
 
@@ -62,7 +66,7 @@ class RunModels:
 
 
 def load_models(run_dir: str | Path, kind: type[TrainConfig] = TrainConfig) -> RunModels:
-    """Loads the models of a run whose critic, behavior model and policy are finished.
+    """Returns the models of a run that has a finished value, prior and policy.
 
     Args:
         run_dir: the run's directory.
@@ -91,7 +95,7 @@ def load_models(run_dir: str | Path, kind: type[TrainConfig] = TrainConfig) -> R
 def load_policy(
     run_dir: str | Path, stage: str = PolicyStage.name, kind: type[TrainConfig] = TrainConfig
 ) -> TrainedPolicy:
-    """Loads a policy of a finished run, with the record of its training, onto the CPU.
+    """Returns a policy of a finished run with the record of its training, on the CPU.
 
     Args:
         run_dir: the run's directory.
@@ -161,7 +165,22 @@ def _load_stages(
         folder = directory.stage(name)
         lacking = [n for n in kind.needs if stages.provider(n).name not in finished]
         if is_finished(folder) and not lacking:
-            stage = build(kind, config, sizes, give(kind, stages, finished))
-            load_stage(stage, folder)
+            given = give(kind, stages, finished)
+            stage = _load_stage(kind, config, sizes, given, folder)
             finished[name] = stage.eval().requires_grad_(False)
     return finished
+
+
+def _load_stage(
+    kind: type[Stage[Any]], config: TrainConfig, sizes: tuple[int, int], given: Given, folder: Path
+) -> Stage[Any]:
+    """Returns a finished stage; where several policies act by their mean, with that policy."""
+    policies = getattr(getattr(config, kind.name), "policies", 1)
+    seeds = [derived_seed(config.seed, index) for index in range(policies)]
+    members = [build(kind, replace(config, seed=seed), sizes, given) for seed in seeds]
+    joint = members[0] if policies == 1 else stack(members)
+    load_stage(joint, folder)
+    if isinstance(members[0], ActorStage) and policies > 1:
+        share(joint, members)
+        members[0].policy = mean_policy(members)  # pyright: ignore[reportAttributeAccessIssue]
+    return members[0]

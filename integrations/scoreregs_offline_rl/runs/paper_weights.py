@@ -53,34 +53,34 @@ _KINDS = {
 
 
 def load_paper_behavior(path: str | os.PathLike[str]) -> BehaviorNetwork:
-    """Read a behavior checkpoint (`diffusion_behavior.*`).
+    """Returns the behavior network of a checkpoint (`diffusion_behavior.*`).
 
     Raises:
-        RunError: The file is no such checkpoint.
+        RunError: the file is no such checkpoint.
     """
     prefix = "diffusion_behavior."
     return _convert(path, prefix, lambda state: behavior_from_paper(state, prefix))
 
 
 def load_paper_critic(path: str | os.PathLike[str]) -> Critic:
-    """Read a critic checkpoint (`q0.*`, `q0_target.*`, `vf.*`).
+    """Returns the critic of a checkpoint (`q0.*`, `q0_target.*`, `vf.*`).
 
     Raises:
-        RunError: The file is no such checkpoint.
+        RunError: the file is no such checkpoint.
     """
     return _convert(path, "q0.", _critic_from_paper)
 
 
 def load_paper_policy(path: str | os.PathLike[str], environment: str) -> TrainedPolicy:
-    """Read the policy out of the state of the paper's whole model (`SRPO_policy.*`).
+    """Returns the policy in the state of the paper's whole model (`SRPO_policy.*`).
 
     Args:
-        path: The file.
+        path: the file.
         environment: Gymnasium id, or a data set's name: its bounds are those of the actions.
 
     Raises:
-        RunError: The file is no such checkpoint.
-        ArgumentError: The environment is unknown, or has another number of actions.
+        RunError: the file is no such checkpoint.
+        ArgumentError: the environment is unknown, or has another number of actions.
     """
     prefix = "SRPO_policy."
     policy = _convert(path, prefix, lambda state: policy_from_paper(state, prefix))
@@ -97,7 +97,7 @@ def load_paper_policy(path: str | os.PathLike[str], environment: str) -> Trained
 
 
 def behavior_from_paper(state: State, prefix: str) -> BehaviorNetwork:
-    """The behavior network in a state dictionary of the paper's code, under a prefix."""
+    """Returns the behavior network in a state dictionary of the paper's code, under a prefix."""
     weights = {}
     for name, tensor in _under(state, prefix).items():
         if ".residual." not in name:
@@ -119,7 +119,7 @@ def behavior_from_paper(state: State, prefix: str) -> BehaviorNetwork:
 
 
 def twin_q_from_paper(state: State, prefix: str, action_size: int) -> TwinQ:
-    """The twin Q in a state dictionary of the paper's code, under a prefix."""
+    """Returns the twin Q in a state dictionary of the paper's code, under a prefix."""
     weights = _under(state, prefix)
     width, inputs = weights["q1.0.weight"].shape
     layers = _hidden_layers(weights, "q1.")
@@ -129,7 +129,7 @@ def twin_q_from_paper(state: State, prefix: str, action_size: int) -> TwinQ:
 
 
 def policy_from_paper(state: State, prefix: str) -> DiracPolicy:
-    """The deterministic policy in a state dictionary of the paper's code, under a prefix."""
+    """Returns the deterministic policy in a state dictionary of that code, under a prefix."""
     weights = _under(state, prefix)
     layers = _hidden_layers(weights, "net.")
     width, observation_size = weights["net.0.weight"].shape
@@ -201,5 +201,5 @@ def _under(state: State, prefix: str) -> dict[str, Tensor]:
 
 
 def _hidden_layers(weights: State, prefix: str) -> int:
-    """Linear layers of an MLP under a prefix, less the last."""
+    """Returns how many linear layers an MLP under a prefix has, less the last."""
     return sum(name.startswith(prefix) and name.endswith(".weight") for name in weights) - 1

@@ -6,17 +6,18 @@ need, give and are called is theirs to say.
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, final
 
 import torch
 from torch import Tensor
 
+from scoreregs_offline_rl.data.episode_weights import row_weights
 from scoreregs_offline_rl.deployment.agent import TrainedPolicy
 from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.evaluation.learning_curve import learning_curve
-from scoreregs_offline_rl.randoms import check_batch
+from scoreregs_offline_rl.randoms import check_batch, derived_seed
 from scoreregs_offline_rl.runs.adoption import adopt
 from scoreregs_offline_rl.runs.building import build, give
 from scoreregs_offline_rl.runs.configuration import TrainConfig
@@ -26,6 +27,7 @@ from scoreregs_offline_rl.runs.resolution import complete
 from scoreregs_offline_rl.runs.scaled import ScaledData
 from scoreregs_offline_rl.stages.actor import ActorStage
 from scoreregs_offline_rl.stages.finding import Finding
+from scoreregs_offline_rl.stages.mean_policy import mean_policy
 from scoreregs_offline_rl.stages.probe import Probes
 from scoreregs_offline_rl.stages.registry import Stages, with_needs
 from scoreregs_offline_rl.stages.stacking import StackedPrior, StackedValue, share, stack
@@ -58,7 +60,7 @@ class PipelineResults:
     Attributes:
         reports: how each stage went, by its name, all members together.
         members: what is left of each; of a run, of the only one.
-        policies: the trained policies of each stage, stacked in a sweep.
+        policies: the trained policies of each stage, stacked where there are several.
     """
 
     reports: dict[str, StageReport]
@@ -68,11 +70,12 @@ class PipelineResults:
 
 @dataclass(frozen=True, eq=False)
 class _Trained:
-    """A stage: its members, the module that is trained, and what tells them apart."""
+    """A stage; its members are seeds first, then policies that act by their mean, then betas."""
 
     members: Sequence[Stage[Any]]
     joint: Stage[Any]
     labels: tuple[str, ...]
+    policies: int = 1
 
 
 def check_needs(config: TrainConfig, directory: RunDirectory, names: Collection[str]) -> None:
@@ -155,66 +158,76 @@ class Pipeline:
 
     def _train(self, kind: type[Stage[Any]]) -> None:
         """Trains a stage of all its members, loads it, or takes its weights from elsewhere."""
-        grid, settings = self._grid, getattr(self._config, kind.name)
-        members, labels = self._build(kind)
+        settings = getattr(self._config, kind.name)
+        members, labels, seeds = self._build(kind)
         folder, weights = self._directory.stage(kind.name), _weights(self._config, kind.name)
         adopted = weights is not None and not is_finished(folder)
         report = None
         if weights is not None and adopted:
-            seeds = [self._config.seed] if grid is None else grid.seeds
             report = adopt(members, seeds, weights, self._config, self._directory)
-        joint = members[0] if grid is None else self._stack(kind, members)
+        joint = self._stack(kind, members) if labels else members[0]
         if report is not None:
             self._trainer.keep(joint, folder, report)
-        trained = _Trained(members, joint, labels)
+        trained = _Trained(members, joint, labels, getattr(settings, "policies", 1))
         self._reports[kind.name] = self._trainer.run(
             joint,
             self._data.transitions,
             steps=settings.steps,
             batch_size=settings.batch_size,
             folder=folder,
-            members=None if grid is None else Members(labels, grid.seeds, self._rows(kind)),
-            rows=None if grid is not None else (self._rows(kind) or (None,))[0],
+            members=Members(labels, seeds, self._rows(kind)) if labels else None,
+            rows=None if labels else (self._rows(kind) or (None,))[0],
+            weights=self._row_weights(settings),
             monitor=self._monitor(trained, settings.steps),
             steps_before=self._steps_before(kind.name),
         )
         self._share(trained)
         self._finished[kind.name] = trained
 
-    def _build(self, kind: type[Stage[Any]]) -> tuple[list[Stage[Any]], tuple[str, ...]]:
-        """Returns the members of a stage with their initial weights, and what they are called."""
-        grid = self._grid
-        if grid is None:
-            return [build(kind, self._config, self._data.sizes, self._given(kind, 0))], ()
-        configs = grid.configs(self._config)
-        configs = configs if kind.follows_beta else configs[:: len(grid.betas)]
-        each = len(configs) // len(grid.seeds)
-        members = [
-            build(kind, config, self._data.sizes, self._given(kind, index // each))
-            for index, config in enumerate(configs)
-        ]
-        return members, grid.labels if kind.follows_beta else grid.seed_labels
+    def _build(
+        self, kind: type[Stage[Any]]
+    ) -> tuple[list[Stage[Any]], tuple[str, ...], tuple[int, ...]]:
+        """Returns the members of a stage with initial weights, their labels, the seeds of rows."""
+        grid, policies = self._grid, getattr(getattr(self._config, kind.name), "policies", 1)
+        own = [self._config] if grid is None else grid.configs(self._config)
+        betas = 1 if grid is None or not kind.follows_beta else len(grid.betas)
+        of_seed = len(own) // len(self._probes)
+        members: list[Stage[Any]] = []
+        labels, seeds = [], []
+        for place in range(len(self._probes)):
+            given = self._given(kind, place)
+            for policy in range(policies):
+                configs = own[place * of_seed :][:betas]
+                seeds.append(derived_seed(configs[0].seed, policy))
+                for index, config in enumerate(configs):
+                    config = replace(config, seed=seeds[-1])
+                    members.append(build(kind, config, self._data.sizes, given))
+                    labels.append(_label(grid, kind, place * of_seed + index, policy, policies))
+        return members, tuple(filter(None, labels)), tuple(seeds)
 
     def _given(self, kind: type[Stage[Any]], seed: int) -> Given:
         """Returns what the finished stages of a seed, by its place, give to one of its members."""
-        finished = {name: trained.members[seed] for name, trained in self._finished.items()}
+        finished = {
+            name: trained.members[seed * len(trained.members) // len(self._probes)]
+            for name, trained in self._finished.items()
+        }
         return give(kind, self._stages, finished)
 
     def _stack(self, kind: type[Stage[Any]], members: Sequence[Stage[Any]]) -> Stage[Any]:
         """Returns the members as one stage, which builds on the finished stages of all seeds."""
-        grid, joint = self._grid, stack(members)
-        if grid is None or not kind.needs:
+        joint = stack(members)
+        if not kind.needs:
             return joint
         finished = {name: trained.joint for name, trained in self._finished.items()}
-        given, seeds = give(kind, self._stages, finished), len(grid.seeds)
-        betas = torch.tensor(grid.betas * seeds, dtype=torch.float64)
-        joint.receive(
-            Given(
-                None if given.value is None else StackedValue(given.value, seeds),
-                None if given.prior is None else StackedPrior(given.prior, seeds),
-                betas.to(self._data.transitions.actions.device) if kind.follows_beta else None,
-            )
-        )
+        given, seeds = give(kind, self._stages, finished), len(self._probes)
+        value, prior = given.value, given.prior
+        if self._grid is not None:
+            value = None if value is None else StackedValue(value, seeds)
+            prior = None if prior is None else StackedPrior(prior, seeds)
+        betas = [self._config.beta] if self._grid is None else self._grid.betas
+        betas = torch.tensor([*betas] * (len(members) // len(betas)), dtype=torch.float64)
+        place = self._data.transitions.actions.device
+        joint.receive(Given(value, prior, betas.to(place) if kind.follows_beta else None))
         return joint
 
     def _rows(self, kind: type[Stage[Any]]) -> tuple[Tensor, ...] | None:
@@ -222,6 +235,11 @@ class Pipeline:
         if not kind.held_out(getattr(self._config, kind.name)):
             return None
         return tuple(probes.trained_rows for probes in self._probes)
+
+    def _row_weights(self, settings: Any) -> Tensor | None:
+        """Returns how often each row is drawn; None: all alike."""
+        share = getattr(settings, "return_share", None)
+        return None if share is None else row_weights(self._data.transitions, share)
 
     def _is_finished(self, name: str) -> bool:
         return is_finished(self._directory.stage(name))
@@ -263,21 +281,46 @@ class Pipeline:
         before = list(self._stages)[: list(self._stages).index(name)]
         return sum(getattr(self._config, n).steps for n in before if self._stages[n].usual)
 
+    def _members_of(self, trained: _Trained, index: int) -> list[Stage[Any]]:
+        """Returns the members whose policies act as one for a configuration, by its place."""
+        configs, seeds = len(self._configs), len(self._probes)
+        each = len(trained.members) // (seeds * trained.policies)
+        first = index * seeds // configs * trained.policies * each
+        beta = index % (configs // seeds) if each > 1 else 0
+        return [trained.members[first + k * each + beta] for k in range(trained.policies)]
+
     def _results(self, index: int) -> MemberResults:
         found, data = MemberResults(), self._data
         for name, trained in self._finished.items():
-            of_stage = index * len(trained.members) // len(self._configs)
-            member = trained.members[of_stage]
-            finding = member.check(self._probes_of(trained, of_stage))
+            members = self._members_of(trained, index)
+            first, probes = (
+                members[0],
+                self._probes[index * len(self._probes) // len(self._configs)],
+            )
+            if isinstance(first, ActorStage):
+                place = self._config.evaluation.environment
+                policy = mean_policy(members)
+                agent = TrainedPolicy(policy, data.observations, data.actions, place)
+                found.agents[name] = agent
+                finding = first.judge(policy, probes)
+            else:
+                finding = first.check(probes)
             if finding is not None:
                 found.findings[name] = finding
-            if isinstance(member, ActorStage):
-                place = self._config.evaluation.environment
-                agent = TrainedPolicy(member.policy, data.observations, data.actions, place)
-                found.agents[name] = agent
         return found
 
 
 def _weights(config: TrainConfig, name: str) -> str | None:
     """Returns the finished weights that a stage is given, if its settings know such."""
     return getattr(getattr(config, name), "weights", None)
+
+
+def _label(
+    grid: SweepGrid | None, kind: type[Stage[Any]], config: int, policy: int, of: int
+) -> str:
+    """Returns what tells a member's metrics apart; nothing where there is one."""
+    own = f"policy-{policy}" if of > 1 else ""
+    if grid is None:
+        return own
+    seed = grid.seed_labels[config // len(grid.betas)]
+    return "_".join(filter(None, (grid.labels[config] if kind.follows_beta else seed, own)))

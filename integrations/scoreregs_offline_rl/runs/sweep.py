@@ -12,6 +12,7 @@ from scoreregs_offline_rl.data.sources import load_data
 from scoreregs_offline_rl.data.transitions import Transitions
 from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.evaluation.learning_curve import evaluate_policies
+from scoreregs_offline_rl.evaluation.rollouts import EvaluationResult, evaluate
 from scoreregs_offline_rl.evaluation.settings import EvaluationConfig
 from scoreregs_offline_rl.files import load_json, save_json
 from scoreregs_offline_rl.runs.configuration import TrainConfig
@@ -154,12 +155,8 @@ def _keep(
 ) -> None:
     """Evaluates the members, writes their folders and the result of all."""
     start, count = time.perf_counter(), len(grid.labels)
-    scalings = scaled.observations, scaled.actions
     evaluations = {
-        name: evaluate_policies(
-            policies, _members_of(name, config, grid), *scalings, config.evaluation
-        )
-        for name, policies in results.policies.items()
+        name: _evaluate(name, config, grid, scaled, results) for name in results.policies
     }
     lines = {}
     for index, (label, its) in enumerate(zip(grid.labels, grid.configs(config), strict=True)):
@@ -190,6 +187,20 @@ def _keep(
     save_json(directory.result_file, content | extra)
 
 
+def _evaluate(
+    name: str, config: TrainConfig, grid: SweepGrid, scaled: ScaledData, results: PipelineResults
+) -> list[EvaluationResult]:
+    """Returns the evaluation of a stage's policies: together, or means of several one by one."""
+    wanted = config.evaluation
+    if getattr(config, name).policies == 1:
+        scalings, count = (scaled.observations, scaled.actions), _members_of(name, config, grid)
+        return evaluate_policies(results.policies[name], count, *scalings, wanted)
+    if wanted.environment is None or wanted.episodes == 0:
+        return []
+    how = wanted.environment, wanted.episodes, wanted.seed
+    return [evaluate(member.agents[name], *how) for member in results.members]
+
+
 def _members_of(name: str, config: TrainConfig, grid: SweepGrid) -> int:
     """Returns how many policies a stage has trained."""
     return len(grid.labels if config.stages()[name].follows_beta else grid.seeds)
@@ -198,9 +209,9 @@ def _members_of(name: str, config: TrainConfig, grid: SweepGrid) -> int:
 def _own(report: StageReport, labels: Sequence[str], members: int) -> StageReport:
     """Returns a member's part of the report of all: its metrics, and its share of the time."""
     own: Mapping[str, float] = {
-        name.removesuffix(f"/{label}"): value
+        name.replace(f"/{label}_", "/").removesuffix(f"/{label}"): value
         for label in labels
         for name, value in report.metrics.items()
-        if name.endswith(f"/{label}")
+        if name.endswith(f"/{label}") or f"/{label}_policy-" in name
     }
     return replace(report, seconds=report.seconds / members, metrics=dict(own))

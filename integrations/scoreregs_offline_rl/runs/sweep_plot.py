@@ -19,15 +19,15 @@ __all__ = ["draw_sweep"]
 
 
 def draw_sweep(table: SweepTable, path: Path) -> None:
-    """Draw a finished sweep as a PNG.
+    """Draws a finished sweep as a PNG.
 
     Left the number of each member by temperature and seed; in the middle by temperature, the mean
     over seeds with their range; right what the policies' actions are worth to the critic while they
     train, a band over seeds for each temperature.
 
     Args:
-        table: Of the sweep.
-        path: The file; its directory is created.
+        table: of the sweep.
+        path: the file; its directory is created.
 
     Raises:
         MissingDependencyError: matplotlib is not installed.

@@ -30,13 +30,13 @@ class SweepTable:
     """The members' results as a table of seeds by temperatures.
 
     Attributes:
-        grid: Seeds and temperatures.
-        kind: What the numbers are: `score`, `return`, or `outside` without an environment.
-        values: Shape (seeds, temperatures).
-        outside: Share of the policy's actions that the policy check finds less likely than 95 % of
+        grid: seeds and temperatures.
+        kind: what the numbers are: `score`, `return`, or `outside` without an environment.
+        values: shape (seeds, temperatures).
+        outside: share of the policy's actions that the policy check finds less likely than 95 % of
             the data's, shape (seeds, temperatures).
-        data: The data's own score or return; None for `outside`.
-        curves: The policies' metrics by name, (logged steps, seeds, temperatures), and `step`; with
+        data: the data's own score or return; None for `outside`.
+        curves: the policies' metrics by name, (logged steps, seeds, temperatures), and `step`; with
             `EvaluationConfig.every` also `score`, or `return`, and its own `evaluated_step`.
         shown: name of the stage whose policies these are.
     """
@@ -51,10 +51,10 @@ class SweepTable:
 
     @classmethod
     def load(cls, run_dir: Path) -> SweepTable:
-        """Read the result of a finished sweep.
+        """Returns the result of a finished sweep, read from its directory.
 
         Raises:
-            RunError: The directory holds none.
+            RunError: the directory holds none.
         """
         if not (run_dir / "grid.json").exists() or not (run_dir / "result.json").exists():
             raise RunError(f"got {run_dir}, which holds no finished sweep: let `sweep` go on there")
@@ -96,7 +96,7 @@ class SweepTable:
         return float(passed.max() if len(passed) else betas.min())
 
     def table(self) -> str:
-        """The numbers as a Markdown table: temperatures down, seeds across."""
+        """Returns the numbers as a Markdown table: temperatures down, seeds across."""
         heads = ["beta", *(f"seed {seed}" for seed in self.grid.seeds), "mean", "outside support"]
         rows = [heads, ["---:"] * len(heads)]
         digits = ".2f" if self.kind == "outside" else ".1f"
@@ -145,9 +145,18 @@ def _metric(shown: str) -> str:
 
 
 def _curve(lines: list[dict[str, float]], name: str, grid: SweepGrid) -> np.ndarray:
-    each = len(grid.betas)
-    labels = zip(grid.labels, np.repeat(grid.seed_labels, each), strict=True)
-    # A stage without a temperature has one number for each seed.
-    names = [f"{name}/{own}" if f"{name}/{own}" in lines[0] else f"{name}/{s}" for own, s in labels]
-    numbers = np.array([[line[name] for name in names] for line in lines])
-    return numbers.reshape(len(lines), len(grid.seeds), each)
+    each, rows = len(grid.betas), []
+    labels = list(zip(grid.labels, np.repeat(grid.seed_labels, each), strict=True))
+    for line in lines:
+        # A stage without a temperature has its numbers for each seed.
+        rows.append([_mean(line, name, (own, seed)) for own, seed in labels])
+    return np.array(rows, dtype=float).reshape(len(lines), len(grid.seeds), each)
+
+
+def _mean(line: dict[str, float], name: str, labels: tuple[str, str]) -> float:
+    """Returns a metric under the first label that has it, the mean over several policies' own."""
+    for own in (f"{name}/{label}" for label in labels):
+        found = [n for key, n in line.items() if key == own or key.startswith(f"{own}_policy-")]
+        if found:
+            return float(np.mean(found))
+    raise RunError(f"got a line of metrics without {name} of {labels[0]}: sweep again")

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from typing_extensions import Self, override
 
 from scoreregs import ScorePrior
-from scoreregs_offline_rl.configuration import require_positive
+from scoreregs_offline_rl.configuration import require_positive, require_share
 from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.stages.finding import Finding
 from scoreregs_offline_rl.stages.networks import DiracPolicy
@@ -41,9 +41,18 @@ class ActorConfig:
     """Hidden layers; None: as many as the policy stage's."""
     width: int | None = None
     """Units of a hidden layer; None: as many as the policy stage's."""
+    policies: int = 1
+    """Policies that are trained side by side, from unlike initial weights on unlike rows; they act
+    by their mean."""
+    return_share: float | None = None
+    """Effective share of the rows, in (0, 1], when episodes of higher return are drawn more often;
+    None: all rows alike, each once an epoch."""
 
     def __post_init__(self) -> None:
-        require_positive(self, "steps", "batch_size", "learning_rate", "layers", "width")
+        require_share(self)
+        require_positive(
+            self, "steps", "batch_size", "learning_rate", "layers", "width", "policies"
+        )
 
 
 C = TypeVar("C", bound=ActorConfig)
@@ -118,10 +127,18 @@ class ActorStage(Stage[C]):
 
     @override
     def check(self, probes: Probes) -> Finding | None:
-        """Returns whether the policy stays where the prior has seen data, where it has one."""
+        return self.judge(self.policy, probes)
+
+    def judge(self, policy: nn.Module, probes: Probes) -> Finding | None:
+        """Returns whether a policy of this stage stays where its prior, if any, has seen data.
+
+        Args:
+            policy: its own, or the mean of several.
+            probes: what it is judged on.
+        """
         if self.given.prior is None:
             return None
-        return check_policy(self.name, self.policy, self.given.prior, probes.held)
+        return check_policy(self.name, policy, self.given.prior, probes.held)
 
 
 @torch.no_grad()

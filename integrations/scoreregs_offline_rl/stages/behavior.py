@@ -22,7 +22,7 @@ from scoreregs import (
 from scoreregs.kernel import denoising_loss
 from scoreregs.predictions import PredictionName
 from scoreregs.times import UniformTimes
-from scoreregs_offline_rl.configuration import require, require_positive
+from scoreregs_offline_rl.configuration import require, require_positive, require_share
 from scoreregs_offline_rl.data.transitions import Batch
 from scoreregs_offline_rl.stages.finding import Finding
 from scoreregs_offline_rl.stages.networks import BehaviorNetwork
@@ -74,11 +74,15 @@ class BehaviorConfig:
     held_out: int = 1024
     """Rows that are kept out of training to judge the fit by, at most a twentieth of the data; 0:
     it is judged by rows of training."""
+    return_share: float | None = None
+    """Effective share of the rows, in (0, 1], when episodes of higher return are drawn more often;
+    None: all rows alike, each once an epoch."""
     weights: str | None = None
     """Finished weights to take instead of training: the directory of another run on the same data,
     or a checkpoint of the paper's code."""
 
     def __post_init__(self) -> None:
+        require_share(self)
         require_positive(self, "steps", "batch_size", "learning_rate", "blocks", "width")
         require(self.held_out >= 0, "behavior.held_out", self.held_out, "at least 0")
         require(0 <= self.dropout < 1, "behavior.dropout", self.dropout, "0 <= dropout < 1")

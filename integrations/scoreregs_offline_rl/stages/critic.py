@@ -11,7 +11,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from typing_extensions import Self, override
 
-from scoreregs_offline_rl.configuration import require, require_positive
+from scoreregs_offline_rl.configuration import require, require_positive, require_share
 from scoreregs_offline_rl.data.transitions import Batch
 from scoreregs_offline_rl.stages.finding import Finding
 from scoreregs_offline_rl.stages.networks import TwinQ, ValueNetwork
@@ -56,11 +56,15 @@ class CriticConfig:
     """Hidden layers."""
     width: int = 256
     """Units of a hidden layer."""
+    return_share: float | None = None
+    """Effective share of the rows, in (0, 1], when episodes of higher return are drawn more often;
+    None: all rows alike, each once an epoch."""
     weights: str | None = None
     """Finished weights to take instead of training: the directory of another run on the same data,
     or a checkpoint of the paper's code."""
 
     def __post_init__(self) -> None:
+        require_share(self)
         require_positive(self, "steps", "batch_size", "learning_rate", "layers", "width")
         require(0 < self.expectile < 1, "critic.expectile", self.expectile, "0 < expectile < 1")
         require(0 <= self.discount < 1, "critic.discount", self.discount, "0 <= discount < 1")

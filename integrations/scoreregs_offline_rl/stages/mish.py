@@ -44,6 +44,7 @@ class Mish(nn.Module):
 class _MishFunction(torch.autograd.Function):
     """Keeps the slope alone. Buffers are used again: fresh pages cost as much as arithmetic."""
 
+    @override
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
@@ -59,6 +60,7 @@ class _MishFunction(torch.autograd.Function):
             ctx.save_for_backward(torch.addcmul(tanh, slope, wide, out=slope).to(x.dtype))
         return result
 
+    @override
     @staticmethod
     @once_differentiable
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]

@@ -1,4 +1,4 @@
-"""The networks of the three stages (Appendix C of the paper).
+"""The networks of the stages (Appendix C of the paper).
 
 No network holds a random number generator: `BehaviorNetwork` is handed its dropout masks, so that a
 training step is a function of its inputs alone. All of them work on the last axes, so that `stack`
@@ -11,6 +11,7 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from scoreregs_offline_rl.stages.mish import Mish, mish
 
@@ -18,7 +19,7 @@ __all__ = ["BehaviorNetwork", "DiracPolicy", "TwinQ", "ValueNetwork", "mlp"]
 
 
 def mlp(sizes: list[int], activation: Callable[[], nn.Module] = nn.ReLU) -> nn.Sequential:
-    """Linear layers of the given sizes with an activation between any two of them.
+    """Returns linear layers of the given sizes with an activation between any two of them.
 
     Example:
         >>> [type(layer).__name__ for layer in mlp([3, 256, 1])]
@@ -36,10 +37,10 @@ class TwinQ(nn.Module):
     """Two independent action values, Q_1(s, a) and Q_2(s, a).
 
     Args:
-        observation_size: Number of observation dimensions o.
-        action_size: Number of action dimensions a.
-        layers: Hidden layers.
-        width: Units of a hidden layer.
+        observation_size: number of observation dimensions o.
+        action_size: number of action dimensions a.
+        layers: hidden layers.
+        width: units of a hidden layer.
     """
 
     def __init__(
@@ -50,18 +51,19 @@ class TwinQ(nn.Module):
         self.q1 = mlp(sizes)
         self.q2 = mlp(sizes)
 
+    @override
     def forward(self, action: Tensor, observation: Tensor) -> tuple[Tensor, Tensor]:
-        """Both values (batch,) of actions (batch, a) at observations (batch, o)."""
+        """Returns both values (batch,) of actions (batch, a) at observations (batch, o)."""
         inputs = torch.cat([action, observation], dim=-1)
         return self.q1(inputs).squeeze(-1), self.q2(inputs).squeeze(-1)
 
     def mean(self, action: Tensor, observation: Tensor) -> Tensor:
-        """The mean of the two values (batch,), which the policy climbs."""
+        """Returns the mean of the two values (batch,), which the policy climbs."""
         q1, q2 = self(action, observation)
         return (q1 + q2) / 2
 
     def minimum(self, action: Tensor, observation: Tensor) -> Tensor:
-        """The smaller of the two values (batch,), which the critic learns from."""
+        """Returns the smaller of the two values (batch,), which the critic learns from."""
         return torch.minimum(*self(action, observation))
 
 
@@ -72,8 +74,9 @@ class ValueNetwork(nn.Module):
         super().__init__()
         self.net = mlp([observation_size, *[width] * layers, 1])
 
+    @override
     def forward(self, observation: Tensor) -> Tensor:
-        """V(s), shape (batch,)."""
+        """Returns V(s), (batch,)."""
         return self.net(observation).squeeze(-1)
 
 
@@ -81,10 +84,10 @@ class DiracPolicy(nn.Module):
     """The deterministic policy pi(s), actions (batch, a) within (-1, 1) by a final tanh.
 
     Args:
-        observation_size: Number of observation dimensions.
-        action_size: Number of action dimensions.
-        layers: Hidden layers; the paper takes 2, and 4 for AntMaze.
-        width: Units of a hidden layer.
+        observation_size: number of observation dimensions.
+        action_size: number of action dimensions.
+        layers: hidden layers; the paper takes 2, and 4 for AntMaze.
+        width: units of a hidden layer.
 
     Example:
         >>> DiracPolicy(17, 6)(torch.zeros(4, 17)).shape
@@ -98,8 +101,9 @@ class DiracPolicy(nn.Module):
         self.action_size = action_size
         self.net = mlp([observation_size, *[width] * layers, action_size])
 
+    @override
     def forward(self, observation: Tensor) -> Tensor:
-        """pi(s), shape (batch, a)."""
+        """Returns pi(s), (batch, a)."""
         return torch.tanh(self.net(observation))
 
 
@@ -112,25 +116,28 @@ class _ResidualBlock(nn.Module):
         self.expand = nn.Linear(width, 4 * width)
         self.contract = nn.Linear(4 * width, width)
 
+    @override
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         hidden = x if mask is None else x * mask
         return x + self.contract(mish(self.expand(self.norm(hidden))))
 
 
 class BehaviorNetwork(nn.Module):
-    """The noise prediction eps_hat(x_t | s, t) of the behavior policy's diffusion.
+    """The network of the behavior model: of a noisy action, its time and an observation.
+
+    What it predicts is the stage's to say, the noise in the paper.
 
     The time passes through fixed Gaussian Fourier features sin, cos(2 pi W t), W ~ N(0, 30^2), and
     a small network, and is joined to the noisy action and the observation in front of residual
     blocks with layer normalisation.
 
     Args:
-        observation_size: Number of observation dimensions o.
-        action_size: Number of action dimensions a.
-        blocks: Residual blocks.
-        width: Units of a block.
+        observation_size: number of observation dimensions o.
+        action_size: number of action dimensions a.
+        blocks: residual blocks.
+        width: units of a block.
         features: Fourier features, an even number.
-        embedding: Units of the time's embedding.
+        embedding: units of the time's embedding.
 
     Example:
         >>> network = BehaviorNetwork(17, 6)
@@ -157,16 +164,17 @@ class BehaviorNetwork(nn.Module):
         self.blocks = nn.ModuleList(_ResidualBlock(width) for _ in range(blocks))
         self.output = nn.Linear(width, action_size)
 
+    @override
     def forward(
         self, x_t: Tensor, t: Tensor, condition: Tensor, dropout_masks: Tensor | None = None
     ) -> Tensor:
-        """The noise prediction, shape (batch, a).
+        """Returns the prediction, (batch, a).
 
         Args:
-            x_t: Noisy actions (batch, a).
-            t: Times in [0, 1], shape (batch,).
-            condition: Observations (batch, o).
-            dropout_masks: Factors of each block's input, (batch, blocks, width): 0 where a unit is
+            x_t: noisy actions (batch, a).
+            t: times in [0, 1], shape (batch,).
+            condition: observations (batch, o).
+            dropout_masks: factors of each block's input, (batch, blocks, width): 0 where a unit is
                 dropped and 1/keep where it is kept. None drops nothing.
         """
         phase = (

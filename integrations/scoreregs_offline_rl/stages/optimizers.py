@@ -10,17 +10,17 @@ __all__ = ["adam", "adamw", "cosine_decay"]
 
 
 def adam(parameters: Iterable[nn.Parameter], learning_rate: float) -> Optimizer:
-    """Adam at a constant learning rate."""
+    """Returns Adam at a constant learning rate."""
     return Adam(parameters, lr=learning_rate, fused=True)
 
 
 def adamw(
     parameters: Iterable[nn.Parameter], learning_rate: float, weight_decay: float
 ) -> Optimizer:
-    """AdamW at a constant learning rate."""
+    """Returns AdamW at a constant learning rate."""
     return AdamW(parameters, lr=learning_rate, weight_decay=weight_decay, fused=True)
 
 
 def cosine_decay(optimizer: Optimizer, steps: int) -> LRScheduler:
-    """A cosine decay of the learning rate to zero over `steps`."""
+    """Returns a cosine decay of the learning rate to zero over `steps`."""
     return CosineAnnealingLR(optimizer, T_max=steps)

@@ -15,7 +15,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
-from typing_extensions import Self
+from typing_extensions import Self, override
 
 from scoreregs import ScorePrior
 from scoreregs_offline_rl.data.transitions import Batch
@@ -158,6 +158,7 @@ class Stage(nn.Module, ABC, Generic[C]):
         """Has the networks compiled for training; asked of stages that are `compilable`."""
         raise NotImplementedError(f"{self.name} has no networks to compile")
 
+    @override
     @abstractmethod
     def forward(self, batch: Batch, randoms: Randoms) -> tuple[Tensor, Metrics]:
         """Returns the loss, a mean over the batch, and detached numbers of its shape."""
@@ -167,7 +168,7 @@ class Stage(nn.Module, ABC, Generic[C]):
         """Returns a fresh optimiser of its parameters, with a learning-rate schedule if any."""
 
     def after_step(self) -> None:
-        """Called after every step of the optimiser."""
+        """Does what follows each step of the optimiser, as a moving average."""
 
     @torch.no_grad()
     def check(self, probes: Probes) -> Finding | None:

@@ -77,7 +77,7 @@ def tracked_settings(config: Any) -> dict[str, bool | str | float | int]:
 
 
 def _check_precision(accelerator: Accelerator, trainer: TrainerConfig) -> None:
-    """Accelerate keeps the settings of the first run in a process where the next one gives none."""
+    """Raises `RunError` where Accelerate has kept another precision from an earlier run."""
     wanted = trainer.mixed_precision
     wanted = wanted or os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
     if accelerator.mixed_precision != wanted:
@@ -90,7 +90,7 @@ def _check_precision(accelerator: Accelerator, trainer: TrainerConfig) -> None:
 
 
 def _check_processes(accelerator: Accelerator) -> None:
-    """Processes that do not know of each other would write one run directory at once."""
+    """Raises `RunError` where processes that do not know of each other would write at once."""
     launched = int(os.environ.get("WORLD_SIZE", "1"))
     if launched != accelerator.num_processes:
         raise RunError(

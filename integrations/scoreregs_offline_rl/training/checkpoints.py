@@ -25,9 +25,9 @@ class Checkpoints:
     processes, every process calls the methods and the folder is shared.
 
     Args:
-        folder: Where the checkpoints lie.
-        accelerator: Holds what is saved: the prepared model, optimiser and schedule.
-        keep: How many of the newest are kept.
+        folder: where the checkpoints lie.
+        accelerator: holds what is saved: the prepared model, optimiser and schedule.
+        keep: how many of the newest are kept.
     """
 
     def __init__(self, folder: Path, accelerator: Accelerator, *, keep: int) -> None:
@@ -36,7 +36,7 @@ class Checkpoints:
         self._keep = keep
 
     def save(self, step: int, state: dict[str, object]) -> None:
-        """Write the checkpoint of a step with the trainer's own state, then drop the oldest."""
+        """Writes the checkpoint of a step with the trainer's own state, then drops the oldest."""
         accelerator = self._accelerator
         final = self._folder / _name(step)
         partial = final.with_name(final.name + _PARTIAL)
@@ -82,7 +82,7 @@ class Checkpoints:
         return state
 
     def _complete(self) -> list[Path]:
-        """The complete checkpoints, oldest first."""
+        """Returns the complete checkpoints, oldest first."""
         if not self._folder.is_dir():
             return []
         found = self._folder.glob(f"{_PREFIX}*")
@@ -98,7 +98,7 @@ def _name(step: int) -> str:
 
 
 def _check(checkpoint: Path, state: dict[str, Any]) -> None:
-    """Sees that a checkpoint is of its name's step and holds what was written."""
+    """Raises `RunError` unless a checkpoint is of its name's step and as it was written."""
     if _name(state["step"]) != checkpoint.name:
         raise RunError(f"got a state of step {state['step']}")
     # Checkpoints of earlier versions have no digests.

@@ -18,19 +18,19 @@ COMPILE_FROM = 50_000
 def compile_networks(
     stage: Stage, wanted: bool | None, steps: int, device: torch.device | str
 ) -> bool:
-    """Have a stage's networks compiled when it takes its first step.
+    """Has a stage's networks compiled when it takes its first step.
 
     Args:
-        stage: Its networks themselves, copies and saved weights are not affected.
-        wanted: Whether to; None: for many steps, where a compiler is there.
-        steps: Of the stage in all, so that a resumed stage does what it did before.
-        device: Where the stage is trained.
+        stage: the networks themselves, copies and saved weights are not affected.
+        wanted: whether to; None: for many steps, where a compiler is there.
+        steps: of the stage in all, so that a resumed stage does what it did before.
+        device: where the stage is trained.
 
     Returns:
         Whether they will be.
 
     Raises:
-        RunError: It is wanted, and PyTorch cannot compile here.
+        RunError: it is wanted, and PyTorch cannot compile here.
     """
     if not stage.compilable or wanted is False or (wanted is None and steps < COMPILE_FROM):
         return False
@@ -47,7 +47,7 @@ def compile_networks(
 
 
 def _obstacle(device: torch.device | str) -> str | None:
-    """Why PyTorch cannot compile for a device; None if it can."""
+    """Returns why PyTorch cannot compile for a device; None if it can."""
     try:
         torch.compile(torch.neg)(torch.ones(2, device=device))
     except RuntimeError as error:

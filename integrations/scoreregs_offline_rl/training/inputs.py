@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from scoreregs_offline_rl.data.transitions import Batch, Transitions
-from scoreregs_offline_rl.randoms import EpochSampler, generator_for
+from scoreregs_offline_rl.randoms import EpochSampler, WeightedSampler, generator_for
 from scoreregs_offline_rl.stages.stage import Randoms, Stage
 
 __all__ = ["Inputs", "Members", "SeedInputs", "StackedInputs"]
@@ -53,6 +53,7 @@ class SeedInputs:
         seed: of rows and randoms.
         part: this process's rows of the global batch.
         rows: those of the data to train on, int64; None: all.
+        weights: how often each row of the data is drawn, (N,); None: all alike, each once an epoch.
     """
 
     def __init__(
@@ -64,13 +65,19 @@ class SeedInputs:
         seed: int,
         part: slice,
         rows: Tensor | None = None,
+        weights: Tensor | None = None,
     ) -> None:
         self._device = data.actions.device
         self._rows = None if rows is None else rows.to(self._device)
         count = len(data) if rows is None else len(rows)
-        self._sampler = EpochSampler(
-            count, batch_size, seed=seed, purpose=stage.stream(), device=self._device
-        )
+        purpose = stage.stream()
+        if weights is None:
+            self._sampler = EpochSampler(
+                count, batch_size, seed=seed, purpose=purpose, device=self._device
+            )
+        else:
+            own = weights if rows is None else weights[self._rows]
+            self._sampler = WeightedSampler(own, batch_size, seed=seed, purpose=purpose)
         self._stage, self._data, self._seed = stage, data, seed
         self._batch_size, self._part = batch_size, part
 

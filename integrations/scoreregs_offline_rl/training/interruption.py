@@ -17,10 +17,10 @@ class InterruptedRun(KeyboardInterrupt):
     A `KeyboardInterrupt`, so that no loop over runs takes it for the failure of one of them.
 
     Args:
-        stage: The stage that was running.
-        step: Its steps so far, all of them saved.
-        steps: Its steps in all.
-        signal_number: The signal, SIGINT where another process received it.
+        stage: the stage that was running.
+        step: its steps so far, all of them saved.
+        steps: its steps in all.
+        signal_number: the signal, SIGINT where another process received it.
     """
 
     def __init__(self, stage: str, step: int, steps: int, signal_number: int) -> None:
@@ -36,7 +36,7 @@ class SignalWatch:
     """What `watch_signals` saw.
 
     Attributes:
-        received: The signal that came; None before one does.
+        received: the signal that came; None before one does.
     """
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class SignalWatch:
 
 @contextmanager
 def watch_signals() -> Iterator[SignalWatch]:
-    """Note SIGINT and SIGTERM within the block in place of acting on them.
+    """Notes SIGINT and SIGTERM within the block in place of acting on them.
 
     A second signal acts at once; one that was ignored before stays so. The handlers are those of
     before after the block. Outside of the main thread, where Python allows no handlers, nothing is

@@ -10,7 +10,7 @@ _KEPT = 2**30
 
 
 def keep_freed_memory() -> bool:
-    """Keep up to 1 GiB of freed memory in the process, and return whether this could be set.
+    """Keeps up to 1 GiB of freed memory in the process, and returns whether this could be set.
 
     PyTorch has no pool of memory on the CPU. The GNU C library hands large blocks back to the
     system, and each step then waits until their pages are mapped and zeroed again. Settings of that

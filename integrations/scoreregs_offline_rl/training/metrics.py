@@ -20,8 +20,8 @@ class RunningMean:
     The sums stay on their device: only `mean` and `state` wait for it.
 
     Args:
-        accelerator: Knows the processes.
-        labels: Of the members, where a metric has one number for each: `loss/seed-0`.
+        accelerator: knows the processes.
+        labels: of the members, where a metric has one number for each: `loss/seed-0`.
     """
 
     def __init__(self, accelerator: Accelerator, labels: Sequence[str] = ()) -> None:
@@ -32,14 +32,14 @@ class RunningMean:
         self._count = 0
 
     def add(self, metrics: dict[str, Tensor]) -> None:
-        """Take in a step's numbers; the names of the first step are those of every step."""
+        """Takes in a step's numbers; the names of the first step are those of every step."""
         values = torch.stack([metric.float() for metric in metrics.values()])
         self._sums = self._sums + values if self._count else values
         self._names = list(metrics)
         self._count += 1
 
     def mean(self) -> dict[str, float]:
-        """The means since the last reset."""
+        """Returns the means since the last reset."""
         sums = self.state()["sums"]
         if not self._labels:
             return {name: value / self._count for name, value in sums.items()}
@@ -50,18 +50,18 @@ class RunningMean:
         }
 
     def reset(self) -> None:
-        """Forget every step."""
+        """Forgets every step."""
         self._count = 0
 
     def state(self) -> dict[str, Any]:
-        """What `load` needs, for JSON; a float32 survives it exactly."""
+        """Returns what `load` needs, for JSON; a float32 survives it exactly."""
         if not self._count:
             return {"sums": {}, "count": 0}
         sums = cast(Tensor, self._accelerator.reduce(self._sums, reduction="mean")).tolist()
         return {"sums": dict(zip(self._names, sums, strict=True)), "count": self._count}
 
     def load(self, state: dict[str, Any]) -> None:
-        """Go on from a `state`."""
+        """Goes on from a `state`."""
         self._names = list(state["sums"])
         self._sums = torch.tensor(list(state["sums"].values()), device=self._accelerator.device)
         self._count = state["count"]
@@ -71,14 +71,14 @@ class MetricsFile:
     """A file of one JSON object a line, each with its step.
 
     Args:
-        path: The file; it need not exist.
+        path: the file; it need not exist.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def truncate(self, step: int) -> None:
-        """Drop the lines after a step, and a last line that was cut while it was written."""
+        """Drops the lines after a step, and a last line that was cut while it was written."""
         if not self._path.exists():
             return
         lines = self._path.read_text().splitlines(keepends=True)
@@ -87,7 +87,7 @@ class MetricsFile:
             partial.write_text("".join(line for line in whole if json.loads(line)["step"] <= step))
 
     def append(self, record: dict[str, Any]) -> None:
-        """Add a line."""
+        """Adds a line."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._path.open("a") as file:
             file.write(json.dumps(record) + "\n")

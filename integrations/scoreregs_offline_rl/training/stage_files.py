@@ -25,12 +25,12 @@ class StageReport:
     """How a finished stage went.
 
     Attributes:
-        steps: Gradient steps; 0 for weights that were taken from elsewhere.
-        seconds: Wall-clock time of training, over all its interruptions.
-        steps_per_second: Their ratio.
-        metrics: The last line of metrics.
-        source: Where weights that were not trained here come from.
-        compile_seconds: Of the time, what the first step of compiled networks took.
+        steps: gradient steps; 0 for weights that were taken from elsewhere.
+        seconds: wall-clock time of training, over all its interruptions.
+        steps_per_second: their ratio.
+        metrics: the last line of metrics.
+        source: where weights that were not trained here come from.
+        compile_seconds: of the time, what the first step of compiled networks took.
         identity: the settings that say what the weights mean, beside the sizes.
     """
 

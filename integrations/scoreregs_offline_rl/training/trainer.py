@@ -44,7 +44,7 @@ _AGREE_EVERY = 50
 
 
 def no_progress(stage: str, step: int, steps: int, metrics: dict[str, float]) -> None:
-    """Tell nobody."""
+    """Tells nobody."""
 
 
 @final
@@ -57,12 +57,12 @@ class Trainer:
     checkpoints, and with several processes when they agree whether to stop.
 
     Args:
-        accelerator: Owns the processes and the device; its schedule steps must be ours, that is
+        accelerator: owns the processes and the device; its schedule steps must be ours, that is
             `Accelerator(step_scheduler_with_optimizer=False)`.
-        config: Intervals and trackers.
-        seed: Seed of batches and noise.
-        progress: Told of every step, in the main process.
-        settings: What trackers show as the run's hyper-parameters.
+        config: intervals and trackers.
+        seed: seed of batches and noise.
+        progress: told of every step, in the main process.
+        settings: what trackers show as the run's hyper-parameters.
     """
 
     def __init__(
@@ -89,33 +89,35 @@ class Trainer:
         batch_size: int,
         folder: Path,
         rows: Tensor | None = None,
+        weights: Tensor | None = None,
         members: Members | None = None,
         monitor: StageMonitor | None = None,
         steps_before: int = 0,
     ) -> StageReport:
-        """Train a stage in place, or load it where the folder holds it finished.
+        """Trains a stage in place, or loads it where the folder holds it finished.
 
         Args:
-            stage: Its networks are left trained, on the accelerator's device.
-            data: Scaled transitions, on that device.
-            steps: Gradient steps.
-            batch_size: Rows of a step over all processes, a multiple of their number.
-            folder: Where weights, metrics and checkpoints go.
-            rows: Those of the data to train on, int64; None: all.
-            members: Of a stacked stage, with seeds and rows of their own.
-            monitor: Gives further metrics, in the main process.
-            steps_before: Steps of the stages before, where trackers count on from.
+            stage: its networks are left trained, on the accelerator's device.
+            data: scaled transitions, on that device.
+            steps: gradient steps.
+            batch_size: rows of a step over all processes, a multiple of their number.
+            folder: where weights, metrics and checkpoints go.
+            rows: those of the data to train on, int64; None: all.
+            weights: how often each row of the data is drawn, (N,); None: all alike.
+            members: of a stacked stage, with seeds and rows of their own.
+            monitor: gives further metrics, in the main process.
+            steps_before: steps of the stages before, where trackers count on from.
 
         Raises:
-            RunError: The batch fits neither data nor processes, or a metric stops being finite.
-            InterruptedRun: A signal came; the step is saved.
+            RunError: the batch fits neither data nor processes, or a metric stops being finite.
+            InterruptedRun: a signal came; the step is saved.
         """
         if is_finished(folder):
             return self.load(stage, folder)
         with watch_signals() as watch:
             labels = () if members is None else members.labels
             loop = _Loop(stage, folder, steps, steps_before, monitor or (lambda step: {}), labels)
-            inputs = self._inputs(stage, data, batch_size, rows, members)
+            inputs = self._inputs(stage, data, batch_size, rows, weights, members)
             report = self._train(loop, inputs, watch)
             self.keep(stage, folder, report)
             if self._agreed(watch):
@@ -123,10 +125,10 @@ class Trainer:
         return report
 
     def load(self, stage: Stage, folder: Path) -> StageReport:
-        """Load a finished stage, onto the accelerator's device.
+        """Returns the report of a finished stage, loaded onto the accelerator's device.
 
         Raises:
-            RunError: The folder holds no finished stage, or one of other sizes.
+            RunError: the folder holds no finished stage, or one of other sizes.
         """
         report = load_stage(stage, folder)
         stage.to(self._accelerator.device)
@@ -134,7 +136,7 @@ class Trainer:
         return report
 
     def keep(self, stage: Stage, folder: Path, report: StageReport) -> None:
-        """Write the weights of a finished stage and its report, which marks it as finished."""
+        """Writes the weights of a finished stage and its report, which marks it as finished."""
         stage.to(self._accelerator.device)
         if self._accelerator.is_main_process:
             save_stage(stage, folder, report)
@@ -146,6 +148,7 @@ class Trainer:
         data: Transitions,
         batch_size: int,
         rows: Tensor | None,
+        weights: Tensor | None,
         members: Members | None,
     ) -> Inputs:
         accelerator = self._accelerator
@@ -153,7 +156,9 @@ class Trainer:
         seeds = (self._seed,) if members is None else members.seeds
         chosen = (members and members.rows) or (rows,) * len(seeds)
         inputs = [
-            SeedInputs(stage, data, batch_size, seed=seed, part=part, rows=its_rows)
+            SeedInputs(
+                stage, data, batch_size, seed=seed, part=part, rows=its_rows, weights=weights
+            )
             for seed, its_rows in zip(seeds, chosen, strict=True)
         ]
         return inputs[0] if members is None else StackedInputs(inputs, members.each)
@@ -216,7 +221,7 @@ class Trainer:
         return (alone or step % _AGREE_EVERY == 0) and self._agreed(watch)
 
     def _agreed(self, watch: SignalWatch) -> bool:
-        """Whether a signal came to any process; each must ask at the same step."""
+        """Returns whether a signal came to any process; each must ask at the same step."""
         if self._accelerator.num_processes == 1:
             return watch.received is not None
         if watch.received is not None:
