@@ -17,6 +17,7 @@ References:
 from typing import Literal
 
 import torch
+from einops import reduce, repeat
 from torch import Tensor
 
 from scoreregs.baselines import Baseline
@@ -36,7 +37,7 @@ __all__ = [
     "weighted_residual",
 ]
 
-Normalization = Literal["l2", "rms"]
+Normalization = Literal["l2", "rms", "batch"]
 BetaPlacement = Literal["prior", "value"]
 
 
@@ -119,6 +120,7 @@ def regularized_gradient(
     beta: float | Tensor = 1.0,
     normalize: Normalization | None = None,
     beta_on: BetaPlacement = "prior",
+    members: int = 1,
 ) -> Tensor:
     r"""Returns minus the bracket of Eq. 15, the direction that a minimiser descends.
 
@@ -129,16 +131,20 @@ def regularized_gradient(
     | None | $-g + r / \beta$ | $-\beta g + r$ |
     | "l2" | $-g + \lVert g \rVert_2\, r / \beta$ | $-\beta g / \lVert g \rVert_2 + r$ |
     | "rms" | $-g + \mathrm{rms}(g)\, r / \beta$ | $-\beta g / \mathrm{rms}(g) + r$ |
+    | "batch" | $-g + \bar n\, r / \beta$ | $-\beta g / \bar n + r$ |
 
     A row's two forms point the same way; without normalisation they differ by the constant beta,
-    with it by a factor of each sample. A zero g has no direction: it stays zero.
+    with it by a factor, of each sample or of the batch, whose mean of $\lVert g \rVert_2$ is
+    $\bar n$. A zero g has no direction: it stays zero.
 
     Args:
         value_gradient: g, (batch, *event), or None for pure distillation.
         residual: r, (batch, *event), or None where beta is infinite.
         beta: the temperature, > 0, or one for each sample, (batch,).
-        normalize: None, or the norm by which beta is divided for each sample (Appendix C, AntMaze).
+        normalize: None; the norm by which beta is divided for each sample (Appendix C, AntMaze); or
+            "batch", by the mean of the L2 norms.
         beta_on: what beta scales.
+        members: how many batches these are, one after the other; each has a mean of its own.
 
     Example:
         >>> g, r = torch.tensor([[3.0, 4.0]]), torch.tensor([[1.0, 1.0]])
@@ -157,14 +163,14 @@ def regularized_gradient(
         beta = _per_sample(beta, residual)
     if value_gradient is None:
         return residual / beta if beta_on == "prior" else residual
-    norm = _norm(value_gradient, normalize)
+    norm = _norm(value_gradient, normalize, members)
     if beta_on == "prior":
         return residual * (norm / beta) - value_gradient
     direction = torch.where(norm > 0, value_gradient / norm, value_gradient)
     return residual - beta * direction
 
 
-def _norm(gradient: Tensor, normalize: Normalization | None) -> Tensor:
+def _norm(gradient: Tensor, normalize: Normalization | None, members: int) -> Tensor:
     """Returns the norm of each sample, shaped to multiply it; ones without normalisation."""
     flat = gradient.flatten(1)
     if normalize is None:
@@ -172,6 +178,9 @@ def _norm(gradient: Tensor, normalize: Normalization | None) -> Tensor:
     norm = torch.linalg.vector_norm(flat, dim=1)
     if normalize == "rms":
         norm = norm / flat.shape[1] ** 0.5
+    if normalize == "batch":
+        mean = reduce(norm, "(m b) -> m", "mean", m=members)
+        norm = repeat(mean, "m -> (m b)", b=len(flat) // members)
     return _per_sample(norm, gradient)
 
 

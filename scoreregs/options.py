@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from scoreregs.baselines import BaselineLike
+from scoreregs.betas import Beta
 from scoreregs.kernel import BetaPlacement, Normalization
 from scoreregs.noisers import NoiserLike
 from scoreregs.times import TimesLike
@@ -22,7 +23,7 @@ Reduction = Literal["mean", "sum", "none"]
 class ObjectiveOptions(TypedDict, total=False):
     """The keyword arguments of `ScoreRegularizedObjective`, which documents them."""
 
-    beta: float
+    beta: float | Beta
     normalize: Normalization | None
     beta_on: BetaPlacement
     weighting: WeightingLike
@@ -30,5 +31,6 @@ class ObjectiveOptions(TypedDict, total=False):
     times: TimesLike
     noiser: NoiserLike
     draws: int
+    members: int
     reduction: Reduction
     generator: torch.Generator | None

@@ -7,6 +7,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from scoreregs import NetworkPrior, ScoreRegularizedObjective, VPSchedule
 from scoreregs.baselines import PriorBaseline, ReferenceBaseline, TrainedBaseline
+from scoreregs.betas import AnnealedBeta, TargetBeta
 from scoreregs.noisers import FixedNoise, InvertedNoise
 from scoreregs.times import (
     AdaptiveTimes,
@@ -76,13 +77,18 @@ OPTIONS = {
     "antithetic": {"noiser": "antithetic"},
     "fixed noise": {"noiser": FixedNoise(X)},
     "inverted": {"noiser": InvertedNoise(3)},
+    "of the batch": {"normalize": "batch", "beta_on": "value"},
+    "annealed beta": {"beta": AnnealedBeta(1.0, 0.1, 9)},
+    "target beta": {"beta": TargetBeta([1.0, 1.5]), "members": 2},
 }
 
 
 def counted(objective: ScoreRegularizedObjective, **arguments) -> Reads:
-    objective(X)
+    learns = isinstance(objective.beta, TargetBeta)
+    data: dict = {"data": X} if learns else {}
+    objective(X, **data)
     with Reads() as reads:
-        objective(X, **arguments)
+        objective(X, **data, **arguments)
     return reads
 
 
