@@ -7,10 +7,10 @@ from einops import rearrange, reduce, repeat
 from torch import Tensor, nn
 
 from scoreregs import validation
-from scoreregs.baselines import BaselineLike, as_baseline
+from scoreregs.baselines import BaselineLike, NoiseBaseline, as_baseline
 from scoreregs.draws import Draw, check_prior_type, fold
 from scoreregs.errors import ArgumentError
-from scoreregs.kernel import residual_of
+from scoreregs.kernel import residual_of, residual_through_prior
 from scoreregs.noisers import Noised, NoiserLike, as_noiser
 from scoreregs.prior import ScorePrior
 from scoreregs.schedules import as_time
@@ -57,6 +57,7 @@ class PriorEstimator(nn.Module):
         times: TimesLike,
         noiser: NoiserLike,
         draws: int,
+        through_prior: bool,
         generator: torch.Generator | None,
     ) -> None:
         super().__init__()
@@ -70,6 +71,12 @@ class PriorEstimator(nn.Module):
         self.times = as_times(times)
         self.noiser = as_noiser(noiser)
         self.draws = draws
+        self.through_prior = through_prior
+        if through_prior and not isinstance(self.baseline, NoiseBaseline):
+            raise ArgumentError(
+                f"got through_prior=True with {type(self.baseline).__name__}, expected "
+                'baseline="noise": other baselines have no loss to differentiate through the prior'
+            )
         self.generator = generator
         validation.check_singular(prior, self.weighting, as_time([self.times.low, self.times.high]))
 
@@ -97,10 +104,15 @@ class PriorEstimator(nn.Module):
             if check_values or (t is not None and self._beyond_range(times)):
                 check_times(times)
                 validation.check_singular(self.prior, self.weighting, times.flatten())
-            draw = self._draw(x, condition, times, noised)
+            with torch.set_grad_enabled(self.through_prior):
+                leaf = x.requires_grad_() if self.through_prior else x
+                draw = self._draw(leaf, condition, times, noised)
             if check_values:
                 validation.check_weight(self.weighting, draw)
-            residuals = residual_of(draw, self.weighting, self.baseline)
+            if self.through_prior:
+                residuals = residual_through_prior(draw, self.weighting)
+            else:
+                residuals = residual_of(draw, self.weighting, self.baseline)
             if self.training:
                 self.baseline.observe(draw)
                 self.times.observe(draw.level.t, residuals)

@@ -20,9 +20,10 @@ import torch
 from einops import reduce, repeat
 from torch import Tensor
 
-from scoreregs.baselines import Baseline
+from scoreregs.baselines import Baseline, NoiseBaseline
 from scoreregs.draws import Draw, diffuse
-from scoreregs.errors import ArgumentError
+from scoreregs.errors import ArgumentError, PriorError
+from scoreregs.predictions import expand
 from scoreregs.prior import ScorePrior
 from scoreregs.trees import Condition
 from scoreregs.weightings import Weighting
@@ -34,6 +35,7 @@ __all__ = [
     "diffuse",
     "regularized_gradient",
     "residual_of",
+    "residual_through_prior",
     "weighted_residual",
 ]
 
@@ -86,6 +88,43 @@ def residual_of(draw: Draw, weighting: Weighting, baseline: Baseline) -> Tensor:
     residual = draw.residual(log_weight)
     remainder = baseline.remainder(draw, log_weight)
     return residual if remainder is None else residual + remainder
+
+
+def residual_through_prior(draw: Draw, weighting: Weighting) -> Tensor:
+    r"""Returns the residual of a draw with the prior's Jacobian, which Eq. 15 leaves out.
+
+    $$ \nabla_x\, \tfrac12 w \tfrac\sigma\alpha \| \hat\epsilon(x_t) - \epsilon \|^2
+       = \sigma \Big( \frac{\partial \hat\epsilon}{\partial x_t} \Big)^{\!\top}
+         w (\hat\epsilon - \epsilon)
+       = \Big( 1 - \alpha \frac{\partial \hat x}{\partial x_t} \Big)^{\!\top}
+         w (\hat\epsilon - \epsilon) $$
+
+    is the gradient of a denoising loss at x, for a weight that is held constant; without the
+    Jacobian of the denoiser it is the residual of Eq. 15.
+
+    Args:
+        draw: one that was made with gradient, from an x that requires one.
+        weighting: w.
+
+    Raises:
+        PriorError: where the prediction cannot be differentiated.
+
+    References:
+        Chen et al., Diffusion Policies Creating a Trust Region for Offline Reinforcement Learning,
+        NeurIPS 2024.
+    """
+    if not draw.output.requires_grad:
+        raise PriorError(
+            f"got a prediction of {type(draw.prior).__name__} without gradient, expected one that "
+            "is differentiable in x_t for through_prior=True: drop .detach() and torch.no_grad() "
+            "from predict, and call the objective outside torch.inference_mode()"
+        )
+    residual = residual_of(draw, weighting, NoiseBaseline())
+    pulled = expand(draw.level.sigma, residual) * residual
+    with torch.enable_grad():
+        predicted = draw.epsilon
+    (gradient,) = torch.autograd.grad(predicted, draw.x_t, pulled)
+    return gradient
 
 
 def denoising_loss(

@@ -34,11 +34,12 @@ class ScoreRegularizedObjective(PriorEstimator, ABC):
        \frac{\partial x}{\partial \theta}, \qquad x_t = \alpha(t) x + \sigma(t) \epsilon $$
 
     Called with x it returns a loss to minimise: after `result.loss.backward()`, x.grad is minus the
-    bracket, averaged over the batch and summed over the event. The prior is never sampled from nor
-    differentiated through, the value is differentiated at a detached x, and neither's parameters
-    are the objective's or get a gradient; a critic that a subclass keeps as an attribute is
-    registered, as in any `torch.nn.Module`: give it to `from_value` instead. What the plug-ins
-    remember, as the step of descending times, is in `state_dict()`; in eval mode it stands still.
+    bracket, averaged over the batch and summed over the event. The prior is never sampled from, nor
+    differentiated through unless you ask for it, the value is differentiated at a detached x, and
+    neither's parameters are the objective's or get a gradient; a critic that a subclass keeps as an
+    attribute is registered, as in any `torch.nn.Module`: give it to `from_value` instead. What the
+    plug-ins remember, as the step of descending times, is in `state_dict()`; in eval mode it stands
+    still.
 
     The defaults are the paper's. `AdaptiveTimes` of low-discrepancy points with their weight, and
     `baseline="optimal_noise"`, have the same expectation and a fraction of the variance.
@@ -62,6 +63,9 @@ class ScoreRegularizedObjective(PriorEstimator, ABC):
         draws: how many (t, noise) are averaged for each sample.
         members: how many batches a call consists of, one after the other, as of a stacked sweep;
             each has its own mean for "batch", and its own temperature where beta holds several.
+        through_prior: whether the residual keeps the Jacobian of the prior, as the trust region of
+            DTQL does (`residual_through_prior`): exact for its denoising loss, at the memory and
+            time of a backward pass through the network.
         reduction: of the loss over the batch: "mean", "sum" or "none".
         generator: the source of t and noise, on x's device; the global one by default.
 
@@ -99,6 +103,7 @@ class ScoreRegularizedObjective(PriorEstimator, ABC):
         noiser: NoiserLike = "independent",
         draws: int = 1,
         members: int = 1,
+        through_prior: bool = False,
         reduction: Reduction = "mean",
         generator: torch.Generator | None = None,
     ) -> None:
@@ -109,6 +114,7 @@ class ScoreRegularizedObjective(PriorEstimator, ABC):
             times=times,
             noiser=noiser,
             draws=draws,
+            through_prior=through_prior,
             generator=generator,
         )
         validation.check_choice("normalize", normalize, (None, "l2", "rms", "batch"))

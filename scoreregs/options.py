@@ -32,5 +32,6 @@ class ObjectiveOptions(TypedDict, total=False):
     noiser: NoiserLike
     draws: int
     members: int
+    through_prior: bool
     reduction: Reduction
     generator: torch.Generator | None

@@ -4,7 +4,7 @@ from scoreregs.times.adaptive import AdaptiveTimes
 from scoreregs.times.base import QuantileTimes, TimeSampler, check_times
 from scoreregs.times.density import DensityTimes
 from scoreregs.times.importance import ImportanceTimes
-from scoreregs.times.log_snr import LogNormalTimes, LogSNRTimes
+from scoreregs.times.log_snr import LogLogisticTimes, LogNormalTimes, LogSNRTimes
 from scoreregs.times.points import Points, PointsLike
 from scoreregs.times.progressive import AnnealedTimes, DescendingTimes
 from scoreregs.times.uniform import FixedTime, TimesLike, UniformTimes, as_times
@@ -16,6 +16,7 @@ __all__ = [
     "DescendingTimes",
     "FixedTime",
     "ImportanceTimes",
+    "LogLogisticTimes",
     "LogNormalTimes",
     "LogSNRTimes",
     "Points",

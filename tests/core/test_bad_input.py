@@ -170,6 +170,17 @@ CASES: dict[str, tuple[Callable[[], object], type[ScoreRegsError], tuple[str, ..
         ("batch of 4", "members=3", "multiple"),
     ),
     "no members": (lambda: build(members=0), ArgumentError, ("members=0", "at least 1")),
+    # through the prior
+    "through the prior without noise": (
+        lambda: build(through_prior=True, baseline="none"),
+        ArgumentError,
+        ("through_prior=True", "NoBaseline", 'baseline="noise"'),
+    ),
+    "through a prior without gradient": (
+        lambda: build(None, network(lambda x_t: x_t.detach()), through_prior=True)(X),
+        PriorError,
+        ("NetworkPrior", "differentiable", ".detach()"),
+    ),
     # noise and times
     "noise with NaN": (
         lambda: build()(X, noise=X * NAN),

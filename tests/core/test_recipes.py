@@ -19,7 +19,7 @@ from scoreregs import (
     VPSchedule,
     recipes,
 )
-from tests.core.gaussians import conditional_gaussian, denoised, epsilon, scales
+from tests.core.gaussians import S2, conditional_gaussian, denoised, epsilon, scales
 
 DRAWS, BATCH, D = 2, 5, 3
 GENERATOR = torch.Generator().manual_seed(0)
@@ -121,6 +121,15 @@ def hand_diff_instruct(h: Hand) -> Tensor:
     return (fake - real) / (X - real).abs().mean(1, keepdim=True)
 
 
+def hand_dtql(h: Hand) -> Tensor:
+    """2 (D - x)^T (dD/dx - 1) / c_out^2 of EDM, with the derivative of N(c, S2)'s denoiser."""
+    s = h.sigma / h.alpha
+    c_out = 0.5 * s / torch.sqrt(s**2 + 0.25)
+    gain = S2 / (S2 + s**2)
+    misfit = denoised(h.x_t(), C, h.alpha, h.sigma) - X
+    return 2 * misfit * (gain - 1) / c_out**2 / BETA - torch.cos(X)
+
+
 def guided() -> GuidedPrior:
     return GuidedPrior(conditional_gaussian(), GUIDANCE, NULL)
 
@@ -141,6 +150,7 @@ RECIPES: dict[str, tuple[Callable[[], ScoreRegularizedObjective], Callable[[Hand
         lambda: recipes.red_diff(value, conditional_gaussian(), steps=5, beta=BETA),
         hand_red_diff,
     ),
+    "dtql": (lambda: recipes.dtql(value, conditional_gaussian(), beta=BETA), hand_dtql),
     "diff_instruct": (
         lambda: recipes.diff_instruct(conditional_gaussian(), fake_prior())[0],
         hand_diff_instruct,
