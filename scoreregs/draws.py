@@ -4,8 +4,7 @@ What depends on more than the noise level, as some weightings and most baselines
 draw. The predicted noise and sample are computed when they are asked for.
 """
 
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 
 import torch
 from einops import repeat
@@ -70,6 +69,8 @@ class Draw:
     output: Tensor
     target: Tensor
     draws: int = 1
+    # What was computed once. Not a `functools.cached_property`, whose lock torch.compile refuses.
+    _known: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
     def of(
@@ -121,18 +122,23 @@ class Draw:
         prior = self.prior
         return prior.prediction.sample(self.output, self.x_t, self.level, prior.schedule)
 
-    @cached_property
+    @property
     def difference(self) -> Tensor:
         """The output minus its target in the network's own terms, see `predictions`."""
-        prior = self.prior
-        return prior.prediction.difference(
-            self.output, self.x, self.noise, self.level, prior.schedule
-        )
+        if "difference" not in self._known:
+            prior = self.prior
+            self._known["difference"] = prior.prediction.difference(
+                self.output, self.x, self.noise, self.level, prior.schedule
+            )
+        return self._known["difference"]
 
-    @cached_property
+    @property
     def log_factor(self) -> Tensor:
         """The log c, (batch,), of epsilon_hat - epsilon = c difference."""
-        return self.prior.prediction.log_factor(self.level, self.prior.schedule)
+        if "log_factor" not in self._known:
+            prior = self.prior
+            self._known["log_factor"] = prior.prediction.log_factor(self.level, prior.schedule)
+        return self._known["log_factor"]
 
     def residual(self, log_weight: Tensor) -> Tensor:
         """Returns w (epsilon_hat - epsilon), the weight multiplied first with what may diverge."""
