@@ -17,7 +17,13 @@ from scoreregs.prior import ScorePrior
 from scoreregs.schedules import NoiseLevel
 from scoreregs.trees import Condition, map_tensors, repeat_rows
 
-__all__ = ["Draw", "check_prior_type", "diffuse", "fold", "weigh"]
+__all__ = ["Draw", "at_least_single", "check_prior_type", "diffuse", "fold", "repeated", "weigh"]
+
+
+def at_least_single(dtype: torch.dtype) -> torch.dtype:
+    """Returns the dtype that x is computed in: its own, or float32 for a half type."""
+    # In place of promote_types, which is an operation like any other.
+    return dtype if dtype == torch.float64 else torch.float32
 
 
 def diffuse(x: Tensor, noise: Tensor, level: NoiseLevel) -> Tensor:
@@ -36,11 +42,13 @@ def fold(condition: Condition, batch: int, draws: int) -> Condition:
     Raises:
         ArgumentError: where a tensor has another number of rows.
     """
+    rows = repeat_rows(condition, batch)
+    return rows if draws == 1 else map_tensors(lambda leaf: repeated(leaf, draws), rows)
 
-    def repeated(leaf: Tensor) -> Tensor:
-        return repeat(leaf, "b ... -> (k b) ...", k=draws)
 
-    return map_tensors(repeated, repeat_rows(condition, batch))
+def repeated(x: Tensor, draws: int) -> Tensor:
+    """Returns a batch `draws` times, one after the other."""
+    return x if draws == 1 else repeat(x, "b ... -> (k b) ...", k=draws)
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +110,7 @@ class Draw:
             >>> draw.epsilon.round(decimals=3), draw.denoised.round(decimals=3)
             (tensor([[1.]]), tensor([[0.0070]]))
         """
-        dtype = torch.promote_types(x.dtype, torch.float32)
+        dtype = at_least_single(x.dtype)
         x, noise = x.to(dtype), noise.to(dtype)
         level = prior.schedule.at(t)
         x_t = diffuse(x, noise, level)
@@ -142,7 +150,9 @@ class Draw:
 
     def residual(self, log_weight: Tensor) -> Tensor:
         """Returns w (epsilon_hat - epsilon), the weight multiplied first with what may diverge."""
-        return weigh(log_weight + self.log_factor, self.difference)
+        if not self.prior.prediction.has_unit_factor:
+            log_weight = log_weight + self.log_factor
+        return weigh(log_weight, self.difference)
 
     def squared_error(self) -> Tensor:
         """Returns the squared difference, summed over the event, (batch,)."""

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 
 import torch
-from einops import rearrange, reduce, repeat
+from einops import reduce
 from torch import Tensor, nn
 
 from scoreregs import validation
 from scoreregs.baselines import BaselineLike, NoiseBaseline, as_baseline
-from scoreregs.draws import Draw, check_prior_type, fold
+from scoreregs.draws import Draw, check_prior_type, fold, repeated
 from scoreregs.errors import ArgumentError
 from scoreregs.kernel import residual_of, residual_through_prior
 from scoreregs.noisers import Noised, NoiserLike, as_noiser
@@ -120,16 +120,16 @@ class PriorEstimator(nn.Module):
             data_error = None
             if data is not None:
                 data_error = _error(self._draw(data.detach(), condition, times, noised))
-        by_draw = rearrange(residuals, "(k b) ... -> k b ...", k=len(times))
+        by_draw = residuals.unflatten(0, times.shape)
         return Estimate(times, by_draw, error, data_error)
 
     def _draw(self, x: Tensor, condition: Condition, times: Tensor, noised: Noised) -> Draw:
         draws = len(times)
         return Draw.of(
             self.prior,
-            repeat(x, "b ... -> (k b) ...", k=draws),
+            repeated(x, draws),
             fold(condition, len(x), draws),
-            rearrange(times, "k b -> (k b)"),
+            times.flatten(),
             _flat(noised.noise),
             target=None if noised.target is None else _flat(noised.target),
             draws=draws,
@@ -160,7 +160,8 @@ class PriorEstimator(nn.Module):
 
 
 def _flat(noise: Tensor) -> Tensor:
-    return rearrange(noise, "k b ... -> (k b) ...")
+    """One draw after the other, (draws * batch, *event)."""
+    return noise.flatten(0, 1)
 
 
 def _error(draw: Draw) -> Tensor:

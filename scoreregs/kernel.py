@@ -202,6 +202,8 @@ def regularized_gradient(
         beta = _per_sample(beta, residual)
     if value_gradient is None:
         return residual / beta if beta_on == "prior" else residual
+    if normalize is None and isinstance(beta, float) and beta_on == "prior":
+        return residual * (1 / beta) - value_gradient
     norm = _norm(value_gradient, normalize, members)
     if beta_on == "prior":
         return residual * (norm / beta) - value_gradient

@@ -11,6 +11,7 @@ from typing_extensions import Unpack, override
 from scoreregs import validation
 from scoreregs.baselines import BaselineLike
 from scoreregs.betas import Beta
+from scoreregs.draws import at_least_single
 from scoreregs.errors import ArgumentError
 from scoreregs.estimator import Estimate, PriorEstimator
 from scoreregs.kernel import BetaPlacement, Normalization, regularized_gradient
@@ -206,7 +207,7 @@ class ScoreRegularizedObjective(PriorEstimator, ABC):
         validation.check_inputs(x, condition, self.generator, check_values)
         validation.check_stack(self.members, x)
         learner = self._learner(x, beta, data, check_values)
-        dtype = torch.promote_types(x.dtype, torch.float32)
+        dtype = at_least_single(x.dtype)
         value, value_gradient = self._value_and_gradient(x, condition)
         estimate = None
         if not skips_prior:

@@ -59,6 +59,8 @@ class Prediction(ABC):
     """
 
     name: ClassVar[str]
+    # Whether c(t) = 1 at every time, so that nothing needs to be multiplied with it.
+    has_unit_factor: ClassVar[bool] = False
 
     @abstractmethod
     def difference(
@@ -96,6 +98,7 @@ class Epsilon(Prediction):
     """The network returns the noise."""
 
     name = "epsilon"
+    has_unit_factor = True
 
     @override
     def difference(self, output, x, noise, level, schedule):
@@ -173,6 +176,7 @@ class Score(Prediction):
     """The network returns the score of the diffused density; its loss is weighted by sigma^2."""
 
     name = "score"
+    has_unit_factor = True
 
     @override
     def difference(self, output, x, noise, level, schedule):
