@@ -7,7 +7,7 @@ from einops import reduce
 from torch import Tensor, nn
 
 from scoreregs import validation
-from scoreregs.baselines import BaselineLike, NoiseBaseline, as_baseline
+from scoreregs.baselines import Baseline, BaselineLike, as_baseline
 from scoreregs.draws import Draw, check_prior_type, fold, repeated
 from scoreregs.errors import ArgumentError
 from scoreregs.kernel import residual_of, residual_through_prior
@@ -72,10 +72,10 @@ class PriorEstimator(nn.Module):
         self.noiser = as_noiser(noiser)
         self.draws = draws
         self.through_prior = through_prior
-        if through_prior and not isinstance(self.baseline, NoiseBaseline):
+        if through_prior and type(self.baseline).through_prior is Baseline.through_prior:
             raise ArgumentError(
                 f"got through_prior=True with {type(self.baseline).__name__}, expected "
-                'baseline="noise": other baselines have no loss to differentiate through the prior'
+                'baseline="noise" or a ScoreIdentityBaseline: others belong to no loss'
             )
         self.generator = generator
         validation.check_singular(prior, self.weighting, as_time([self.times.low, self.times.high]))
@@ -110,7 +110,7 @@ class PriorEstimator(nn.Module):
             if check_values:
                 validation.check_weight(self.weighting, draw)
             if self.through_prior:
-                residuals = residual_through_prior(draw, self.weighting)
+                residuals = residual_through_prior(draw, self.weighting, self.baseline)
             else:
                 residuals = residual_of(draw, self.weighting, self.baseline)
             if self.training:

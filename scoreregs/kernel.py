@@ -20,10 +20,9 @@ import torch
 from einops import reduce, repeat
 from torch import Tensor
 
-from scoreregs.baselines import Baseline, NoiseBaseline
+from scoreregs.baselines import Baseline
 from scoreregs.draws import Draw, diffuse
 from scoreregs.errors import ArgumentError, PriorError
-from scoreregs.predictions import expand
 from scoreregs.prior import ScorePrior
 from scoreregs.trees import Condition
 from scoreregs.weightings import Weighting
@@ -90,23 +89,19 @@ def residual_of(draw: Draw, weighting: Weighting, baseline: Baseline) -> Tensor:
     return residual if remainder is None else residual + remainder
 
 
-def residual_through_prior(draw: Draw, weighting: Weighting) -> Tensor:
-    r"""Returns the residual of a draw with the prior's Jacobian, which Eq. 15 leaves out.
+def residual_through_prior(draw: Draw, weighting: Weighting, baseline: Baseline) -> Tensor:
+    """Returns the residual of a draw with the prior's Jacobian, which Eq. 15 leaves out.
 
-    $$ \nabla_x\, \tfrac12 w \tfrac\sigma\alpha \| \hat\epsilon(x_t) - \epsilon \|^2
-       = \sigma \Big( \frac{\partial \hat\epsilon}{\partial x_t} \Big)^{\!\top}
-         w (\hat\epsilon - \epsilon)
-       = \Big( 1 - \alpha \frac{\partial \hat x}{\partial x_t} \Big)^{\!\top}
-         w (\hat\epsilon - \epsilon) $$
-
-    is the gradient of a denoising loss at x, for a weight that is held constant; without the
-    Jacobian of the denoiser it is the residual of Eq. 15.
+    It is the gradient in x of the baseline's loss (`NoiseBaseline.through_prior`), for a weight
+    that is held constant.
 
     Args:
         draw: one that was made with gradient, from an x that requires one.
         weighting: w.
+        baseline: b, one that belongs to a loss.
 
     Raises:
+        ArgumentError: for another baseline.
         PriorError: where the prediction cannot be differentiated.
 
     References:
@@ -119,12 +114,9 @@ def residual_through_prior(draw: Draw, weighting: Weighting) -> Tensor:
             "is differentiable in x_t for through_prior=True: drop .detach() and torch.no_grad() "
             "from predict, and call the objective outside torch.inference_mode()"
         )
-    residual = residual_of(draw, weighting, NoiseBaseline())
-    pulled = expand(draw.level.sigma, residual) * residual
-    with torch.enable_grad():
-        predicted = draw.epsilon
-    (gradient,) = torch.autograd.grad(predicted, draw.x_t, pulled)
-    return gradient
+    with torch.no_grad():
+        log_weight = weighting.log_weight_of(draw)
+    return baseline.through_prior(draw, log_weight)
 
 
 def denoising_loss(

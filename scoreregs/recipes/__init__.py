@@ -23,7 +23,9 @@ from scoreregs.recipes.diff_instruct import diff_instruct
 from scoreregs.recipes.dtql import dtql
 from scoreregs.recipes.nfsd import nfsd
 from scoreregs.recipes.red_diff import red_diff
+from scoreregs.recipes.rfds import rfds
 from scoreregs.recipes.sds import sds
+from scoreregs.recipes.sid import di_star, sid
 from scoreregs.recipes.sjc import sjc
 from scoreregs.recipes.srpo import srpo
 from scoreregs.recipes.vsd import vsd
@@ -31,11 +33,14 @@ from scoreregs.recipes.vsd import vsd
 __all__ = [
     "csd",
     "dds",
+    "di_star",
     "diff_instruct",
     "dtql",
     "nfsd",
     "red_diff",
+    "rfds",
     "sds",
+    "sid",
     "sjc",
     "srpo",
     "vsd",

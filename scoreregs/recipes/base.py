@@ -5,7 +5,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 from scoreregs.objective import ScoreRegularizedObjective
-from scoreregs.options import ObjectiveOptions
+from scoreregs.options import ObjectiveOptions, ValueFunction
 from scoreregs.prior import ScorePrior
 
 __all__ = ["FitLoss", "distil"]
@@ -14,7 +14,10 @@ FitLoss = Callable[..., Tensor]
 
 
 def distil(
-    prior: ScorePrior, defaults: ObjectiveOptions, options: ObjectiveOptions
+    prior: ScorePrior,
+    defaults: ObjectiveOptions,
+    options: ObjectiveOptions,
+    value: ValueFunction | None = None,
 ) -> ScoreRegularizedObjective:
-    """Returns the objective of a prior alone, by a recipe's options and the caller's on top."""
-    return ScoreRegularizedObjective.from_value(None, prior, **{**defaults, **options})
+    """Returns the objective of a prior, by a recipe's options and the caller's on top."""
+    return ScoreRegularizedObjective.from_value(value, prior, **{**defaults, **options})

@@ -4,7 +4,7 @@ from typing_extensions import Unpack
 
 from scoreregs.baselines import TrainedBaseline
 from scoreregs.objective import ScoreRegularizedObjective
-from scoreregs.options import ObjectiveOptions
+from scoreregs.options import ObjectiveOptions, ValueFunction
 from scoreregs.prior import ScorePrior
 from scoreregs.recipes.base import FitLoss, distil
 from scoreregs.times import LogNormalTimes
@@ -13,7 +13,11 @@ __all__ = ["diff_instruct"]
 
 
 def diff_instruct(
-    prior: ScorePrior, fake: ScorePrior, **options: Unpack[ObjectiveOptions]
+    prior: ScorePrior,
+    fake: ScorePrior,
+    *,
+    value: ValueFunction | None = None,
+    **options: Unpack[ObjectiveOptions],
 ) -> tuple[ScoreRegularizedObjective, FitLoss]:
     """Returns the distillation of a one-step generator, and the loss that trains its fake prior.
 
@@ -23,6 +27,7 @@ def diff_instruct(
     Args:
         prior: the prior that is distilled.
         fake: the trainable prior of what the generator makes.
+        value: a reward to maximise beside, (batch,), against 1 / `beta` of the divergence; or None.
         **options: of the objective.
 
     References:
@@ -37,4 +42,4 @@ def diff_instruct(
         "baseline": baseline,
         "times": LogNormalTimes(prior.schedule),
     }
-    return distil(prior, defaults, options), baseline.loss
+    return distil(prior, defaults, options, value), baseline.loss

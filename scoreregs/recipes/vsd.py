@@ -4,7 +4,7 @@ from typing_extensions import Unpack
 
 from scoreregs.baselines import TrainedBaseline
 from scoreregs.objective import ScoreRegularizedObjective
-from scoreregs.options import ObjectiveOptions
+from scoreregs.options import ObjectiveOptions, ValueFunction
 from scoreregs.prior import ScorePrior
 from scoreregs.recipes.base import FitLoss, distil
 
@@ -12,7 +12,11 @@ __all__ = ["vsd"]
 
 
 def vsd(
-    prior: ScorePrior, fake: ScorePrior, **options: Unpack[ObjectiveOptions]
+    prior: ScorePrior,
+    fake: ScorePrior,
+    *,
+    value: ValueFunction | None = None,
+    **options: Unpack[ObjectiveOptions],
 ) -> tuple[ScoreRegularizedObjective, FitLoss]:
     """Returns variational score distillation, and the loss that trains its second prior.
 
@@ -22,6 +26,7 @@ def vsd(
     Args:
         prior: the prior, guided as a rule.
         fake: the trainable prior of what makes x, as a low-rank adaptation of the prior's network.
+        value: a reward to maximise beside, (batch,), against 1 / `beta` of the divergence; or None.
         **options: of the objective; the paper anneals
             `times=AnnealedTimes((0.02, 0.98), (0.02, 0.5), steps)`.
 
@@ -45,4 +50,4 @@ def vsd(
         False
     """
     baseline = TrainedBaseline(fake, generator=options.get("generator"))
-    return distil(prior, {"baseline": baseline}, options), baseline.loss
+    return distil(prior, {"baseline": baseline}, options, value), baseline.loss

@@ -7,6 +7,7 @@ from scoreregs.times.importance import ImportanceTimes
 from scoreregs.times.log_snr import LogLogisticTimes, LogNormalTimes, LogSNRTimes
 from scoreregs.times.points import Points, PointsLike
 from scoreregs.times.progressive import AnnealedTimes, DescendingTimes
+from scoreregs.times.shifted import ShiftedTimes
 from scoreregs.times.uniform import FixedTime, TimesLike, UniformTimes, as_times
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Points",
     "PointsLike",
     "QuantileTimes",
+    "ShiftedTimes",
     "TimeSampler",
     "TimesLike",
     "UniformTimes",

@@ -174,7 +174,7 @@ CASES: dict[str, tuple[Callable[[], object], type[ScoreRegsError], tuple[str, ..
     "through the prior without noise": (
         lambda: build(through_prior=True, baseline="none"),
         ArgumentError,
-        ("through_prior=True", "NoBaseline", 'baseline="noise"'),
+        ("through_prior=True", "NoBaseline", 'baseline="noise"', "no loss"),
     ),
     "through a prior without gradient": (
         lambda: build(None, network(lambda x_t: x_t.detach()), through_prior=True)(X),

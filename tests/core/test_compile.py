@@ -24,6 +24,7 @@ from scoreregs.baselines import (
     OptimalNoiseBaseline,
     PriorBaseline,
     ReferenceBaseline,
+    ScoreIdentityBaseline,
     TrainedBaseline,
 )
 from scoreregs.betas import AnnealedBeta, TargetBeta
@@ -39,6 +40,7 @@ from scoreregs.times import (
     LogLogisticTimes,
     LogNormalTimes,
     LogSNRTimes,
+    ShiftedTimes,
     TimeSampler,
     UniformTimes,
 )
@@ -88,12 +90,14 @@ BASELINES: dict[type[Baseline], Callable[[], Baseline]] = {
     **{kind: kind for kind in (NoBaseline, NoiseBaseline, OptimalNoiseBaseline)},
     PriorBaseline: lambda: PriorBaseline(prior("sample")),
     ReferenceBaseline: lambda: ReferenceBaseline(REFERENCE),
+    ScoreIdentityBaseline: lambda: ScoreIdentityBaseline(prior("sample")),
     TrainedBaseline: lambda: TrainedBaseline(prior()),
 }
 TIMES: dict[type[TimeSampler], Callable[[], TimeSampler]] = {
     UniformTimes: UniformTimes,
     FixedTime: lambda: FixedTime(0.3),
     LogSNRTimes: lambda: LogSNRTimes(SCHEDULE),
+    ShiftedTimes: lambda: ShiftedTimes(3.0),
     LogNormalTimes: lambda: LogNormalTimes(SCHEDULE),
     LogLogisticTimes: lambda: LogLogisticTimes(SCHEDULE),
     DensityTimes: lambda: ImportanceTimes(SCHEDULE, Sigma2()),
