@@ -4,7 +4,7 @@ from scoreregs.times.adaptive import AdaptiveTimes
 from scoreregs.times.base import QuantileTimes, TimeSampler, check_times
 from scoreregs.times.density import DensityTimes
 from scoreregs.times.importance import ImportanceTimes
-from scoreregs.times.log_snr import LogLogisticTimes, LogNormalTimes, LogSNRTimes
+from scoreregs.times.log_snr import LogLogisticTimes, LogNormalTimes, LogSigmaTimes, LogSNRTimes
 from scoreregs.times.points import Points, PointsLike
 from scoreregs.times.progressive import AnnealedTimes, DescendingTimes
 from scoreregs.times.shifted import ShiftedTimes
@@ -20,6 +20,7 @@ __all__ = [
     "LogLogisticTimes",
     "LogNormalTimes",
     "LogSNRTimes",
+    "LogSigmaTimes",
     "Points",
     "PointsLike",
     "QuantileTimes",
