@@ -15,6 +15,12 @@ to the prior: wrap it in `GuidedPrior`.
 | `vsd` | $\sigma^2 (\hat\epsilon - \hat\epsilon_\phi)$ |
 | `red_diff` | $\tfrac1\beta \tfrac\sigma\alpha (\hat\epsilon - \epsilon) - \nabla_x \mathrm{value}$ |
 | `diff_instruct` | $(\hat x_\phi - \hat x) / \operatorname{mean} \lvert x - \hat x \rvert$ |
+| `rfds` | $\hat u - u$ |
+| `dtql` | $\tfrac1\beta \nabla_x \| (\hat x - x) / c_\mathrm{out} \|^2 - \nabla_x \mathrm{value}$ |
+| `sid` | $\nabla_x \big[ (1 - a) \|\Delta\|^2 + \langle \Delta, \hat x_\phi - x \rangle \big] / \operatorname{mean} \lvert x - \hat x \rvert$ |
+| `di_star` | $\tfrac1\beta \nabla_x \tfrac\alpha\sigma \langle \Delta, \hat x_\phi - x \rangle / \sqrt{\|\Delta\|^2 + c^2} - \nabla_x \mathrm{value}$ |
+
+The last three differentiate through their priors, with $\Delta = \hat x - \hat x_\phi$.
 """  # noqa: E501
 
 from scoreregs.recipes.csd import csd

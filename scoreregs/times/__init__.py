@@ -4,7 +4,7 @@ from scoreregs.times.adaptive import AdaptiveTimes
 from scoreregs.times.base import QuantileTimes, TimeSampler, check_times
 from scoreregs.times.density import DensityTimes
 from scoreregs.times.importance import ImportanceTimes
-from scoreregs.times.log_snr import LogLogisticTimes, LogNormalTimes, LogSNRTimes
+from scoreregs.times.log_snr import LogLogisticTimes, LogNormalTimes, LogSigmaTimes, LogSNRTimes
 from scoreregs.times.named import TimesName, named_times
 from scoreregs.times.points import Points, PointsLike, PointsName
 from scoreregs.times.progressive import AnnealedTimes, DescendingTimes
@@ -21,6 +21,7 @@ __all__ = [
     "LogLogisticTimes",
     "LogNormalTimes",
     "LogSNRTimes",
+    "LogSigmaTimes",
     "Points",
     "PointsLike",
     "PointsName",

@@ -13,7 +13,7 @@ from scoreregs.schedules import NoiseSchedule, as_time
 from scoreregs.times.base import QuantileTimes
 from scoreregs.times.points import PointsLike
 
-__all__ = ["LogLogisticTimes", "LogNormalTimes", "LogSNRTimes"]
+__all__ = ["LogLogisticTimes", "LogNormalTimes", "LogSNRTimes", "LogSigmaTimes"]
 
 
 class LogSNRTimes(QuantileTimes):
@@ -60,8 +60,22 @@ class LogSNRTimes(QuantileTimes):
         return self._schedule.t_from_log_snr(log_snr).clamp(self.low, self.high)
 
 
-class _CutTimes(QuantileTimes):
-    r"""A distribution of $\ln(\sigma / \alpha)$, cut to a range of times."""
+class LogSigmaTimes(QuantileTimes):
+    r"""A distribution of $\ln(\sigma / \alpha)$, cut to a range of times.
+
+    Abstract in the distribution function of its standard form and the inverse of that.
+
+    Args:
+        schedule: the prior's schedule.
+        location: the location's name, for messages, and the location.
+        scale: likewise, > 0.
+        low: time at which the distribution is cut below.
+        high: time at which it is cut above.
+        points: as for `UniformTimes`.
+
+    Raises:
+        ArgumentError: for arguments outside their range, or a time range without mass.
+    """
 
     def __init__(
         self,
@@ -110,7 +124,7 @@ class _CutTimes(QuantileTimes):
         return self._schedule.t_from_log_snr(log_snr).clamp(self.low, self.high)
 
 
-class LogNormalTimes(_CutTimes):
+class LogNormalTimes(LogSigmaTimes):
     r"""Times at which $\sigma / \alpha$ is log-normal, as EDM is trained.
 
     $$ \ln(\sigma / \alpha) \sim \mathcal N(\mathrm{mean}, \mathrm{std}^2),
@@ -160,7 +174,7 @@ class LogNormalTimes(_CutTimes):
         return torch.special.ndtri(share)
 
 
-class LogLogisticTimes(_CutTimes):
+class LogLogisticTimes(LogSigmaTimes):
     r"""Times at which $\sigma / \alpha$ is log-logistic, as DTQL trains EDM denoisers.
 
     $$ \ln(\sigma / \alpha) \sim \mathrm{Logistic}(\mathrm{location}, \mathrm{scale}),
