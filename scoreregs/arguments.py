@@ -15,6 +15,7 @@ from scoreregs.errors import ArgumentError
 __all__ = [
     "accepts",
     "check_count",
+    "check_flag",
     "check_floating",
     "check_generator",
     "check_keywords",
@@ -138,6 +139,12 @@ def check_count(name: str, got: object) -> None:
     """Raises `ArgumentError` unless a count is an integer of at least 1."""
     if isinstance(got, bool) or not isinstance(got, int) or got < 1:
         raise ArgumentError(f"got {name}={got!r}, expected an integer of at least 1")
+
+
+def check_flag(name: str, got: object) -> None:
+    """Raises `ArgumentError` unless a flag is True or False."""
+    if not isinstance(got, bool):
+        raise ArgumentError(f"got {name}={got!r}, expected True or False")
 
 
 def check_generator(generator: object, device: torch.device | None = None) -> None:

@@ -7,12 +7,15 @@ import types
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from torch import nn
 
 __all__ = ["modules_of"]
 
 # What one looks into: this many steps from the callable, and no longer containers.
 _DEEPEST, _LONGEST = 6, 256
+_PLAIN = (str, int, float, type, type(None))
+_OURS = ("scoreregs",)
 _OPAQUE = ("torch", "numpy", "builtins", "collections", "typing", "einops", "functools")
 
 
@@ -37,7 +40,7 @@ def _search(found: Any, seen: set[int], depth: int) -> Iterator[nn.Module]:
             seen.add(id(found))
             yield found
         return
-    if depth > _DEEPEST or isinstance(found, str | int | float | type | None):
+    if depth > _DEEPEST or isinstance(found, _PLAIN):
         return
     parts = _parts(found)
     if parts and id(found) not in seen:
@@ -58,16 +61,23 @@ def _parts(found: Any) -> list[Any]:
         return [found.__self__, found.__func__]
     if isinstance(found, types.FunctionType):
         return _referred(found)
-    if isinstance(found, types.ModuleType) or type(found).__module__.split(".")[0] in _OPAQUE:
+    if isinstance(found, types.ModuleType) or _within(type(found), _OPAQUE):
         return []
     held = getattr(found, "__dict__", {})
     if isinstance(held.get("modules"), tuple):  # a prior that was told
         return list(held["modules"])
+    if _within(type(found), _OURS):
+        return list(held.values())
     return [held, inspect.getattr_static(type(found), "__call__", None)]
 
 
+def _within(found: Any, packages: tuple[str, ...]) -> bool:
+    """Whether a function or class is of one of these packages, which refer to no network."""
+    return (found.__module__ or "").split(".")[0] in packages
+
+
 def _referred(function: types.FunctionType) -> list[Any]:
-    if function.__module__ and function.__module__.split(".")[0] in _OPAQUE:
+    if _within(function, (*_OPAQUE, *_OURS)):
         wrapped = getattr(function, "__wrapped__", None)
         cells = function.__closure__ or ()
         return [wrapped, *map(_contents, cells)]
@@ -92,6 +102,7 @@ def _contents(cell: Any) -> Any:
         return None
 
 
+@torch.compiler.assume_constant_result
 @functools.lru_cache(maxsize=1024)
 def _names(code: types.CodeType) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Returns the attributes and the globals that a function refers to, inner functions too."""

@@ -4,8 +4,7 @@ What depends on more than the noise level, as some weightings and most baselines
 draw. The predicted noise and sample are computed when they are asked for.
 """
 
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 
 import torch
 from einops import repeat
@@ -17,7 +16,13 @@ from scoreregs.prior import ScorePrior
 from scoreregs.schedules import NoiseLevel
 from scoreregs.trees import Condition, map_tensors, repeat_rows
 
-__all__ = ["Draw", "diffuse", "fold", "weigh"]
+__all__ = ["Draw", "at_least_single", "diffuse", "fold", "repeated", "weigh"]
+
+
+def at_least_single(dtype: torch.dtype) -> torch.dtype:
+    """Returns the dtype that x is computed in: its own, or float32 for a half type."""
+    # In place of promote_types, which is an operation like any other.
+    return dtype if dtype == torch.float64 else torch.float32
 
 
 def diffuse(x: Tensor, noise: Tensor, level: NoiseLevel) -> Tensor:
@@ -36,11 +41,13 @@ def fold(condition: Condition, batch: int, draws: int) -> Condition:
     Raises:
         ArgumentError: where a tensor has another number of rows.
     """
+    rows = repeat_rows(condition, batch)
+    return rows if draws == 1 else map_tensors(lambda leaf: repeated(leaf, draws), rows)
 
-    def repeated(leaf: Tensor) -> Tensor:
-        return repeat(leaf, "b ... -> (k b) ...", k=draws)
 
-    return map_tensors(repeated, repeat_rows(condition, batch))
+def repeated(x: Tensor, draws: int) -> Tensor:
+    """Returns a batch `draws` times, one after the other."""
+    return x if draws == 1 else repeat(x, "b ... -> (k b) ...", k=draws)
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +76,8 @@ class Draw:
     output: Tensor
     target: Tensor
     draws: int = 1
+    # What was computed once. Not a `functools.cached_property`, whose lock torch.compile refuses.
+    _known: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
     def of(
@@ -100,7 +109,7 @@ class Draw:
             >>> draw.epsilon.round(decimals=3), draw.denoised.round(decimals=3)
             (tensor([[1.]]), tensor([[0.0070]]))
         """
-        dtype = torch.promote_types(x.dtype, torch.float32)
+        dtype = at_least_single(x.dtype)
         x, noise = x.to(dtype), noise.to(dtype)
         level = prior.schedule.at(t)
         x_t = diffuse(x, noise, level)
@@ -120,22 +129,29 @@ class Draw:
         prior = self.prior
         return prior.prediction.sample(self.output, self.x_t, self.level, prior.schedule)
 
-    @cached_property
+    @property
     def difference(self) -> Tensor:
         """The output minus its target in the network's own terms, see `predictions`."""
-        prior = self.prior
-        return prior.prediction.difference(
-            self.output, self.x, self.noise, self.level, prior.schedule
-        )
+        if "difference" not in self._known:
+            prior = self.prior
+            self._known["difference"] = prior.prediction.difference(
+                self.output, self.x, self.noise, self.level, prior.schedule
+            )
+        return self._known["difference"]
 
-    @cached_property
+    @property
     def log_factor(self) -> Tensor:
         """The log c, (batch,), of epsilon_hat - epsilon = c difference."""
-        return self.prior.prediction.log_factor(self.level, self.prior.schedule)
+        if "log_factor" not in self._known:
+            prior = self.prior
+            self._known["log_factor"] = prior.prediction.log_factor(self.level, prior.schedule)
+        return self._known["log_factor"]
 
     def residual(self, log_weight: Tensor) -> Tensor:
         """Returns w (epsilon_hat - epsilon), the weight multiplied first with what may diverge."""
-        return weigh(log_weight + self.log_factor, self.difference)
+        if not self.prior.prediction.has_unit_factor:
+            log_weight = log_weight + self.log_factor
+        return weigh(log_weight, self.difference)
 
     def squared_error(self) -> Tensor:
         """Returns the squared difference, summed over the event, (batch,)."""

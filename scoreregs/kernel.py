@@ -17,11 +17,12 @@ References:
 from typing import Literal
 
 import torch
+from einops import reduce, repeat
 from torch import Tensor
 
 from scoreregs.baselines import Baseline
 from scoreregs.draws import Draw, diffuse
-from scoreregs.errors import ArgumentError
+from scoreregs.errors import ArgumentError, PriorError
 from scoreregs.prior import ScorePrior
 from scoreregs.trees import Condition
 from scoreregs.weightings import Weighting
@@ -33,10 +34,11 @@ __all__ = [
     "diffuse",
     "regularized_gradient",
     "residual_of",
+    "residual_through_prior",
     "weighted_residual",
 ]
 
-Normalization = Literal["l2", "rms"]
+Normalization = Literal["l2", "rms", "batch"]
 BetaPlacement = Literal["prior", "value"]
 
 
@@ -87,6 +89,36 @@ def residual_of(draw: Draw, weighting: Weighting, baseline: Baseline) -> Tensor:
     return residual if remainder is None else residual + remainder
 
 
+def residual_through_prior(draw: Draw, weighting: Weighting, baseline: Baseline) -> Tensor:
+    """Returns the residual of a draw with the prior's Jacobian, which Eq. 15 leaves out.
+
+    It is the gradient in x of the baseline's loss (`NoiseBaseline.through_prior`), for a weight
+    that is held constant.
+
+    Args:
+        draw: one that was made with gradient, from an x that requires one.
+        weighting: w.
+        baseline: b, one that belongs to a loss.
+
+    Raises:
+        ArgumentError: for another baseline.
+        PriorError: where the prediction cannot be differentiated.
+
+    References:
+        Chen et al., Diffusion Policies Creating a Trust Region for Offline Reinforcement Learning,
+        NeurIPS 2024.
+    """
+    if not draw.output.requires_grad:
+        raise PriorError(
+            f"got a prediction of {type(draw.prior).__name__} without gradient, expected one that "
+            "is differentiable in x_t for through_prior=True: drop .detach() and torch.no_grad() "
+            "from predict, and call the objective outside torch.inference_mode()"
+        )
+    with torch.no_grad():
+        log_weight = weighting.log_weight_of(draw)
+    return baseline.through_prior(draw, log_weight)
+
+
 def denoising_loss(
     prior: ScorePrior, x: Tensor, condition: Condition, t: Tensor, noise: Tensor
 ) -> Tensor:
@@ -119,6 +151,7 @@ def regularized_gradient(
     beta: float | Tensor = 1.0,
     normalize: Normalization | None = None,
     beta_on: BetaPlacement = "prior",
+    members: int = 1,
 ) -> Tensor:
     r"""Returns minus the bracket of Eq. 15, the direction that a minimiser descends.
 
@@ -129,16 +162,20 @@ def regularized_gradient(
     | None | $-g + r / \beta$ | $-\beta g + r$ |
     | "l2" | $-g + \lVert g \rVert_2\, r / \beta$ | $-\beta g / \lVert g \rVert_2 + r$ |
     | "rms" | $-g + \mathrm{rms}(g)\, r / \beta$ | $-\beta g / \mathrm{rms}(g) + r$ |
+    | "batch" | $-g + \bar n\, r / \beta$ | $-\beta g / \bar n + r$ |
 
     A row's two forms point the same way; without normalisation they differ by the constant beta,
-    with it by a factor of each sample. A zero g has no direction: it stays zero.
+    with it by a factor, of each sample or of the batch, whose mean of $\lVert g \rVert_2$ is
+    $\bar n$. A zero g has no direction: it stays zero.
 
     Args:
         value_gradient: g, (batch, *event), or None for pure distillation.
         residual: r, (batch, *event), or None where beta is infinite.
         beta: the temperature, > 0, or one for each sample, (batch,).
-        normalize: None, or the norm by which beta is divided for each sample (Appendix C, AntMaze).
+        normalize: None; the norm by which beta is divided for each sample (Appendix C, AntMaze); or
+            "batch", by the mean of the L2 norms.
         beta_on: what beta scales.
+        members: how many batches these are, one after the other; each has a mean of its own.
 
     Example:
         >>> g, r = torch.tensor([[3.0, 4.0]]), torch.tensor([[1.0, 1.0]])
@@ -157,14 +194,16 @@ def regularized_gradient(
         beta = _per_sample(beta, residual)
     if value_gradient is None:
         return residual / beta if beta_on == "prior" else residual
-    norm = _norm(value_gradient, normalize)
+    if normalize is None and isinstance(beta, float) and beta_on == "prior":
+        return residual * (1 / beta) - value_gradient
+    norm = _norm(value_gradient, normalize, members)
     if beta_on == "prior":
         return residual * (norm / beta) - value_gradient
     direction = torch.where(norm > 0, value_gradient / norm, value_gradient)
     return residual - beta * direction
 
 
-def _norm(gradient: Tensor, normalize: Normalization | None) -> Tensor:
+def _norm(gradient: Tensor, normalize: Normalization | None, members: int) -> Tensor:
     """Returns the norm of each sample, shaped to multiply it; ones without normalisation."""
     flat = gradient.flatten(1)
     if normalize is None:
@@ -172,6 +211,9 @@ def _norm(gradient: Tensor, normalize: Normalization | None) -> Tensor:
     norm = torch.linalg.vector_norm(flat, dim=1)
     if normalize == "rms":
         norm = norm / flat.shape[1] ** 0.5
+    if normalize == "batch":
+        mean = reduce(norm, "(m b) -> m", "mean", m=members)
+        norm = repeat(mean, "m -> (m b)", b=len(flat) // members)
     return _per_sample(norm, gradient)
 
 

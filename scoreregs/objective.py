@@ -1,34 +1,36 @@
 r"""The objective: a value kept plausible by a diffusion prior (Eq. 15 of SRPO)."""
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
-from einops import rearrange, reduce, repeat
-from torch import Tensor, nn
+from einops import repeat
+from torch import Tensor
 from typing_extensions import Unpack, override
 
 from scoreregs import validation
-from scoreregs.arguments import accepts, check_generator, check_keywords
-from scoreregs.baselines import BaselineLike, as_baseline
-from scoreregs.draws import Draw, fold
+from scoreregs.arguments import accepts, check_count, check_keywords
+from scoreregs.baselines import BaselineLike
+from scoreregs.betas import Beta
+from scoreregs.draws import at_least_single
 from scoreregs.errors import ArgumentError
+from scoreregs.estimator import Estimate, PriorEstimator
 from scoreregs.finiteness import Finiteness
-from scoreregs.kernel import BetaPlacement, Normalization, regularized_gradient, residual_of
-from scoreregs.noisers import Noised, NoiserLike, as_noiser
+from scoreregs.kernel import BetaPlacement, Normalization, regularized_gradient
+from scoreregs.noisers import NoiserLike
 from scoreregs.options import Checking, Nothing, ObjectiveOptions, Reduction, ValueFunction
-from scoreregs.prior import ScorePrior, check_prior_type
+from scoreregs.prior import ScorePrior
 from scoreregs.reprs import construction, short
 from scoreregs.results import Diagnostics, ObjectiveResult
-from scoreregs.schedules import as_time
-from scoreregs.times import TimesLike, as_times, check_times
+from scoreregs.times import TimesLike
 from scoreregs.trees import Condition
 from scoreregs.value_gradient import value_and_gradient
-from scoreregs.weightings import WeightingLike, as_weighting
+from scoreregs.weightings import WeightingLike
 
 __all__ = ["ScoreRegularizedObjective"]
 
 
-class ScoreRegularizedObjective(nn.Module, ABC):
+class ScoreRegularizedObjective(PriorEstimator, ABC):
     r"""A value to maximise while a diffusion prior keeps x plausible, abstract in `value`.
 
     $$ \nabla_\theta = \Big[ \nabla_x \mathrm{value}(x, c) - \tfrac1\beta\,
@@ -36,21 +38,24 @@ class ScoreRegularizedObjective(nn.Module, ABC):
        \frac{\partial x}{\partial \theta}, \qquad x_t = \alpha(t) x + \sigma(t) \epsilon $$
 
     Called with x it returns a loss to minimise: after `result.loss.backward()`, x.grad is minus the
-    bracket, averaged over the batch and summed over the event. The prior is never sampled from nor
-    differentiated through, the value is differentiated at a detached x, and neither's parameters
-    are the objective's or get a gradient; a critic that a subclass keeps as an attribute is
-    registered, as in any `torch.nn.Module`: give it to `from_value` instead. What the plug-ins
-    remember, as the step of descending times, is in `state_dict()`; in eval mode it stands still.
+    bracket, averaged over the batch and summed over the event. The prior is never sampled from, nor
+    differentiated through unless you ask for it, the value is differentiated at a detached x, and
+    neither's parameters are the objective's or get a gradient; a critic that a subclass keeps as an
+    attribute is registered, as in any `torch.nn.Module`: give it to `from_value` instead. What the
+    plug-ins remember, as the step of descending times, is in `state_dict()`; in eval mode it stands
+    still.
 
     The defaults are the paper's. `AdaptiveTimes` of low-discrepancy points with their weight, and
     `baseline="optimal_noise"`, have the same expectation and a fraction of the variance.
 
     Args:
         prior: the diffusion prior.
-        beta: the temperature, > 0; infinite leaves the value alone and skips the prior. Set it
-            between calls for a schedule: `objective.beta = schedule(step)`.
-        normalize: None; or "l2" or "rms", which divide beta by that norm of the value's gradient
-            for each sample (Appendix C, AntMaze: the paper's is "l2", its code's is "rms").
+        beta: the temperature, > 0; infinite leaves the value alone and skips the prior; or a
+            `Beta` that changes it from call to call: `AnnealedBeta`, or `TargetBeta`, a budget in
+            its place. It may be set between calls.
+        normalize: None; "l2" or "rms", which divide beta by that norm of the value's gradient for
+            each sample (Appendix C, AntMaze: the paper's is "l2", its code's is "rms"); or "batch",
+            by the mean of the L2 norms over the batch.
         beta_on: "prior" multiplies the residual with 1/beta as in Eq. 15; "value" multiplies the
             value with beta, as the paper's published code does.
         weighting: w: "sigma2", "uniform", "alpha_over_sigma", "sigma_over_alpha", "snr",
@@ -60,6 +65,11 @@ class ScoreRegularizedObjective(nn.Module, ABC):
         times: a range (low, high) of uniform times, a fixed time, or a `TimeSampler`.
         noiser: epsilon: "independent", "antithetic", or a `Noiser`.
         draws: how many (t, noise) are averaged for each sample.
+        members: how many batches a call consists of, one after the other, as of a stacked sweep;
+            each has its own mean for "batch", and its own temperature where beta holds several.
+        through_prior: whether the residual keeps the Jacobian of the prior, as the trust region of
+            DTQL does (`residual_through_prior`): exact for its denoising loss, at the memory and
+            time of a backward pass through the network.
         reduction: of the loss over the batch: "mean", "sum" or "none".
         generator: the source of t and noise, on x's device; the global one by default.
         check: when NaN and infinity are errors: at the "first" call and with diagnostics, where
@@ -90,7 +100,7 @@ class ScoreRegularizedObjective(nn.Module, ABC):
         self,
         prior: ScorePrior,
         *,
-        beta: float = 1.0,
+        beta: float | Beta = 1.0,
         normalize: Normalization | None = None,
         beta_on: BetaPlacement = "prior",
         weighting: WeightingLike = "sigma2",
@@ -98,38 +108,38 @@ class ScoreRegularizedObjective(nn.Module, ABC):
         times: TimesLike = (0.02, 0.98),
         noiser: NoiserLike = "independent",
         draws: int = 1,
+        members: int = 1,
+        through_prior: bool = False,
         reduction: Reduction = "mean",
         generator: torch.Generator | None = None,
         check: Checking = "first",
         **unknown: Unpack[Nothing],
     ) -> None:
-        super().__init__()
         check_keywords(unknown, ObjectiveOptions.__annotations__)
-        check_prior_type(prior)
-        check_generator(generator)
+        super().__init__(
+            prior,
+            weighting=weighting,
+            baseline=baseline,
+            times=times,
+            noiser=noiser,
+            draws=draws,
+            through_prior=through_prior,
+            generator=generator,
+        )
         validation.check_choice("check", check, ("first", "always"))
-        validation.check_choice("normalize", normalize, (None, "l2", "rms"))
+        validation.check_choice("normalize", normalize, (None, "l2", "rms", "batch"))
         validation.check_choice("beta_on", beta_on, ("prior", "value"))
         validation.check_choice("reduction", reduction, ("mean", "sum", "none"))
-        if isinstance(draws, bool) or not isinstance(draws, int) or draws < 1:
-            raise ArgumentError(f"got draws={draws!r}, expected an integer of at least 1")
-        # In a tuple, so that a prior which is itself a module is not registered as a submodule.
-        self._unowned = (prior,)
+        check_count("members", members)
         self.normalize: Normalization | None = normalize
         self.beta_on: BetaPlacement = beta_on
-        self.weighting = as_weighting(weighting)
-        self.baseline = as_baseline(baseline).under(prior.schedule)
-        self.times = as_times(times)
-        self.noiser = as_noiser(noiser)
-        self.draws = draws
+        self.members = members
         self.reduction: Reduction = reduction
-        self.generator = generator
-        self.beta = beta
+        self.beta: float | Beta = beta
         self.check: Checking = check
         self._finiteness = Finiteness()
         # The calls of which kind, with the prior or without it, have had their values checked.
         self._values_checked: set[bool] = set()
-        validation.check_singular(prior, self.weighting, as_time([self.times.low, self.times.high]))
 
     @classmethod
     def from_value(
@@ -161,20 +171,14 @@ class ScoreRegularizedObjective(nn.Module, ABC):
     def __repr__(self) -> str:
         return construction(self, of=ScoreRegularizedObjective, defaults=False)
 
-    @property
-    def prior(self) -> ScorePrior:
-        """The diffusion prior."""
-        return self._unowned[0]
-
-    @property
-    def beta(self) -> float:
-        """The temperature, > 0 and possibly infinite."""
-        return self._beta
-
-    @beta.setter
-    def beta(self, beta: float) -> None:
-        validation.check_beta(beta, self.beta_on)
-        self._beta = float(beta)
+    @override
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Checks beta; a number may take the place of a `Beta` and the other way round."""
+        if name == "beta":
+            if not isinstance(value, Beta):
+                value = validation.check_beta(value, self.beta_on)
+            self._modules.pop("beta", None)
+        super().__setattr__(name, value)
 
     @abstractmethod
     def value(self, x: Tensor, condition: Condition) -> Tensor:
@@ -189,6 +193,7 @@ class ScoreRegularizedObjective(nn.Module, ABC):
         t: float | Tensor | None = None,
         noise: Tensor | None = None,
         beta: Tensor | None = None,
+        data: Tensor | None = None,
         diagnostics: bool = False,
         **unknown: Unpack[Nothing],
     ) -> ObjectiveResult:
@@ -203,7 +208,9 @@ class ScoreRegularizedObjective(nn.Module, ABC):
                 of tensors, batch first.
             t: times in place of drawn ones: one, (batch,) or (draws, batch), in [0, 1].
             noise: noise in place of drawn one: (batch, *event) or (draws, batch, *event).
-            beta: a temperature > 0 for each sample, (batch,), in place of the one of all.
+            beta: a temperature > 0 for each sample, (batch,), in place of the objective's.
+            data: samples of the data under the same condition, of x's shape, where beta is a
+                `TargetBeta`.
             diagnostics: whether to compute `Diagnostics`.
 
         Raises:
@@ -213,112 +220,81 @@ class ScoreRegularizedObjective(nn.Module, ABC):
             SingularTimeError: where the weighted residual is infinite at a given time.
         """
         if unknown:
-            check_keywords(unknown, ("x", "condition", "t", "noise", "beta", "diagnostics"))
+            check_keywords(unknown, ("x", "condition", "t", "noise", "beta", "data", "diagnostics"))
         skips_prior = beta is None and self.beta == float("inf")
-        check_values = self._checks_values(diagnostics, skips_prior)
+        always = diagnostics or self.check == "always"
+        check_values = always or skips_prior not in self._values_checked
         validation.check_inputs(x, condition, self.generator, check_values)
-        if beta is not None:
-            validation.check_betas(beta, x, self.beta_on, check_values)
-        dtype = torch.promote_types(x.dtype, torch.float32)
+        if check_values:
+            self._finiteness.check()
+        validation.check_stack(self.members, x)
+        learner = self._learner(x, beta, data, check_values)
+        dtype = at_least_single(x.dtype)
         value, value_gradient = self._value_and_gradient(x, condition)
-        residuals = times = None
+        estimate = None
         if not skips_prior:
-            times, residuals = self._residuals(x, condition, t, noise, check_values)
-        residual = None
-        if residuals is not None:
-            # The mean of one draw would be a copy of it.
-            one = len(residuals) == 1
-            residual = residuals[0] if one else reduce(residuals, "k b ... -> b ...", "mean")
+            estimate = self._estimate(
+                x,
+                condition,
+                t,
+                noise,
+                data=None if learner is None else data,
+                needs_error=learner is not None,
+                check_values=check_values,
+            )
+        residual, times = (None, None) if estimate is None else (estimate.residual, estimate.times)
+        strength = self._strength(x, beta)
         exact = regularized_gradient(
             None if value_gradient is None else value_gradient.to(dtype),
             residual,
-            self.beta if beta is None else beta.to(dtype),
+            strength.to(dtype) if isinstance(strength, Tensor) else strength,
             self.normalize,
             self.beta_on,
+            self.members,
         )
         gradient = exact.to(x.dtype)
         if check_values:
+            residuals = None if estimate is None else estimate.residuals
             validation.check_gradients(value, value_gradient, residuals, times)
-            validation.check_overflow(gradient, self.beta if beta is None else beta)
+            validation.check_overflow(gradient, strength)
             self._values_checked.add(skips_prior)
         else:
             gradient = self._finiteness.guard(gradient, value_gradient, times)
+        if learner is not None and estimate is not None and estimate.error is not None:
+            learner.observe(estimate.error, estimate.data_error)
         return ObjectiveResult(
             loss=self._reduce((x.to(dtype) * gradient.to(dtype)).flatten(1).sum(1)),
             gradient=gradient,
             value=value,
-            diagnostics=Diagnostics.of(value_gradient, times, residuals) if diagnostics else None,
+            diagnostics=_diagnostics(value_gradient, estimate) if diagnostics else None,
         )
-
-    def _checks_values(self, diagnostics: bool, skips_prior: bool) -> bool:
-        """Whether this call looks at values; then what earlier ones had is an error too."""
-        looks = diagnostics or self.check == "always" or skips_prior not in self._values_checked
-        if looks:
-            self._finiteness.check()
-        return looks
 
     def _value_and_gradient(
         self, x: Tensor, condition: Condition
     ) -> tuple[Tensor | None, Tensor | None]:
         return value_and_gradient(self.value, x, condition)
 
-    def _residuals(
-        self,
-        x: Tensor,
-        condition: Condition,
-        t: float | Tensor | None,
-        noise: Tensor | None,
-        check_values: bool,
-    ) -> tuple[Tensor, Tensor]:
-        """Returns times, (draws, batch), and weighted residuals, (draws, batch, *event)."""
-        x = x.detach()
-        with self.prior.evaluating():
-            times, noised = self._noise(x, condition, t, noise)
-            draws = len(times)
-            if check_values:
-                validation.check_finite("noise", noised.noise)
-            if check_values or (t is not None and self._beyond_range(times)):
-                check_times(times)
-                validation.check_singular(self.prior, self.weighting, times.flatten())
-            draw = Draw.of(
-                self.prior,
-                repeat(x, "b ... -> (k b) ...", k=draws),
-                fold(condition, len(x), draws),
-                rearrange(times, "k b -> (k b)"),
-                _flat(noised.noise),
-                target=None if noised.target is None else _flat(noised.target),
-                draws=draws,
-            )
-            if check_values:
-                validation.check_weight(self.weighting, draw)
-            residuals = residual_of(draw, self.weighting, self.baseline)
-            if self.training:
-                self.baseline.observe(draw)
-                self.times.observe(draw.level.t, residuals)
-        return times, rearrange(residuals, "(k b) ... -> k b ...", k=draws)
+    def _learner(
+        self, x: Tensor, beta: Tensor | None, data: Tensor | None, check_values: bool
+    ) -> Beta | None:
+        """Returns what learns from this call's errors; checks the temperatures and data given."""
+        if beta is not None:
+            validation.check_betas(beta, x, self.beta_on, check_values)
+        own = self.beta if beta is None else None
+        learner = own if isinstance(own, Beta) and own.needs_error else None
+        if data is not None:
+            validation.check_data_of_call(data, x, learner is not None, check_values)
+        return learner if self.training else None
 
-    def _noise(
-        self, x: Tensor, condition: Condition, t: float | Tensor | None, noise: Tensor | None
-    ) -> tuple[Tensor, Noised]:
-        """Returns times, (draws, batch), and noise, (draws, batch, *event), given or drawn."""
-        given = validation.given_draws(x, t, noise)
-        draws = self.draws if given is None else given
-        if t is not None:
-            times = as_time(t, x.device).detach().expand(draws, len(x))
-        elif noise is not None:
-            times = self.times.sample(draws, len(x), x.device, self.generator)
-        else:
-            times = self.noiser.times(self.times, draws, len(x), x.device, self.generator)
-        if noise is not None:
-            return times, Noised(noise.detach().expand(draws, *x.shape))
-        return times, self.noiser.sample(self.prior, x, condition, times, self.generator)
-
-    def _beyond_range(self, times: Tensor) -> bool:
-        """Whether given times leave the checked range, as far as that costs no wait."""
-        if times.device.type != "cpu":
-            return False
-        low, high = times.aminmax()
-        return not (self.times.low <= low.item() and high.item() <= self.times.high)
+    def _strength(self, x: Tensor, beta: Tensor | None) -> float | Tensor:
+        """Returns the temperature of all, or that of each sample, (batch,)."""
+        if beta is not None:
+            return beta
+        if not isinstance(self.beta, Beta):
+            return self.beta
+        each = self.beta(x.device)
+        validation.check_members_of_beta(each, self.members)
+        return repeat(each, "m -> (m b)", b=len(x) // len(each))
 
     def _reduce(self, losses: Tensor) -> Tensor:
         if self.reduction == "none":
@@ -361,10 +337,12 @@ class _PriorObjective(ScoreRegularizedObjective):
 
     def __init__(self, prior: ScorePrior, **options: Unpack[ObjectiveOptions]) -> None:
         super().__init__(prior, **options)
-        if self.normalize is not None or self.beta == float("inf"):
+        learns = isinstance(self.beta, Beta) and self.beta.needs_error
+        if self.normalize is not None or self.beta == float("inf") or learns:
             raise ArgumentError(
                 f"got value=None with beta={self.beta} and normalize={self.normalize!r}, expected "
-                "a finite beta without normalisation: without a value nothing else moves x"
+                "a finite beta without normalisation or budget: without a value nothing else moves "
+                "x"
             )
 
     @override
@@ -380,10 +358,12 @@ class _PriorObjective(ScoreRegularizedObjective):
         return None, None
 
 
+def _diagnostics(value_gradient: Tensor | None, estimate: Estimate | None) -> Diagnostics:
+    if estimate is None:
+        return Diagnostics.of(value_gradient, None, None)
+    return Diagnostics.of(value_gradient, estimate.times, estimate.residuals)
+
+
 def _from_value(objective: ScoreRegularizedObjective, value: str) -> str:
     told = construction(objective, of=ScoreRegularizedObjective, defaults=False)
     return f"ScoreRegularizedObjective.from_value({value}, {told.split('(', 1)[1]}"
-
-
-def _flat(noise: Tensor) -> Tensor:
-    return rearrange(noise, "k b ... -> (k b) ...")

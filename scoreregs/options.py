@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from scoreregs.baselines import BaselineLike
+from scoreregs.betas import Beta
 from scoreregs.kernel import BetaPlacement, Normalization
 from scoreregs.noisers import NoiserLike
 from scoreregs.times import TimesLike
@@ -27,7 +28,7 @@ class Nothing(TypedDict):
 class ObjectiveOptions(TypedDict, total=False):
     """The keyword arguments of `ScoreRegularizedObjective`, which documents them."""
 
-    beta: float
+    beta: float | Beta
     normalize: Normalization | None
     beta_on: BetaPlacement
     weighting: WeightingLike
@@ -35,6 +36,8 @@ class ObjectiveOptions(TypedDict, total=False):
     times: TimesLike
     noiser: NoiserLike
     draws: int
+    members: int
+    through_prior: bool
     reduction: Reduction
     generator: torch.Generator | None
     check: Checking

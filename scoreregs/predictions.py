@@ -61,6 +61,8 @@ class Prediction(ABC):
     """
 
     name: ClassVar[str]
+    # Whether c(t) = 1 at every time, so that nothing needs to be multiplied with it.
+    has_unit_factor: ClassVar[bool] = False
 
     @override
     def __repr__(self) -> str:
@@ -102,6 +104,7 @@ class Epsilon(Prediction):
     """The network returns the noise."""
 
     name = "epsilon"
+    has_unit_factor = True
 
     @override
     def difference(self, output, x, noise, level, schedule):
@@ -179,6 +182,7 @@ class Score(Prediction):
     """The network returns the score of the diffused density; its loss is weighted by sigma^2."""
 
     name = "score"
+    has_unit_factor = True
 
     @override
     def difference(self, output, x, noise, level, schedule):

@@ -106,7 +106,7 @@ class ScorePrior(ABC):
     @contextmanager
     def evaluating(self) -> Iterator[None]:
         """A context without gradient and in eval mode; each module's own mode is put back."""
-        modules = [m for network in self.networks() for m in network.modules() if m.training]
+        modules = [m for network in self.networks() for m in _within(network) if m.training]
         for module in modules:
             module.training = False
         try:
@@ -251,10 +251,22 @@ class NetworkPrior(ScorePrior):
         return dtypes.pop() if len(dtypes) == 1 else x_t.dtype
 
 
+def _within(network: nn.Module) -> Iterator[nn.Module]:
+    """Yields a module and those within it, in order; `modules` names them, which takes longer."""
+    seen, waiting = set(), [network]
+    while waiting:
+        module = waiting.pop()
+        if module not in seen:
+            seen.add(module)
+            yield module
+            waiting.extend(m for m in reversed(module._modules.values()) if m is not None)
+
+
 def _dtype_of(module: nn.Module) -> torch.dtype | None:
-    for parameter in module.parameters():
-        if parameter.is_floating_point():
-            return parameter.dtype
+    for part in _within(module):
+        for parameter in part._parameters.values():
+            if parameter is not None and parameter.is_floating_point():
+                return parameter.dtype
     return None
 
 

@@ -18,7 +18,7 @@ def construction(instance: object, *, of: type | None = None, defaults: bool = T
     """Returns an object as the call that made it, as far as its attributes tell the arguments.
 
     Args:
-        instance: the object; an argument `a` is its attribute `a` or `_a`.
+        instance: the object; an argument `a` is its attribute `_a` or `a`.
         of: the type whose arguments are told, the object's own by default.
         defaults: whether arguments that are as by default are told.
 
@@ -31,7 +31,7 @@ def construction(instance: object, *, of: type | None = None, defaults: bool = T
     """
     told = []
     for parameter in inspect.signature(of or type(instance)).parameters.values():
-        value = getattr(instance, parameter.name, getattr(instance, f"_{parameter.name}", _MISSING))
+        value = getattr(instance, f"_{parameter.name}", getattr(instance, parameter.name, _MISSING))
         same = type(value) is type(parameter.default) and value == parameter.default
         if value is not _MISSING and (defaults or not same):
             told.append(f"{parameter.name}={short(value)}")

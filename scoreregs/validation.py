@@ -29,17 +29,22 @@ def check_choice(name: str, got: object, expected: Sequence[object]) -> None:
         raise ArgumentError(f"got {name}={got!r}, expected one of {choices}{hint}")
 
 
-def check_beta(beta: float, beta_on: BetaPlacement) -> None:
-    """Raises `ArgumentError` unless beta is a positive number that its placement allows."""
+def check_beta(beta: object, beta_on: BetaPlacement) -> float:
+    """Returns a temperature as a float.
+
+    Raises:
+        ArgumentError: unless it is a positive number that its placement allows.
+    """
     if isinstance(beta, bool) or not isinstance(beta, int | float) or not beta > 0:
         raise ArgumentError(
             f"got beta={beta!r}, expected a number > 0: small values trust the prior, large ones "
-            'the value; use float("inf") to leave the prior out'
+            'the value; use float("inf") to leave the prior out, or a Beta that changes by itself'
         )
     if math.isinf(beta) and beta_on == "value":
         raise ArgumentError(
             'got an infinite beta with beta_on="value", expected a finite one: use beta_on="prior"'
         )
+    return float(beta)
 
 
 def check_betas(beta: Tensor, x: Tensor, beta_on: BetaPlacement, check_values: bool) -> None:
@@ -58,6 +63,46 @@ def check_betas(beta: Tensor, x: Tensor, beta_on: BetaPlacement, check_values: b
     if check_values:
         for number in {beta.amin().item(), beta.amax().item()}:
             check_beta(number, beta_on)
+
+
+def check_stack(members: int, x: Tensor) -> None:
+    """Raises `ArgumentError` unless a batch consists of as many equal ones as there are members."""
+    if len(x) % members:
+        raise ArgumentError(
+            f"got a batch of {len(x)} for members={members}, expected a multiple: the members' "
+            "batches, equally many samples each, one after the other"
+        )
+
+
+def check_members_of_beta(betas: Tensor, members: int) -> None:
+    """Raises `ArgumentError` unless there is one temperature, or one for each member."""
+    if len(betas) not in (1, members):
+        raise ArgumentError(
+            f"got a beta of {len(betas)} temperatures for members={members}, expected one of all "
+            "or one for each: give the objective members= as many"
+        )
+
+
+def check_data_of_call(data: Tensor, x: Tensor, used: bool, check_values: bool) -> None:
+    """Raises `ArgumentError` unless data that stands beside x can do so, and is used."""
+    if not used:
+        raise ArgumentError(
+            "got data for a beta that does not look at it, expected none: data is what TargetBeta "
+            "compares x with"
+        )
+    if not isinstance(data, Tensor) or not data.is_floating_point() or data.shape != x.shape:
+        got = tuple(data.shape) if isinstance(data, Tensor) else type(data).__name__
+        raise ArgumentError(
+            f"got data={got}, expected a floating point tensor of x's shape {tuple(x.shape)}: a "
+            "sample of the data for each, under the same condition"
+        )
+    if data.device != x.device:
+        raise ArgumentError(
+            f"got data on {data.device} for x on {x.device}, expected one device: use "
+            f"data.to({str(x.device)!r})"
+        )
+    if check_values:
+        check_finite("data", data)
 
 
 def check_inputs(

@@ -24,7 +24,7 @@ def value_and_gradient(
         >>> value_and_gradient(lambda x, condition: x.square().sum(-1), torch.ones(1, 2), None)
         (tensor([2.]), tensor([[2., 2.]]))
     """
-    if torch.is_inference_mode_enabled():
+    if not torch.compiler.is_compiling() and torch.is_inference_mode_enabled():
         raise ArgumentError(
             "got a call in torch.inference_mode(), where a value cannot be differentiated; "
             "expected torch.no_grad() or none"

@@ -14,8 +14,11 @@ logger = logging.getLogger(__name__)
 PUBLIC_MODULES = (
     "scoreregs",
     "scoreregs.baselines",
+    "scoreregs.betas",
+    "scoreregs.distillation",
     "scoreregs.draws",
     "scoreregs.errors",
+    "scoreregs.inverse",
     "scoreregs.kernel",
     "scoreregs.noisers",
     "scoreregs.options",

@@ -6,6 +6,7 @@ from scoreregs.baselines.noise import NoBaseline, NoiseBaseline
 from scoreregs.baselines.optimal import OptimalNoiseBaseline
 from scoreregs.baselines.prior import PriorBaseline, TrainedBaseline
 from scoreregs.baselines.reference import ReferenceBaseline
+from scoreregs.baselines.score_identity import ScoreIdentityBaseline
 
 __all__ = [
     "Baseline",
@@ -16,6 +17,7 @@ __all__ = [
     "OptimalNoiseBaseline",
     "PriorBaseline",
     "ReferenceBaseline",
+    "ScoreIdentityBaseline",
     "TrainedBaseline",
     "as_baseline",
 ]

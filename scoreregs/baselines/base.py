@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from torch import Tensor
 
 from scoreregs.draws import Draw
+from scoreregs.errors import ArgumentError
 from scoreregs.schedules import NoiseSchedule
 
 __all__ = ["Baseline"]
@@ -40,6 +41,18 @@ class Baseline(ABC):
             draw: the prior's prediction.
             log_weight: log w, (batch,).
         """
+
+    def through_prior(self, draw: Draw, log_weight: Tensor) -> Tensor:
+        """Returns the gradient in x of a loss whose residual this is, Jacobians of priors kept.
+
+        Args:
+            draw: the prior's prediction, with gradient to `draw.x`.
+            log_weight: log w, (batch,), detached.
+
+        Raises:
+            ArgumentError: where the baseline belongs to no loss.
+        """
+        raise ArgumentError(f"got through_prior of a {type(self).__name__}, which has no loss")
 
     def observe(self, draw: Draw) -> None:  # noqa: B027
         """Learns from a draw, after its residual has been computed; nothing by default."""

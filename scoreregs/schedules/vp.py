@@ -3,9 +3,10 @@
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from typing_extensions import override
 
 from scoreregs.arguments import check_numbers, named_calls
-from scoreregs.schedules.base import NoiseSchedule, as_time
+from scoreregs.schedules.base import NoiseLevel, NoiseSchedule, as_time, check_time
 from scoreregs.schedules.linear_beta import LinearBeta
 
 __all__ = ["VPSchedule"]
@@ -48,6 +49,17 @@ class VPSchedule(NoiseSchedule):
         """Returns (alpha, sigma) at t in [0, 1] of any shape."""
         log_alpha = self.beta.log_alpha(t)
         return torch.exp(log_alpha), torch.sqrt(-torch.expm1(2 * log_alpha))
+
+    @override
+    def at(self, t: float | Tensor) -> NoiseLevel:
+        """Returns the noise level at times t of any shape, in float64: one exponent for all."""
+        check_time(t)
+        t = as_time(t)
+        log_alpha = self.beta.log_alpha(t)
+        twice = 2 * log_alpha
+        variance = -torch.expm1(twice)
+        log_snr = twice - torch.log(variance)
+        return NoiseLevel(t, torch.exp(log_alpha), torch.sqrt(variance), log_snr)
 
     def log_snr(self, t: Tensor) -> Tensor:
         """Returns 2 log(alpha / sigma) at t; infinite at t = 0."""

@@ -4,10 +4,11 @@ from scoreregs.times.adaptive import AdaptiveTimes
 from scoreregs.times.base import QuantileTimes, TimeSampler, check_times
 from scoreregs.times.density import DensityTimes
 from scoreregs.times.importance import ImportanceTimes
-from scoreregs.times.log_snr import LogNormalTimes, LogSNRTimes
+from scoreregs.times.log_snr import LogLogisticTimes, LogNormalTimes, LogSigmaTimes, LogSNRTimes
 from scoreregs.times.named import TimesName, named_times
 from scoreregs.times.points import Points, PointsLike, PointsName
 from scoreregs.times.progressive import AnnealedTimes, DescendingTimes
+from scoreregs.times.shifted import ShiftedTimes
 from scoreregs.times.uniform import FixedTime, TimesLike, UniformTimes, as_times
 
 __all__ = [
@@ -17,12 +18,15 @@ __all__ = [
     "DescendingTimes",
     "FixedTime",
     "ImportanceTimes",
+    "LogLogisticTimes",
     "LogNormalTimes",
     "LogSNRTimes",
+    "LogSigmaTimes",
     "Points",
     "PointsLike",
     "PointsName",
     "QuantileTimes",
+    "ShiftedTimes",
     "TimeSampler",
     "TimesLike",
     "TimesName",

@@ -1,17 +1,19 @@
 r"""Distributions of the log-SNR, which mean the same for every schedule."""
 
 import math
+from abc import abstractmethod
 
 import torch
 from torch import Tensor
 from typing_extensions import override
 
+from scoreregs.arguments import check_numbers
 from scoreregs.errors import ArgumentError
 from scoreregs.schedules import NoiseSchedule, as_time
 from scoreregs.times.base import QuantileTimes
 from scoreregs.times.points import PointsLike
 
-__all__ = ["LogNormalTimes", "LogSNRTimes"]
+__all__ = ["LogLogisticTimes", "LogNormalTimes", "LogSNRTimes", "LogSigmaTimes"]
 
 
 class LogSNRTimes(QuantileTimes):
@@ -47,18 +49,82 @@ class LogSNRTimes(QuantileTimes):
                 f"got the log-SNR range ({low}, {high}), expected finite low < high"
             )
         self._schedule = schedule
-        self._noisiest, self._cleanest = float(low), float(high)
+        self._low, self._high = float(low), float(high)
         ends = as_time([high, low], "cpu")
         schedule.check_reached(ends)
         self.low, self.high = schedule.t_from_log_snr(ends).tolist()
 
     @override
     def quantile(self, u: Tensor) -> Tensor:
-        log_snr = self._cleanest - (self._cleanest - self._noisiest) * u
+        log_snr = self._high - (self._high - self._low) * u
         return self._schedule.t_from_log_snr(log_snr).clamp(self.low, self.high)
 
 
-class LogNormalTimes(QuantileTimes):
+class LogSigmaTimes(QuantileTimes):
+    r"""A distribution of $\ln(\sigma / \alpha)$, cut to a range of times.
+
+    Abstract in the distribution function of its standard form and the inverse of that.
+
+    Args:
+        schedule: the prior's schedule.
+        location: the location's name, for messages, and the location.
+        scale: likewise, > 0.
+        low: time at which the distribution is cut below.
+        high: time at which it is cut above.
+        points: as for `UniformTimes`.
+
+    Raises:
+        ArgumentError: for arguments outside their range, or a time range without mass.
+    """
+
+    def __init__(
+        self,
+        schedule: NoiseSchedule,
+        location: tuple[str, float],
+        scale: tuple[str, float],
+        low: float,
+        high: float,
+        points: PointsLike,
+    ) -> None:
+        super().__init__(points)
+        check_numbers(**dict((location, scale)), low=low, high=high)
+        said = f"got {location[0]}={location[1]}, {scale[0]}={scale[1]}"
+        if not (math.isfinite(location[1]) and 0 < scale[1] < math.inf):
+            raise ArgumentError(f"{said}, expected finite ones and {scale[0]} > 0")
+        if not 0 <= low < high <= 1:
+            raise ArgumentError(
+                f"got the time range ({low}, {high}), expected 0 <= low < high <= 1"
+            )
+        self.low, self.high = float(low), float(high)
+        self._schedule, self._location, self._scale = schedule, float(location[1]), float(scale[1])
+        log_snr = schedule.log_snr(as_time([low, high], "cpu"))
+        self._cleanest, self._noisiest = log_snr.tolist()
+        shares = self._share_below((-log_snr / 2 - self._location) / self._scale)
+        self._below, self._above = shares.tolist()
+        if not self._below < self._above:
+            raise ArgumentError(
+                f"{said}, of which nothing lies between the times {low} and "
+                f"{high}, expected some: log(sigma / alpha) is there from "
+                f"{-self._cleanest / 2:.3g} to {-self._noisiest / 2:.3g}"
+            )
+
+    @abstractmethod
+    def _share_below(self, standard: Tensor) -> Tensor:
+        """The distribution function of location 0 and scale 1."""
+
+    @abstractmethod
+    def _standard(self, share: Tensor) -> Tensor:
+        """Its inverse."""
+
+    @override
+    def quantile(self, u: Tensor) -> Tensor:
+        share = self._below + (self._above - self._below) * u
+        log_snr = -2 * (self._location + self._scale * self._standard(share))
+        log_snr = log_snr.clamp(self._noisiest, self._cleanest)
+        return self._schedule.t_from_log_snr(log_snr).clamp(self.low, self.high)
+
+
+class LogNormalTimes(LogSigmaTimes):
     r"""Times at which $\sigma / \alpha$ is log-normal, as EDM is trained.
 
     $$ \ln(\sigma / \alpha) \sim \mathcal N(\mathrm{mean}, \mathrm{std}^2),
@@ -96,29 +162,63 @@ class LogNormalTimes(QuantileTimes):
         high: float = 1.0,
         points: PointsLike = "independent",
     ) -> None:
-        super().__init__(points)
-        if not (math.isfinite(mean) and 0 < std < math.inf):
-            raise ArgumentError(f"got mean={mean}, std={std}, expected finite ones and std > 0")
-        if not 0 <= low < high <= 1:
-            raise ArgumentError(
-                f"got the time range ({low}, {high}), expected 0 <= low < high <= 1"
-            )
-        self.low, self.high = float(low), float(high)
-        self._schedule, self._mean, self._std = schedule, float(mean), float(std)
-        log_snr = schedule.log_snr(as_time([low, high], "cpu"))
-        self._cleanest, self._noisiest = log_snr.tolist()
-        shares = torch.special.ndtr((-log_snr / 2 - mean) / std)
-        self._below, self._above = shares.tolist()
-        if not self._below < self._above:
-            raise ArgumentError(
-                f"got mean={mean}, std={std}, of which nothing lies between the times {low} and "
-                f"{high}, expected some: log(sigma / alpha) is there from "
-                f"{-self._cleanest / 2:.3g} to {-self._noisiest / 2:.3g}"
-            )
+        super().__init__(schedule, ("mean", mean), ("std", std), low, high, points)
+        self.mean, self.std = float(mean), float(std)
 
     @override
-    def quantile(self, u: Tensor) -> Tensor:
-        share = self._below + (self._above - self._below) * u
-        log_snr = -2 * (self._mean + self._std * torch.special.ndtri(share))
-        log_snr = log_snr.clamp(self._noisiest, self._cleanest)
-        return self._schedule.t_from_log_snr(log_snr).clamp(self.low, self.high)
+    def _share_below(self, standard: Tensor) -> Tensor:
+        return torch.special.ndtr(standard)
+
+    @override
+    def _standard(self, share: Tensor) -> Tensor:
+        return torch.special.ndtri(share)
+
+
+class LogLogisticTimes(LogSigmaTimes):
+    r"""Times at which $\sigma / \alpha$ is log-logistic, as DTQL trains EDM denoisers.
+
+    $$ \ln(\sigma / \alpha) \sim \mathrm{Logistic}(\mathrm{location}, \mathrm{scale}),
+       \qquad \mathrm{low} \le t \le \mathrm{high} $$
+
+    Args:
+        schedule: the prior's schedule, `prior.schedule`.
+        location: median of the logarithm, ln(0.5) by default.
+        scale: its scale, > 0; the standard deviation is 1.8 times that.
+        low: time at which the distribution is cut below.
+        high: time at which it is cut above.
+        points: as for `UniformTimes`.
+
+    Raises:
+        ArgumentError: for arguments outside their range, or a time range without mass.
+
+    References:
+        Chen et al., Diffusion Policies Creating a Trust Region for Offline Reinforcement Learning,
+        NeurIPS 2024; Reuss et al., Goal-Conditioned Imitation Learning using Score-based Diffusion
+        Policies, RSS 2023.
+
+    Example:
+        >>> from scoreregs import EDMSchedule
+        >>> schedule = EDMSchedule()
+        >>> t = LogLogisticTimes(schedule).quantile(torch.tensor([0.5]).double())
+        >>> schedule(t)[1].round(decimals=2)
+        tensor([0.5000], dtype=torch.float64)
+    """
+
+    def __init__(
+        self,
+        schedule: NoiseSchedule,
+        location: float = math.log(0.5),
+        scale: float = 0.5,
+        low: float = 0.0,
+        high: float = 1.0,
+        points: PointsLike = "independent",
+    ) -> None:
+        super().__init__(schedule, ("location", location), ("scale", scale), low, high, points)
+
+    @override
+    def _share_below(self, standard: Tensor) -> Tensor:
+        return torch.sigmoid(standard)
+
+    @override
+    def _standard(self, share: Tensor) -> Tensor:
+        return torch.logit(share)

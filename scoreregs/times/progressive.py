@@ -4,34 +4,12 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from scoreregs.errors import ArgumentError
-from scoreregs.schedules import as_time
+from scoreregs.clock import Clock
 from scoreregs.times.base import QuantileTimes, TimeSampler
 from scoreregs.times.points import PointsLike, as_points
 from scoreregs.times.uniform import as_distribution
 
 __all__ = ["AnnealedTimes", "DescendingTimes"]
-
-
-class _Clock(nn.Module):
-    """Counts calls up to a number of them; in eval mode it stands still."""
-
-    step: Tensor
-
-    def __init__(self, steps: int) -> None:
-        super().__init__()
-        if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-            raise ArgumentError(f"got steps={steps!r}, expected an integer of at least 1")
-        self._last = max(steps - 1, 1)
-        self.register_buffer("step", torch.zeros((), dtype=torch.int64))
-
-    def tick(self, device: torch.device) -> Tensor:
-        """Returns the share of the calls that are over, from 0 at the first to 1 at the last."""
-        self.to(device)
-        share = as_time(self.step, device) / self._last
-        if self.training:
-            self.step += 1
-        return share.clamp(max=1)
 
 
 class DescendingTimes(nn.Module, TimeSampler):
@@ -64,7 +42,7 @@ class DescendingTimes(nn.Module, TimeSampler):
         self, steps: int, over: tuple[float, float] | QuantileTimes = (0.02, 0.98)
     ) -> None:
         super().__init__()
-        self.clock = _Clock(steps)
+        self.clock = Clock(steps)
         self._over = as_distribution(over)
         self.low, self.high = self._over.low, self._over.high
 
@@ -108,7 +86,7 @@ class AnnealedTimes(nn.Module, TimeSampler):
         points: PointsLike = "independent",
     ) -> None:
         super().__init__()
-        self.clock = _Clock(steps)
+        self.clock = Clock(steps)
         self.points = as_points(points)
         self._start, self._end = as_distribution(start), as_distribution(end)
         self.low = min(self._start.low, self._end.low)

@@ -70,7 +70,7 @@ class FixedTime(TimeSampler):
         check_numbers(t=t)
         if not 0 <= t <= 1:
             raise ArgumentError(f"got the time {t}, expected one in [0, 1]: 0 is data, 1 is noise")
-        self.low = self.high = float(t)
+        self._t = self.low = self.high = float(t)
 
     @override
     def sample(

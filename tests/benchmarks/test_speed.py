@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from benchmarks.speed.limits import MatrixProducts, bandwidth, flops_of
+from benchmarks.speed.paired import Paired, assert_within, time_in_turn
 from benchmarks.speed.plain import PLAIN
 from benchmarks.speed.report import chart, lines_of, markdown, summary
 from benchmarks.speed.workload import make_stage, random_rows
@@ -54,6 +55,35 @@ def test_the_limit_is_every_product_forward_and_backward():
 def test_the_bandwidth_is_that_of_memory():
     # From the slowest board to the fastest accelerator.
     assert 1e8 < bandwidth("cpu", megabytes=64, rounds=2) < 1e14
+
+
+def test_pairs_are_compared_one_by_one():
+    """What slows both of a pair alike leaves their ratio; the interval is of the median."""
+    second = [1.0, 5.0, 2.0, 1.0, 3.0] * 20
+    ratios = [1.1, 1.2, 1.3, 1.2, 1.2] * 20
+    compared = Paired.of([x * y for x, y in zip(second, ratios, strict=True)], second)
+    assert compared.ratio == pytest.approx(1.2)
+    assert compared.interval == pytest.approx((1.2, 1.2))
+    assert compared.seconds[1] == 2.0
+    low, high = Paired.of([float(n) for n in range(1, 101)], [1.0] * 100).interval
+    # The exact binomial interval of the median of 100 is that of the ranks 40 and 61.
+    assert (low, high) == (40, 61)
+
+
+def test_a_limit_fails_when_it_is_exceeded_in_every_try():
+    def nothing() -> None: ...
+
+    tries = iter([False, True])
+    held = assert_within(nothing, nothing, 5, lambda x: next(tries), "a limit")
+    assert len(held) == 2
+    with pytest.raises(AssertionError, match="beyond a limit in 3 of 3 tries"):
+        assert_within(nothing, nothing, 5, lambda x: False, "a limit")
+
+
+def test_steps_take_turns():
+    called = []
+    time_in_turn(lambda: called.append("a"), lambda: called.append("b"), rounds=4, warm_up=2)
+    assert "".join(called) == "baab" * 3
 
 
 @pytest.mark.parametrize("name", PLAIN)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -16,6 +16,7 @@ from scoreregs import (
     ScoreRegularizedObjective,
     VPSchedule,
 )
+from scoreregs.betas import AnnealedBeta, TargetBeta
 from scoreregs.errors import (
     ArgumentError,
     PriorError,
@@ -116,6 +117,69 @@ CASES: dict[str, tuple[Callable[[], object], type[ScoreRegsError], tuple[str, ..
         lambda: build()(X, X.to(META)),
         ArgumentError,
         ("condition on meta", "x on cpu", ".to('cpu')"),
+    ),
+    # temperatures that change, and members
+    "a target without data": (
+        lambda: build(beta=TargetBeta(1.0))(X),
+        ArgumentError,
+        ("without data", "data=samples"),
+    ),
+    "data that nothing looks at": (
+        lambda: build()(X, data=X),
+        ArgumentError,
+        ("got data", "expected none", "TargetBeta"),
+    ),
+    "data of another shape": (
+        lambda: build(beta=TargetBeta(1.0))(X, data=X[:3]),
+        ArgumentError,
+        ("(3, 2)", "(4, 2)", "same condition"),
+    ),
+    "data elsewhere": (
+        lambda: build(beta=TargetBeta(1.0))(X, data=X.to(META)),
+        ArgumentError,
+        ("data on meta", "x on cpu"),
+    ),
+    "data with NaN": (
+        lambda: build(beta=TargetBeta(1.0))(X, data=X * NAN),
+        ArgumentError,
+        ("NaN or infinity in data",),
+    ),
+    "a target of nothing": (lambda: TargetBeta([]), ArgumentError, ("ratio=[]", "> 0")),
+    "a negative target": (lambda: TargetBeta(-1.0), ArgumentError, ("ratio=-1.0", "> 0")),
+    "a target by name": (
+        lambda: TargetBeta(cast(Any, "1")),
+        ArgumentError,
+        ("ratio='1'", "number"),
+    ),
+    "a rate of 1": (lambda: TargetBeta(1.0, rate=1.0), ArgumentError, ("rate=1.0", "(0, 1)")),
+    "a decay of 1": (lambda: TargetBeta(1.0, decay=1.0), ArgumentError, ("decay=1.0", "[0, 1)")),
+    "an end of 0": (lambda: AnnealedBeta(1.0, 0.0, 3), ArgumentError, ("end=0.0", "> 0")),
+    "a budget for distillation": (
+        lambda: build(None, beta=TargetBeta(1.0)),
+        ArgumentError,
+        ("value=None", "budget"),
+    ),
+    "temperatures for too few members": (
+        lambda: build(beta=AnnealedBeta([1.0, 2.0], 1.0, 3))(X),
+        ArgumentError,
+        ("2 temperatures", "members=1"),
+    ),
+    "members of unequal size": (
+        lambda: build(members=3)(X),
+        ArgumentError,
+        ("batch of 4", "members=3", "multiple"),
+    ),
+    "no members": (lambda: build(members=0), ArgumentError, ("members=0", "at least 1")),
+    # through the prior
+    "through the prior without noise": (
+        lambda: build(through_prior=True, baseline="none"),
+        ArgumentError,
+        ("through_prior=True", "NoBaseline", 'baseline="noise"', "no loss"),
+    ),
+    "through a prior without gradient": (
+        lambda: build(None, network(lambda x_t: x_t.detach()), through_prior=True)(X),
+        PriorError,
+        ("NetworkPrior", "differentiable", ".detach()"),
     ),
     # noise and times
     "noise with NaN": (

@@ -2,6 +2,7 @@
 
 import functools
 import logging
+from typing import cast
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from scoreregs import DenoiserPrior, EDMPrior, NetworkPrior, ScoreRegularizedObjective, VPSchedule
 from scoreregs.discovery import modules_of
 from scoreregs.errors import ArgumentError, ValueFunctionError
+from scoreregs.options import ValueFunction
 
 SCHEDULE = VPSchedule()
 X = torch.linspace(-1, 1, 8).reshape(4, 2)
@@ -226,6 +228,6 @@ class TestValues:
             ScoreRegularizedObjective.from_value(value, prior)(X)
 
     def test_of_a_float_are_refused(self):
-        prior = NetworkPrior(Watched(), SCHEDULE)
+        prior, wrong = NetworkPrior(Watched(), SCHEDULE), cast(ValueFunction, lambda x: 1.0)
         with pytest.raises(ValueFunctionError, match="float"):
-            ScoreRegularizedObjective.from_value(lambda x: 1.0, prior)(X)
+            ScoreRegularizedObjective.from_value(wrong, prior)(X)

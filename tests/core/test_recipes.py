@@ -19,7 +19,7 @@ from scoreregs import (
     VPSchedule,
     recipes,
 )
-from tests.core.gaussians import conditional_gaussian, denoised, epsilon, scales
+from tests.core.gaussians import S2, conditional_gaussian, denoised, epsilon, scales
 
 DRAWS, BATCH, D = 2, 5, 3
 GENERATOR = torch.Generator().manual_seed(0)
@@ -121,6 +121,51 @@ def hand_diff_instruct(h: Hand) -> Tensor:
     return (fake - real) / (X - real).abs().mean(1, keepdim=True)
 
 
+def hand_dtql(h: Hand) -> Tensor:
+    """2 (D - x)^T (dD/dx - 1) / c_out^2 of EDM, with the derivative of N(c, S2)'s denoiser."""
+    s = h.sigma / h.alpha
+    c_out = 0.5 * s / torch.sqrt(s**2 + 0.25)
+    gain = S2 / (S2 + s**2)
+    misfit = denoised(h.x_t(), C, h.alpha, h.sigma) - X
+    return 2 * misfit * (gain - 1) / c_out**2 / BETA - torch.cos(X)
+
+
+def hand_rfds(h: Hand) -> Tensor:
+    """u_hat - u of rectified flow at this log-SNR, where sigma / alpha is t / (1 - t)."""
+    return (h.epsilon(C) - h.noise) * (h.alpha + h.sigma) / h.alpha
+
+
+def identity_parts(h: Hand) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Delta and x_hat_phi - x, and their derivatives in x, which are numbers for Gaussians."""
+    real = denoised(h.x_t(), C, h.alpha, h.sigma)
+    fake = (h.x_t() - h.sigma * h.fake()) / h.alpha
+    gain = h.alpha**2 * S2 / (h.alpha**2 * S2 + h.sigma**2)
+    fake_gain = h.alpha**2 / (h.alpha**2 + h.sigma**2)
+    return real - fake, fake - X, gain - fake_gain, fake_gain - 1
+
+
+def hand_sid(h: Hand) -> Tensor:
+    delta, misfit, d_delta, d_misfit = identity_parts(h)
+    bracket = 2 * (1 - 1.2) * d_delta * delta + d_delta * misfit + d_misfit * delta
+    return bracket / (delta + misfit).abs().mean(1, keepdim=True)
+
+
+def hand_di_star(h: Hand) -> Tensor:
+    delta, misfit, d_delta, d_misfit = identity_parts(h)
+    root = torch.sqrt(delta.square().sum(1, keepdim=True) + 0.01**2)
+    product = (delta * misfit).sum(1, keepdim=True)
+    bracket = (d_delta * misfit + d_misfit * delta) / root - product * d_delta * delta / root**3
+    return h.alpha / h.sigma * bracket / BETA - torch.cos(X)
+
+
+def hand_vsd_with_value(h: Hand) -> Tensor:
+    return h.sigma**2 * (h.epsilon(C) - h.fake()) / BETA - torch.cos(X)
+
+
+def hand_diff_instruct_with_value(h: Hand) -> Tensor:
+    return hand_diff_instruct(h) / BETA - torch.cos(X)
+
+
 def guided() -> GuidedPrior:
     return GuidedPrior(conditional_gaussian(), GUIDANCE, NULL)
 
@@ -141,6 +186,23 @@ RECIPES: dict[str, tuple[Callable[[], ScoreRegularizedObjective], Callable[[Hand
         lambda: recipes.red_diff(value, conditional_gaussian(), steps=5, beta=BETA),
         hand_red_diff,
     ),
+    "vsd with a value": (
+        lambda: recipes.vsd(conditional_gaussian(), fake_prior(), value=value, beta=BETA)[0],
+        hand_vsd_with_value,
+    ),
+    "diff_instruct with a value": (
+        lambda: recipes.diff_instruct(conditional_gaussian(), fake_prior(), value=value, beta=BETA)[
+            0
+        ],
+        hand_diff_instruct_with_value,
+    ),
+    "rfds": (lambda: recipes.rfds(conditional_gaussian()), hand_rfds),
+    "sid": (lambda: recipes.sid(conditional_gaussian(), fake_prior())[0], hand_sid),
+    "di_star": (
+        lambda: recipes.di_star(value, conditional_gaussian(), fake_prior(), beta=BETA)[0],
+        hand_di_star,
+    ),
+    "dtql": (lambda: recipes.dtql(value, conditional_gaussian(), beta=BETA), hand_dtql),
     "diff_instruct": (
         lambda: recipes.diff_instruct(conditional_gaussian(), fake_prior())[0],
         hand_diff_instruct,
@@ -209,7 +271,7 @@ class Linear(nn.Module):
         return self.dropout(self.a * x_t)
 
 
-@pytest.mark.parametrize("recipe", [recipes.vsd, recipes.diff_instruct])
+@pytest.mark.parametrize("recipe", [recipes.vsd, recipes.diff_instruct, recipes.sid])
 def test_the_fake_prior_is_fit_by_its_own_loss_alone(recipe):
     network = Linear()
     fake = NetworkPrior(network, VPSchedule())

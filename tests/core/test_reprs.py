@@ -15,7 +15,9 @@ from scoreregs import (
     ScoreRegularizedObjective,
     Term,
     VPSchedule,
+    times,
 )
+from scoreregs.betas import AnnealedBeta, TargetBeta
 from scoreregs.reprs import short
 from scoreregs.results import Diagnostics
 from scoreregs.schedules import NoiseSchedule
@@ -44,7 +46,7 @@ SCHEDULES = [
 
 @pytest.mark.parametrize("told", SCHEDULES)
 def test_a_schedule_is_its_construction(told):
-    schedule = eval(told, vars(scoreregs))
+    schedule = eval(told, dict(vars(scoreregs)))
     assert repr(schedule) == told
 
 
@@ -91,10 +93,36 @@ def test_an_objective_is_its_construction():
     assert "draws=2" in told
     assert "Sigma2()" in told
     assert "reduction" not in told
+    assert "members" not in told
+    assert "through_prior" not in told
+    told = repr(Reach(PRIOR, beta=AnnealedBeta(1.0, [0.1, 0.2], 9), members=2, through_prior=True))
+    assert "beta=AnnealedBeta(start=1, end=[0.1, 0.2], steps=9)" in told
+    assert "members=2" in told
+    assert "through_prior=True" in told
     told = repr(ScoreRegularizedObjective.from_value(total, PRIOR, beta=math.inf))
     assert told.startswith("ScoreRegularizedObjective.from_value(total, prior=NetworkPrior(")
     assert "beta=inf" in told
     assert "\n" not in told
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "TargetBeta(ratio=1.5)",
+        "TargetBeta(ratio=[1, 2], start=0.1, rate=0.01)",
+        "FixedTime(t=0.3)",
+        "LogSNRTimes(schedule=CosineSchedule(offset=0.008), low=-4, high=4, points=independent)",
+        "ShiftedTimes(shift=3, low=0.02, high=0.98, points=independent)",
+    ],
+)
+def test_a_beta_and_a_sampler_are_their_construction(told):
+    names = {
+        **vars(scoreregs),
+        **vars(times),
+        "TargetBeta": TargetBeta,
+        "independent": "independent",
+    }
+    assert repr(eval(told, names)) == told
 
 
 def test_results_are_their_figures():

@@ -187,6 +187,7 @@ class KeepsDouble(Cosine):
 class InHalfPrecision(VPSchedule):
     def at(self, t):
         level = super().at(t)
+        t = torch.as_tensor(t)
         return type(level)(t, level.alpha.to(t), level.sigma.to(t), level.log_snr.to(t))
 
 

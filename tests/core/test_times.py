@@ -24,9 +24,11 @@ from scoreregs.times import (
     DescendingTimes,
     FixedTime,
     ImportanceTimes,
+    LogLogisticTimes,
     LogNormalTimes,
     LogSNRTimes,
     QuantileTimes,
+    ShiftedTimes,
     TimeSampler,
     UniformTimes,
     as_times,
@@ -51,6 +53,8 @@ SAMPLERS: dict[str, Callable[[PointsLike], TimeSampler]] = {
     "uniform": lambda points: UniformTimes(0.1, 0.7, points),
     "log-SNR": lambda points: LogSNRTimes(VP, -3, 5, points),
     "log-normal": lambda points: LogNormalTimes(VP, -1.0, 1.5, 0.05, 0.9, points),
+    "shifted": lambda points: ShiftedTimes(3.0, 0.05, 0.9, points),
+    "log-logistic": lambda points: LogLogisticTimes(VP, -1.0, 0.8, 0.05, 0.9, points),
     "importance": lambda points: ImportanceTimes(VP, Sigma2(), 0.05, 0.9, points),
     "adaptive": lambda points: AdaptiveTimes(Sigma2(), 0.05, 0.9, points),
     "annealed": lambda points: AnnealedTimes((0.02, 0.98), (0.1, 0.5), 10, points),
@@ -158,6 +162,23 @@ class TestDistributions:
         law = stats.truncnorm((low - mean) / std, (high - mean) / std, mean, std)
         log_sigma = -schedule.log_snr(t) / 2
         np.testing.assert_allclose(log_sigma, law.ppf(U[1:-1]), rtol=1e-7, atol=1e-7)
+
+    @pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda s: type(s).__name__)
+    @pytest.mark.parametrize("bounds", [(0.0, 1.0), (0.1, 0.6)])
+    def test_log_logistic(self, schedule, bounds):
+        t = LogLogisticTimes(schedule, -0.7, 0.5, *bounds).quantile(U[1:-1])
+        law = stats.logistic(-0.7, 0.5)
+        alpha, sigma = schedule(torch.tensor(bounds, dtype=torch.float64))
+        low, high = law.cdf(torch.log(sigma / alpha).numpy())
+        expected = law.ppf(low + (high - low) * U[1:-1].numpy())
+        np.testing.assert_allclose(-schedule.log_snr(t) / 2, expected, rtol=1e-7, atol=1e-7)
+
+    def test_a_shift_lowers_the_log_snr_of_rectified_flow_by_twice_its_logarithm(self):
+        flow = RectifiedFlowSchedule()
+        plain, shifted = (ShiftedTimes(s, 0.02, 0.98).quantile(U) for s in (1.0, 3.0))
+        torch.testing.assert_close(plain, 0.02 + 0.96 * U)
+        drop = flow.log_snr(plain) - flow.log_snr(shifted)
+        torch.testing.assert_close(drop, torch.full_like(drop, 2 * math.log(3.0)))
 
     def test_ends_of_a_log_normal_are_its_bounds(self):
         for schedule in SCHEDULES:
@@ -374,6 +395,8 @@ BAD = {
     "log-SNR infinite": (lambda: LogSNRTimes(VP, -4, float("inf")), ("inf", "finite")),
     "log-SNR not reached": (lambda: LogSNRTimes(VP, -40, 4), ("-40", "VPSchedule")),
     "std zero": (lambda: LogNormalTimes(VP, std=0.0), ("std=0.0", "std > 0")),
+    "shift zero": (lambda: ShiftedTimes(0.0), ("shift=0.0", "> 0")),
+    "shift reversed": (lambda: ShiftedTimes(3.0, 0.9, 0.1), ("(0.9, 0.1)", "low")),
     "mean NaN": (lambda: LogNormalTimes(VP, mean=float("nan")), ("nan", "finite")),
     "log-normal reversed": (lambda: LogNormalTimes(VP, low=0.9, high=0.1), ("(0.9, 0.1)", "low")),
     "log-normal without mass": (

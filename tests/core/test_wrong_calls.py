@@ -14,6 +14,7 @@ import torch
 
 import scoreregs
 from scoreregs import GaussianMixturePrior, NetworkPrior, ScoreRegularizedObjective, VPSchedule
+from scoreregs.betas import AnnealedBeta, TargetBeta
 from scoreregs.errors import ScoreRegsError
 from scoreregs.probability_flow import log_density, sample
 
@@ -43,8 +44,8 @@ def prior() -> NetworkPrior:
     return NetworkPrior(network, VPSchedule(), modules=())
 
 
-def objective() -> ScoreRegularizedObjective:
-    return ScoreRegularizedObjective.from_value(lambda x: -x.square().sum(-1), prior())
+def objective(**options: Any) -> ScoreRegularizedObjective:
+    return ScoreRegularizedObjective.from_value(lambda x: -x.square().sum(-1), prior(), **options)
 
 
 def schedule_call(method: str) -> Callable[..., Any]:
@@ -64,6 +65,9 @@ TIME: list[Any] = ["now", None, 2.0, -0.1, float("nan"), [0.1, 0.2], RAGGED, tor
 RANGE: list[Any] = ["ab", (0.9, 0.1), 3.0, (0.1,), ("a", "b"), (0.1, float("nan"))]
 NAME: list[Any] = ["nothing", 3, [], {}]
 CONDITION: list[Any] = ["left", 3, X[:3], {"a": "b"}, np.ones((4, 2))]
+FLAG: list[Any] = [None, 1, "yes", [True]]
+TEMPERATURES: list[Any] = [*NUMBER[:2], *NUMBER[3:], 0.0, -1.0, float("inf"), [], ["1"], [1.0, 0.0]]
+GIVEN: list[Any] = [np.ones((4, 2)), "x", X[:, :1], X.long(), X[0]]
 LIST: list[Any] = [None, 3, "ab", [], [VPSchedule()]]
 
 # Each public callable with right arguments, and the kind of each parameter.
@@ -174,7 +178,7 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any], dict[str, list[Any]]]
         {
             "value": [3, "q", X, lambda: 3, lambda x, c, t: x],
             "prior": PRIOR,
-            "beta": [*NUMBER, 0.0, -1.0],
+            "beta": [*NUMBER, 0.0, -1.0, TargetBeta],
             "normalize": NAME,
             "beta_on": [*NAME, None],
             "weighting": [*NAME, None],
@@ -182,6 +186,8 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any], dict[str, list[Any]]]
             "times": [*RANGE, None, 1.5],
             "noiser": [*NAME, None],
             "draws": COUNT,
+            "members": COUNT,
+            "through_prior": FLAG,
             "reduction": [*NAME, None],
             "generator": GENERATOR,
             "check": [*NAME, None],
@@ -194,8 +200,34 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any], dict[str, list[Any]]]
             "x": [*TENSOR, X * float("nan")],
             "condition": CONDITION,
             "t": [*TIME[:1], *TIME[2:]],
-            "noise": [np.ones((4, 2)), "noise", X[:, :1], X.long(), X[0]],
+            "noise": GIVEN,
             "beta": [3, "1", X, -torch.ones(4)],
+            "data": [*GIVEN, X],
+        },
+    ),
+    "ScoreRegularizedObjective of a budget": (
+        lambda **call: objective(beta=TargetBeta(1.0))(**call),
+        {"x": X, "data": X},
+        {"data": [*GIVEN, None, X * float("nan")]},
+    ),
+    "ScoreRegularizedObjective of members": (
+        lambda **call: objective(members=2, beta=AnnealedBeta([1.0, 2.0], 0.1, 3))(**call),
+        {"x": X},
+        {"x": [*TENSOR, X[:3]]},
+    ),
+    "betas.AnnealedBeta": (
+        AnnealedBeta,
+        {"start": 1.0, "end": [0.1, 0.2], "steps": 3},
+        {"start": TEMPERATURES, "end": TEMPERATURES, "steps": COUNT},
+    ),
+    "betas.TargetBeta": (
+        TargetBeta,
+        {"ratio": 1.5},
+        {
+            "ratio": TEMPERATURES,
+            "start": TEMPERATURES,
+            "rate": [*NUMBER, 0.0, 1.0],
+            "decay": [*NUMBER, 1.0, -0.1],
         },
     ),
     "check_prior": (
@@ -287,7 +319,9 @@ def test_the_right_arguments_are_accepted(name):
 
 # Python's own error names the keyword of a method.
 METHODS = {
-    n for n in CALLS if ("." in n and not n.startswith(("Score", "probability"))) or "Prior." in n
+    n
+    for n in CALLS
+    if ("." in n and not n.startswith(("Score", "probability", "betas"))) or "Prior." in n
 }
 
 
@@ -304,6 +338,8 @@ def test_every_public_signature_is_here():
     public = {name for name in scoreregs.__all__ if name not in OTHERS}
     module = importlib.import_module("scoreregs.probability_flow")
     public |= {f"probability_flow.{name}" for name in module.__all__}
+    betas = importlib.import_module("scoreregs.betas")
+    public |= {f"betas.{name}" for name in betas.__all__} - {"betas.Beta"}  # abstract
     assert public <= set(CALLS)
 
 
@@ -311,6 +347,8 @@ def test_every_public_signature_is_here():
 def test_every_parameter_is_here(name):
     function, _, kinds = CALLS[name]
     parameters = inspect.signature(function).parameters
+    if name.startswith("ScoreRegularizedObjective of"):
+        return
     if name == "ScoreRegularizedObjective":
         parameters = inspect.signature(ScoreRegularizedObjective.forward).parameters
     if name == "ScoreRegularizedObjective.from_value":

@@ -92,5 +92,8 @@ def test_aliases_are_named_in_signatures():
     outer = f"~torch.Tensor | dict[str, {inner}] | list[{inner}] | tuple[{inner}, ...] | None"
     assert shorten(f"(c: {inner})") == "(c: ~scoreregs.trees.Condition)"
     assert shorten(f"(c: {outer} = None)") == "(c: ~scoreregs.trees.Condition = None)"
-    assert shorten("(w: ~typing.Literal['l2', 'rms'])") == "(w: ~scoreregs.kernel.Normalization)"
+    assert (
+        shorten("(w: ~typing.Literal['l2', 'rms', 'batch'])")
+        == "(w: ~scoreregs.kernel.Normalization)"
+    )
     assert shorten(None) is None

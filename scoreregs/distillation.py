@@ -1,0 +1,113 @@
+"""The training of a one-step generator and of the prior of what it makes, in turns."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from scoreregs.arguments import check_count
+from scoreregs.objective import ScoreRegularizedObjective
+from scoreregs.results import ObjectiveResult
+from scoreregs.trees import Condition
+
+__all__ = ["Distillation", "DistillationResult"]
+
+
+@dataclass(frozen=True)
+class DistillationResult:
+    """What a step of a distillation returns.
+
+    Attributes:
+        objective: of the generator's batch.
+        fake_loss: the fake prior's loss in its last step, detached.
+    """
+
+    objective: ObjectiveResult
+    fake_loss: Tensor
+
+
+class Distillation:
+    r"""A generator that learns what a prior knows, and a fake prior that learns what it makes.
+
+    For objective and loss of `scoreregs.recipes.vsd`, `diff_instruct`, `sid` or `di_star`, whatever
+    the priors predict and on whatever schedules. A step is `fake_steps` steps of the fake prior on
+    new samples of the generator, then one of the generator. The two optimisers are yours, and so is
+    what makes a batch; save their state, the two networks' and the objective's to go on later.
+
+    Args:
+        generator: returns samples x, (batch, *event), of a latent and a condition.
+        objective: its objective.
+        fit: the loss of the fake prior at samples and condition.
+        optimizer: of the generator's parameters.
+        fake_optimizer: of the fake prior's.
+        fake_steps: how many steps of the fake prior go before one of the generator, at least 1: the
+            fake score has to follow the generator; DMD2 takes 5.
+
+    Raises:
+        ArgumentError: for less than one fake step.
+
+    References:
+        Yin et al., Improved Distribution Matching Distillation for Fast Image Synthesis, NeurIPS
+        2024, for several fake steps a generator step.
+
+    Example:
+        >>> from scoreregs import GaussianMixturePrior, NetworkPrior, VPSchedule
+        >>> from scoreregs.recipes import vsd
+        >>> prior = GaussianMixturePrior([1.0], [[1.0]], [[[1.0]]], VPSchedule())
+        >>> generator, network = torch.nn.Linear(1, 1), torch.nn.Linear(1, 1)
+        >>> fake = NetworkPrior(lambda x_t, t, condition: network(x_t), VPSchedule())
+        >>> objective, fit = vsd(prior, fake)
+        >>> distillation = Distillation(
+        ...     lambda z, condition: generator(z),
+        ...     objective,
+        ...     fit,
+        ...     optimizer=torch.optim.Adam(generator.parameters()),
+        ...     fake_optimizer=torch.optim.Adam(network.parameters()),
+        ... )
+        >>> result = distillation.step(lambda: (torch.randn(8, 1), None))
+    """
+
+    def __init__(
+        self,
+        generator: Callable[[Tensor, Condition], Tensor],
+        objective: ScoreRegularizedObjective,
+        fit: Callable[..., Tensor],
+        *,
+        optimizer: Optimizer,
+        fake_optimizer: Optimizer,
+        fake_steps: int = 5,
+    ) -> None:
+        check_count("fake_steps", fake_steps)
+        self.generator = generator
+        self.objective = objective
+        self.fit = fit
+        self.optimizer = optimizer
+        self.fake_optimizer = fake_optimizer
+        self.fake_steps = fake_steps
+
+    def step(self, draw: Callable[[], tuple[Tensor, Condition]]) -> DistillationResult:
+        """Returns what came of one step of the generator, after those of the fake prior.
+
+        Args:
+            draw: returns a batch of latents and of conditions, new ones at each call.
+        """
+        for _ in range(self.fake_steps - 1):
+            self._fit_fake(*draw())
+        fake_loss = self._fit_fake(*draw())
+        latent, condition = draw()
+        result = self.objective(self.generator(latent, condition), condition)
+        self.optimizer.zero_grad(set_to_none=True)
+        result.loss.sum().backward()
+        self.optimizer.step()
+        return DistillationResult(result, fake_loss)
+
+    def _fit_fake(self, latent: Tensor, condition: Condition) -> Tensor:
+        with torch.no_grad():
+            x = self.generator(latent, condition)
+        loss = self.fit(x, condition)
+        self.fake_optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.fake_optimizer.step()
+        return loss.detach()

@@ -1,0 +1,25 @@
+"""SRPO: the objective as it is by default."""
+
+from typing_extensions import Unpack
+
+from scoreregs.objective import ScoreRegularizedObjective
+from scoreregs.options import ObjectiveOptions, ValueFunction
+from scoreregs.prior import ScorePrior
+
+__all__ = ["srpo"]
+
+
+def srpo(
+    value: ValueFunction, prior: ScorePrior, **options: Unpack[ObjectiveOptions]
+) -> ScoreRegularizedObjective:
+    """Returns score-regularised policy optimisation: the objective as it is by default.
+
+    Args:
+        value: Q(x, condition), (batch,), to be maximised.
+        prior: the behavior model.
+        **options: of the objective; `beta` is the paper's temperature.
+
+    References:
+        Chen et al., Score Regularized Policy Optimization through Diffusion Behavior, ICLR 2024.
+    """
+    return ScoreRegularizedObjective.from_value(value, prior, **options)
