@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import sys
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePath
 from types import ModuleType
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from scoreregs.errors import ArgumentError
+from scoreregs_offline_rl.environments.ogbench import OGBenchTask
+from scoreregs_offline_rl.environments.recorded import RecordedEnvironment
 
 __all__ = [
     "FILE_SUFFIXES",
@@ -26,6 +29,7 @@ __all__ = [
     "normalized_score",
     "paper_settings",
     "reference_returns",
+    "scored_by_success",
     "step_limit",
     "task_of_file",
 ]
@@ -44,9 +48,10 @@ class ReferenceReturns:
 
 @dataclass(frozen=True)
 class _Family:
-    """What the tasks of one body share."""
+    """What the tasks of one body share; `names` is the pattern of their names, in lower case."""
 
     references: ReferenceReturns
+    names: str
     environment: str | None = None
 
 
@@ -66,7 +71,7 @@ class PaperSettings:
 
     beta: float | None = None
     expectile: float = 0.7
-    rewards: Literal["return_range", "antmaze"] = "return_range"
+    rewards: Literal["return_range", "antmaze", "none"] = "return_range"
     policy_layers: int = 2
     normalize: Literal["l2", "rms"] | None = None
     beta_on: Literal["prior", "value"] = "prior"
@@ -96,17 +101,35 @@ class D4RLTask:
         return environment_for(self.name)
 
 
+_KINDS = ("random", "medium", "expert", "medium-replay", "medium-expert", "full-replay")
+_OF_BODY = rf"(-({'|'.join(_KINDS)}))?(-v[0-2])?"
 # D4RL's (Fu et al., 2020), except pendulum: measured with `pendulum.swing_up_policy` and uniform
 # random torque, 10,000 episodes each; standard errors 0.9 and 2.9. Walker2d-v5 has another foot
-# friction than D4RL's; v4 has D4RL's dynamics.
+# friction than D4RL's; v4 has D4RL's dynamics. D4RL's ant has no counterpart in Gymnasium: what it
+# observes of contacts is always 0.
 _FAMILIES = {
-    "halfcheetah": _Family(ReferenceReturns(-280.178953, 12135.0), "HalfCheetah-v4"),
-    "hopper": _Family(ReferenceReturns(-20.272305, 3234.3), "Hopper-v4"),
-    "walker2d": _Family(ReferenceReturns(1.629008, 4592.3), "Walker2d-v4"),
-    "antmaze": _Family(ReferenceReturns(0.0, 1.0)),
-    "pendulum": _Family(ReferenceReturns(-1225.6, -150.3)),
+    "halfcheetah": _Family(
+        ReferenceReturns(-280.178953, 12135.0),
+        rf"halfcheetah({_OF_BODY}|-v[345])",
+        "HalfCheetah-v4",
+    ),
+    "hopper": _Family(
+        ReferenceReturns(-20.272305, 3234.3), rf"hopper({_OF_BODY}|-v[345])", "Hopper-v4"
+    ),
+    "walker2d": _Family(
+        ReferenceReturns(1.629008, 4592.3), rf"walker2d({_OF_BODY}|-v[345])", "Walker2d-v4"
+    ),
+    "ant": _Family(ReferenceReturns(-325.6, 3879.7), rf"ant-({'|'.join(_KINDS)})(-v[0-2])?"),
+    "antmaze": _Family(
+        ReferenceReturns(0.0, 1.0),
+        r"antmaze(-eval)?-(umaze|medium|large)(-(play|diverse))?(-v[0-2])?"
+        r"|antmaze-(umaze|medium|large)(-diverse-g|-diverse-gr)?-v[345]",
+    ),
+    "pendulum": _Family(ReferenceReturns(-1225.6, -150.3), r"pendulum(-swingup|-v1)?"),
 }
 _EMBEDDED = {"pendulum-swingup": "Pendulum-v1"}
+# Whose registered environments our references are of.
+_KNOWN_MAKERS = ("gymnasium.", "gymnasium_robotics.", "scoreregs_offline_rl.")
 _HOST = "http://rail.eecs.berkeley.edu/datasets/offline_rl"
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)+-v\d+")
 _LOCOMOTION = {
@@ -142,12 +165,28 @@ def _paper_tasks() -> dict[str, D4RLTask]:
     return {name: D4RLTask(name, url) for name, url in urls.items()}
 
 
+def _further_tasks() -> dict[str, D4RLTask]:
+    tasks = {}
+    for body in ("ant", "halfcheetah", "hopper", "walker2d"):
+        for kind in _KINDS:
+            url = f"{_HOST}/gym_mujoco_v2/{body}_{kind.replace('-', '_')}-v2.hdf5"
+            tasks[f"{body}-{kind}-v2"] = D4RLTask(f"{body}-{kind}-v2", url)
+    return tasks
+
+
 PAPER_TASKS = _paper_tasks()
-"""The 15 tasks of the paper's Table 1, by name; further ones are those of the `d4rl` package."""
+"""The 15 tasks of the paper's Table 1, by name."""
+_TASKS = _further_tasks() | PAPER_TASKS
 
 
 def find_task(name: str) -> D4RLTask | None:
-    """Returns the D4RL task of a name; None where neither the paper nor an installed `d4rl` has it.
+    """Returns the D4RL task of a name; None where it is none.
+
+    D4RL's locomotion of version 2 and the paper's mazes are known; further names are those of the
+    `d4rl` package, where it is installed.
+
+    Args:
+        name: as `hopper-medium-v2`.
 
     Example:
         >>> find_task("hopper-medium-replay-v2").file
@@ -156,7 +195,7 @@ def find_task(name: str) -> D4RLTask | None:
     infos = d4rl_infos() if _NAME.fullmatch(name) else None
     if infos is not None and name in infos.DATASET_URLS:
         return D4RLTask(name, infos.DATASET_URLS[name])
-    return PAPER_TASKS.get(name)
+    return _TASKS.get(name)
 
 
 def task_of_file(name: str) -> D4RLTask | None:
@@ -166,7 +205,7 @@ def task_of_file(name: str) -> D4RLTask | None:
         >>> task_of_file("hopper_medium-v2.hdf5").name, task_of_file("hopper-medium-v2.hdf5").name
         ('hopper-medium-v2', 'hopper-medium-v2')
     """
-    published = {task.file: task for task in PAPER_TASKS.values()}
+    published = {task.file: task for task in _TASKS.values()}
     return published.get(name) or find_task(PurePath(name).stem)
 
 
@@ -184,7 +223,12 @@ def data_label(data: str) -> str:
 def paper_settings(data: str) -> PaperSettings:
     """Returns the paper's settings for a configuration's `data`, Appendix C's for any other.
 
-    A file is recognised by its name, and AntMaze, beyond the paper's tasks too, by the word.
+    A file is recognised by its name, and AntMaze, beyond the paper's tasks too, by the word. Tasks
+    of OGBench, which are as sparse, take AntMaze's settings, but for rewards: theirs are 0 at the
+    goal and negative elsewhere as they are.
+
+    Args:
+        data: the name, file or id.
 
     Example:
         >>> paper_settings("data/hopper_medium-v2.hdf5").beta, paper_settings("my-robot.npz").beta
@@ -194,12 +238,13 @@ def paper_settings(data: str) -> PaperSettings:
     """
     published = task_of_file(PurePath(data).name)
     beta = _BETAS.get(re.sub(r"-v\d+$", "", published.name if published else data_label(data)))
-    if "antmaze" not in data_label(data).lower():
+    of_ogbench = OGBenchTask.find(PurePath(data_label(data)).name) is not None
+    if not of_ogbench and "antmaze" not in data_label(data).lower():
         return PaperSettings(beta)
     return PaperSettings(
         beta,
         expectile=0.9,
-        rewards="antmaze",
+        rewards="none" if of_ogbench else "antmaze",
         policy_layers=4,
         normalize="rms",
         beta_on="value",
@@ -210,41 +255,70 @@ def paper_settings(data: str) -> PaperSettings:
 def environment_for(name: str) -> str:
     """Returns the Gymnasium id of a data set's name; an id is given back as it is.
 
+    An id that the user has registered is the user's, whatever it begins with.
+
+    Args:
+        name: of a data set, or an environment as `RecordedEnvironment` writes it.
+
     Example:
         >>> environment_for("hopper-medium-expert-v2"), environment_for("Hopper-v5")
         ('Hopper-v4', 'Hopper-v5')
-        >>> environment_for("pendulum-swingup")
-        'Pendulum-v1'
+        >>> environment_for("pendulum-swingup"), environment_for("hopper-heavy-v0")
+        ('Pendulum-v1', 'hopper-heavy-v0')
     """
+    if _registered(name):
+        return name
     if name in _EMBEDDED:
         return _EMBEDDED[name]
-    family = _FAMILIES.get(name.split("-")[0])
+    if (task := OGBenchTask.find(name)) is not None:
+        return task.environment or name
+    # Gymnasium's ids begin with a capital; D4RL's names do not.
+    family = _family(name) if name == name.lower() else None
     return name if family is None or family.environment is None else family.environment
 
 
 def step_limit(name: str | None) -> int | None:
-    """Returns the steps after which an episode of a D4RL task or a Gymnasium id is cut, if known.
+    """Returns the steps after which an episode of a D4RL task or environment is cut, if known.
+
+    Args:
+        name: the task's, or an environment as `RecordedEnvironment` writes it.
 
     Example:
         >>> step_limit("antmaze-umaze-v2"), step_limit("Pendulum-v1"), step_limit("mine")
         (700, 200, None)
     """
-    if name in PAPER_TASKS:
+    if name is None:
+        return None
+    if name in _TASKS:
         return 700 if name.startswith("antmaze-umaze") else 1000
+    recorded = RecordedEnvironment.parse(name)
+    if recorded.max_episode_steps is not None:
+        return recorded.max_episode_steps
     try:
         import gymnasium
     except ImportError:
         return None
-    spec = gymnasium.registry.get(name or "")
+    spec = gymnasium.registry.get(recorded.id)
     return None if spec is None else spec.max_episode_steps
 
 
 def reference_returns(name: str) -> ReferenceReturns | None:
-    """Returns the reference returns of a data set's name or a Gymnasium id; None if it has none.
+    """Returns the reference returns of a data set's name or an environment; None if it has none.
 
-    Those of further D4RL data sets come from the `d4rl` package, where it is installed.
+    Those that a data set carries come first. D4RL's belong to its own names and to Gymnasium's
+    environments as they are: one with other keyword arguments, or one that the user has registered,
+    has none of them. Those of further D4RL data sets come from the `d4rl` package, where it is
+    installed.
+
+    Args:
+        name: a data set's name, or an environment as `RecordedEnvironment` writes it.
     """
-    if found := _FAMILIES.get(re.split("[-_]", name.lower())[0]):
+    recorded = RecordedEnvironment.parse(name)
+    if recorded.references is not None:
+        return ReferenceReturns(*recorded.references)
+    if str(recorded) != recorded.id or _registered_elsewhere(name):
+        return None
+    if found := _family(name):
         return found.references
     infos = d4rl_infos()
     if infos is None or name not in infos.REF_MIN_SCORE:
@@ -252,12 +326,44 @@ def reference_returns(name: str) -> ReferenceReturns | None:
     return ReferenceReturns(infos.REF_MIN_SCORE[name], infos.REF_MAX_SCORE[name])
 
 
+def scored_by_success(environment: str) -> bool:
+    """Returns whether an environment's score is the share of episodes that succeed, in percent.
+
+    It is for the tasks of OGBench, whose returns count the steps to the goal.
+
+    Args:
+        environment: as `RecordedEnvironment` writes it.
+    """
+    return OGBenchTask.is_environment(RecordedEnvironment.parse(environment).id)
+
+
+def _family(name: str) -> _Family | None:
+    plain = name.lower().replace("_", "-")
+    families = _FAMILIES.values()
+    return next((family for family in families if re.fullmatch(family.names, plain)), None)
+
+
+def _registered(name: str) -> Any:
+    """The specification that a name is registered with; nobody registers without Gymnasium."""
+    gymnasium = sys.modules.get("gymnasium")
+    return None if gymnasium is None else gymnasium.registry.get(name)
+
+
+def _registered_elsewhere(name: str) -> bool:
+    """Whether a name is that of an environment whose references we cannot know."""
+    spec = _registered(name)
+    if spec is None:
+        return False
+    maker = getattr(spec.entry_point, "__module__", None) or str(spec.entry_point)
+    return not f"{maker}.".startswith(_KNOWN_MAKERS)
+
+
 def normalized_score(return_: float, name: str) -> float:
     """Returns 100 (return - random) / (expert - random), D4RL's normalised score.
 
     Args:
         return_: an undiscounted return, or a mean of them.
-        name: a data set's name or a Gymnasium id.
+        name: a data set's name, or an environment as `RecordedEnvironment` writes it.
 
     Raises:
         ArgumentError: the task has no reference returns.

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from scoreregs_offline_rl.data import download as module
-from scoreregs_offline_rl.data.d4rl_data import d4rl_file, load_d4rl
+from scoreregs_offline_rl.data.d4rl_data import HUB_MIRROR, d4rl_file, load_d4rl
 from scoreregs_offline_rl.data.download import download
 from scoreregs_offline_rl.data.hdf5 import check_hdf5, save_hdf5
 from scoreregs_offline_rl.data.loading import LoadingConfig
 from scoreregs_offline_rl.errors import DataError
-from scoreregs_offline_rl.tasks import D4RLTask
+from scoreregs_offline_rl.tasks import PAPER_TASKS, D4RLTask
 
 ETAG = '"one"'
 
@@ -342,6 +342,21 @@ def test_a_configured_mirror_is_used(server, monkeypatch, task):
     server.answers["/host/hopper_medium-v2.hdf5"] = [error(403)]
     config = LoadingConfig(mirrors=(server.url("/one"),))
     assert len(load_d4rl("hopper-medium-v2", config)) == 4500
+
+
+def test_locomotion_comes_from_the_hub_where_its_host_is_dead(server, monkeypatch, task):
+    monkeypatch.setattr("scoreregs_offline_rl.data.d4rl_data.HUB_MIRROR", server.url("/hub"))
+    dead, own = "/gym_mujoco_v2/hopper_medium-v2.hdf5", "/own/hopper_medium-v2.hdf5"
+    server.answers = {dead: [error(403)], own: [error(404)]}
+    known = D4RLTask(task.name, server.url(dead))
+    assert d4rl_file(known, (server.url("/own"),)).read_bytes() == server.content
+    assert [path for path, _ in server.requests] == [dead, own, "/hub/hopper_medium-v2.hdf5"]
+
+
+def test_the_hub_is_asked_by_the_names_that_it_has():
+    assert HUB_MIRROR == "https://huggingface.co/datasets/imone/D4RL/resolve/main"
+    for name, task in PAPER_TASKS.items():
+        assert ("/gym_mujoco_v2/" in task.url) == (not name.startswith("antmaze"))
 
 
 def test_a_failure_says_what_can_be_done(server, tmp_path, task):

@@ -196,7 +196,7 @@ def test_bad_actions_are_refused(actions, words):
     ("environment", "words"),
     [
         ("Hoper-v5", "'Hoper-v5'.*Gymnasium id"),
-        ("CartPole-v1", "flat boxes"),
+        ("CartPole-v1", "discrete actions.*not supported"),
         ("ScoreregsWide-v0", "bounded"),
         ("ScoreregsEndless-v0", "time limit"),
         ("Hopper-v2", "'Hopper-v2'.*can be made here"),

@@ -1,5 +1,6 @@
 """Minari data sets, recorded here, row for row."""
 
+import dataclasses
 import json
 import shutil
 import sys
@@ -14,9 +15,14 @@ import pytest
 import torch
 from gymnasium import spaces
 
+from scoreregs.errors import ArgumentError
 from scoreregs_offline_rl.data.loading import LoadingConfig
 from scoreregs_offline_rl.data.minari_data import load_minari
+from scoreregs_offline_rl.environments.making import action_bounds, make_environment
 from scoreregs_offline_rl.errors import DataError
+from scoreregs_offline_rl.evaluation.rollouts import EvaluationResult, data_score, evaluate
+from scoreregs_offline_rl.inspection.inspection import inspect_data
+from scoreregs_offline_rl.tasks import reference_returns
 
 minari = pytest.importorskip("minari")
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:minari")
@@ -53,6 +59,15 @@ class Counter(gymnasium.Env):
         return self.observe(), 10.0 * self.episode + self.step_, terminal, done and not terminal, {}
 
 
+def in_columns(observations):
+    """Parts of observations, a list each."""
+    if isinstance(observations[0], dict):
+        return {key: in_columns([o[key] for o in observations]) for key in observations[0]}
+    if isinstance(observations[0], tuple):
+        return tuple(in_columns(list(part)) for part in zip(*observations, strict=True))
+    return observations
+
+
 def record(environment, episodes=3, cut=0):
     """Episodes of three steps, the last one shorter by `cut`."""
     buffers = []
@@ -66,8 +81,7 @@ def record(environment, episodes=3, cut=0):
         actions, rewards, terminations, truncations = (
             list(part) for part in zip(*rows, strict=True)
         )
-        if isinstance(observations[0], dict):
-            observations = {key: [o[key] for o in observations] for key in observations[0]}
+        observations = in_columns(observations)
         buffers.append(
             EpisodeBuffer(
                 id=episode,
@@ -135,7 +149,7 @@ def test_the_rows_of_a_real_environment_are_its_steps(folder):
     environment = gymnasium.make("Pendulum-v1", max_episode_steps=4)
     create("pendulum-v0", environment)
     data = load_minari("pendulum-v0")
-    assert data.environment == "Pendulum-v1"
+    assert data.environment == 'Pendulum-v1 {"max_episode_steps": 4}'
     assert data.trajectory_lengths.tolist() == [3, 3, 3]
     inner: Any = gymnasium.make("Pendulum-v1").unwrapped
     for row in range(len(data)):
@@ -206,7 +220,8 @@ def replace(key, array):
         (replace("terminations", np.zeros(5, bool)), "terminations", None, "5 in episode 1"),
         (replace("rewards", np.array([0, np.nan, 0])), "rewards", 4, "nan"),
         (replace("actions", np.array([[0.0], [0.0], [np.inf]])), "actions", 5, "inf"),
-        (replace("observations", np.zeros((4, 3))), "observations", None, r"\(3,\).*place 1"),
+        (replace("observations", np.zeros((4, 3))), "observations", None, r"not of Box.*reshape"),
+        (replace("actions", np.zeros((3, 2), np.float32)), "actions", None, r"\(2,\).*place 1"),
     ],
 )
 def test_bad_episodes_are_refused(folder, counted, change, key, row, words):
@@ -216,15 +231,186 @@ def test_bad_episodes_are_refused(folder, counted, change, key, row, words):
     assert (caught.value.source, caught.value.key, caught.value.row) == (counted, key, row)
 
 
-@pytest.mark.parametrize("key", ["actions", "observations"])
-def test_numbers_that_are_not_continuous_are_refused(folder, counted, key):
+def test_actions_stored_as_codes_are_refused(folder, counted):
     with h5py.File(folder / counted / "data" / "main_data.hdf5", "a") as file:
         for episode in file.values():
-            integers = episode[key][()].astype(int)
-            del episode[key]
-            episode[key] = integers
-    with pytest.raises(DataError, match=f"key '{key}': .*floating"):
+            integers = episode["actions"][()].astype(int)
+            del episode["actions"]
+            episode["actions"] = integers
+    with pytest.raises(DataError, match=r"key 'actions': got discrete actions.*not supported"):
         load_minari(counted)
+
+
+ANY_SPACE = spaces.Dict(
+    {
+        "speed": spaces.Box(-np.inf, np.inf, (2,), np.float64),
+        "gear": spaces.Discrete(4, start=-1),
+        "lamps": spaces.MultiBinary(3),
+        "levers": spaces.MultiDiscrete([2, 3]),
+        "grid": spaces.Box(0, 255, (2, 2), np.uint8),
+        "arm": spaces.Dict({"b": spaces.Box(0, 1, (1,)), "a": spaces.Discrete(2)}),
+        "pair": spaces.Tuple((spaces.Discrete(3), spaces.Box(-1, 1, (2,), np.float32))),
+    }
+)
+LEAVES = [
+    ANY_SPACE,
+    spaces.Discrete(5),
+    spaces.Discrete(3, start=7),
+    spaces.MultiDiscrete([3, 2, 4]),
+    spaces.MultiBinary((2, 2)),
+    spaces.Box(-1, 1, (2, 3), np.float64),
+    spaces.Tuple((spaces.Box(-1, 1, (1,)), spaces.MultiBinary(2))),
+]
+
+
+class Drawn(gymnasium.Env):
+    """Observes draws of a space."""
+
+    action_space = spaces.Box(-1, 1, (1,), np.float32)
+
+    def __init__(self, space: spaces.Space[Any] = ANY_SPACE):
+        self.observation_space = space
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.observation_space.seed(seed)
+        self.taken = 0
+        return self.observation_space.sample(), {}
+
+    def step(self, action):
+        self.taken += 1
+        return self.observation_space.sample(), 0.0, False, self.taken == 3, {}
+
+
+@pytest.mark.parametrize("space", LEAVES, ids=lambda space: type(space).__name__)
+def test_every_space_is_flattened_as_gymnasium_does(folder, space):
+    create("test/drawn-v0", Drawn(space))
+    flat = gymnasium.wrappers.FlattenObservation(Drawn(space))
+    expected = []
+    for seed in range(3):
+        expected.append([flat.reset(seed=seed)[0]])
+        expected[-1] += [flat.step(None)[0] for _ in range(3)]
+    data = load_minari("test/drawn-v0")
+    rows = np.array(expected, dtype=np.float32)
+    np.testing.assert_array_equal(data.observations.numpy(), np.concatenate(rows[:, :-1]))
+    np.testing.assert_array_equal(data.next_observations.numpy(), np.concatenate(rows[:, 1:]))
+
+
+def test_discrete_actions_are_refused_as_such(folder):
+    environment = Drawn(spaces.Box(-1, 1, (1,)))
+    environment.action_space = spaces.Discrete(3)
+    buffers = record(environment)
+    buffers = [dataclasses.replace(buffer, actions=[0, 1, 2]) for buffer in buffers]
+    minari.create_dataset_from_buffers(
+        "test/codes-v0",
+        buffers,
+        observation_space=environment.observation_space,
+        action_space=environment.action_space,
+        data_format="hdf5",
+    )
+    with pytest.raises(DataError, match=r"key 'actions': .*Discrete.*not supported"):
+        load_minari("test/codes-v0")
+
+
+def pendulum(name, *, eval_env=None, wrap=lambda env: env, **references):
+    environment = wrap(gymnasium.make("Pendulum-v1", g=0.5, max_episode_steps=3))
+    minari.create_dataset_from_buffers(
+        name,
+        record(environment),
+        env=environment,
+        eval_env=eval_env,
+        data_format="hdf5",
+        **references,
+    )
+    return load_minari(name)
+
+
+def test_the_environment_is_the_data_sets_own(folder):
+    data = pendulum("test/light-v0")
+    assert data.environment == 'Pendulum-v1 {"kwargs": {"g": 0.5}, "max_episode_steps": 3}'
+    # No other environment's references score it.
+    assert reference_returns(data.environment) is None
+    assert inspect_data(data).scores is None
+    made: Any = make_environment(data.environment)
+    assert (made.unwrapped.g, made.spec.max_episode_steps) == (0.5, 3)
+    result = evaluate(lambda s: np.zeros((len(s), 1)), data.environment, episodes=2)
+    assert (result.lengths, result.normalized_score) == ((3, 3), None)
+
+
+def test_the_one_for_evaluation_comes_first(folder):
+    data = pendulum("test/light-v0", eval_env=gymnasium.make("Pendulum-v1", g=2.0))
+    assert data.environment == 'Pendulum-v1 {"kwargs": {"g": 2.0}}'
+
+
+def test_scores_are_by_the_data_sets_own_references(folder):
+    data = pendulum("test/light-v0", ref_min_score=-400.0, ref_max_score=-20.0)
+    assert data.environment is not None
+    theirs = minari.get_normalized_score(
+        minari.load_dataset("test/light-v0"), data.returns().numpy()
+    )
+    scores = inspect_data(data).scores
+    assert scores is not None
+    assert scores == pytest.approx((100 * theirs.mean(), 100 * theirs.max()))
+    assert data_score(data) == pytest.approx(100 * theirs.mean())
+    result = evaluate(lambda s: np.zeros((len(s), 1)), data.environment, episodes=2)
+    assert result.normalized_score == pytest.approx(100 * (result.mean + 400) / 380)
+    assert EvaluationResult.from_dict(json.loads(json.dumps(dataclasses.asdict(result)))) == result
+
+
+def test_wrappers_of_the_recording_are_made_again(folder):
+    bounds: Any = (-1.0, 1.0)
+    data = pendulum(
+        "test/light-v0", wrap=lambda env: gymnasium.wrappers.RescaleAction(env, *bounds)
+    )
+    assert data.environment is not None
+    low, high = action_bounds(data.environment)
+    assert (low.tolist(), high.tolist()) == ([-1.0], [1.0])
+
+
+def edit_metadata(folder, name, **changes):
+    path = folder / name / "data" / "metadata.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_what_a_file_names_is_not_run(folder, counted):
+    """The environment is what its id is registered with here, whatever a file says it is."""
+    spec = {
+        "id": "Pendulum-v1",
+        "entry_point": "os:system",
+        "kwargs": {},
+        "max_episode_steps": 200,
+        "additional_wrappers": [],
+    }
+    edit_metadata(folder, counted, env_spec=json.dumps(spec))
+    assert load_minari(folder / counted).environment == "Pendulum-v1"
+    spec["additional_wrappers"] = [
+        {"name": "x", "entry_point": "subprocess:run", "kwargs": {"shell": True}}
+    ]
+    edit_metadata(folder, counted, env_spec=json.dumps(spec))
+    environment = load_minari(folder / counted).environment
+    assert environment is not None
+    with pytest.raises(ArgumentError, match=r"subprocess:run.*not run"):
+        make_environment(environment)
+
+
+@pytest.mark.parametrize("spec", ["{", "[]", "{}", '{"id": 3}', '{"id": "A-v0", "kwargs": 5}'])
+def test_a_damaged_specification(folder, counted, spec):
+    edit_metadata(folder, counted, env_spec=spec)
+    with pytest.raises(DataError, match="Minari can read"):
+        load_minari(folder / counted)
+
+
+def test_an_episode_that_lies_in_another_file(folder, counted, tmp_path):
+    outside = tmp_path / "outside.bin"
+    np.zeros(3).tofile(outside)
+
+    def elsewhere(group):
+        del group["rewards"]
+        group.create_dataset("rewards", (3,), float, external=str(outside))
+
+    edit(folder, counted, elsewhere)
+    with pytest.raises(DataError, match=r"rewards'.*another file"):
+        load_minari(folder / counted)
 
 
 def truncate(data):

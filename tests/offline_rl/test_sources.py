@@ -1,19 +1,22 @@
 """What a name leads to."""
 
+import os
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from scoreregs.errors import MissingDependencyError
+from scoreregs_offline_rl import TrainConfig
+from scoreregs_offline_rl.configuration import from_dict, to_dict
 from scoreregs_offline_rl.data import d4rl_data, sources
 from scoreregs_offline_rl.data.hdf5 import save_hdf5
 from scoreregs_offline_rl.data.loading import DataKeys, LoadingConfig
 from scoreregs_offline_rl.data.minari_data import load_minari
-from scoreregs_offline_rl.data.sources import load_data
+from scoreregs_offline_rl.data.sources import SOURCES, describe_sources, load_data
 from scoreregs_offline_rl.errors import DataError, RunError
-from scoreregs_offline_rl.runs.configuration import TrainConfig, from_dict, to_dict
 from scoreregs_offline_rl.runs.run import train
 from scoreregs_offline_rl.tasks import (
     PAPER_TASKS,
@@ -66,33 +69,76 @@ def test_a_d4rl_name_is_looked_up_in_its_folder(tmp_path, monkeypatch):
     assert (len(data), data.environment) == (18, "Walker2d-v4")
 
 
-def test_a_download_is_told_of(monkeypatch):
-    def progress(received, total):
-        raise NotImplementedError
+@pytest.fixture
+def loads(monkeypatch):
+    """What each source is asked to load, in place of loading it."""
+    asked: dict[str, list[str]] = {source.name: [] for source in SOURCES}
 
-    given = {}
+    def replaced(source):
+        def load(name, config=None, *, progress):
+            asked[source.name].append(os.fspath(name))
+            progress(1, 2)
 
-    def load(name, config, **options):
-        given.update(options, name=name)
+        return replace(source, load=load)
 
-    monkeypatch.setattr(sources, "load_d4rl", load)
-    load_data("hopper-medium-v2", progress=progress)
-    assert given == {"progress": progress, "name": "hopper-medium-v2"}
+    monkeypatch.setattr(sources, "SOURCES", tuple(replaced(source) for source in SOURCES))
+    return asked
 
 
-def test_minari_by_id_and_folder(tmp_path, monkeypatch):
-    seen = []
-    monkeypatch.setattr(sources, "load_minari", lambda name, config: seen.append(name))
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "metadata.json").write_text("{}")
-    for name in ("mujoco/hopper/medium-v0", "D4RL/door/human-v2", "mine-v0", str(tmp_path)):
-        load_data(name)
-    assert [str(name) for name in seen] == [
-        "mujoco/hopper/medium-v0",
-        "D4RL/door/human-v2",
-        "mine-v0",
-        str(tmp_path),
-    ]
+def test_a_download_is_told_of(loads):
+    told = []
+    load_data("hopper-medium-v2", progress=lambda *bytes_: told.append(bytes_))
+    assert told == [(1, 2)]
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.name)
+def test_an_example_of_each_source_is_of_its_kind(loads, source, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / source.example
+    if source.name == "minari-folder":
+        (folder / "data").mkdir(parents=True)
+        (folder / "data" / "metadata.json").write_text("{}")
+    if source.name == "lerobot-folder":
+        (folder / "meta").mkdir(parents=True)
+        (folder / "meta" / "info.json").write_text("{}")
+    load_data(source.example)
+    load_data(f"{source.name}:{source.example}")
+    assert loads == {s.name: [source.example] * 2 * (s.name == source.name) for s in SOURCES}
+    assert source.example in describe_sources()
+    assert source.what in describe_sources()
+
+
+def test_every_source_is_documented():
+    page = (Path(__file__).parents[2] / "docs" / "data-sources.md").read_text()
+    for source in SOURCES:
+        extra = f"`{source.extra}`"
+        row = f"| {source.what} | `{source.example}` | {extra} |"
+        assert row in page, row
+
+
+def test_every_extra_of_a_source_is_one():
+    text = (Path(__file__).parents[2] / "pyproject.toml").read_text()
+    for source in SOURCES:
+        assert f"\n{source.extra} = [" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("D4RL/door/human-v2", "minari"),
+        ("mine-v0", "minari"),
+        ("lerobot/aloha_sim_insertion_human", "lerobot"),
+        ("me/my.arm-data", "lerobot"),
+        ("lerobot:me/arm-v2", "lerobot"),
+        ("hopper-full-replay-v2", "d4rl"),
+        ("antmaze-medium-play-v2", "d4rl"),
+        ("antmaze-medium-navigate-v0", "ogbench"),
+        ("folder/cube-single-play-v0.npz", "ogbench"),
+    ],
+)
+def test_names_that_are_alike(loads, name, kind):
+    load_data(name)
+    assert [source for source, names in loads.items() if names] == [kind]
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,12 @@ from scoreregs_offline_rl.commands.train import (
     show_config,
     this_command,
 )
-from scoreregs_offline_rl.runs.configuration import TrainConfig, to_dict
-from scoreregs_offline_rl.sweeps.grid import SweepGrid
-from scoreregs_offline_rl.sweeps.plot import draw_sweep
-from scoreregs_offline_rl.sweeps.results import SweepTable
-from scoreregs_offline_rl.sweeps.sweep import sweep
+from scoreregs_offline_rl.configuration import to_dict
+from scoreregs_offline_rl.runs.configuration import TrainConfig
+from scoreregs_offline_rl.runs.grid import SweepGrid
+from scoreregs_offline_rl.runs.sweep import sweep
+from scoreregs_offline_rl.runs.sweep_plot import draw_sweep
+from scoreregs_offline_rl.runs.sweep_table import SweepTable
 
 __all__ = ["sweep_command"]
 

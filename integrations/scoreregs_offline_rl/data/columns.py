@@ -7,13 +7,28 @@ from numpy.typing import ArrayLike, NDArray
 
 from scoreregs_offline_rl.errors import DataError
 
-__all__ = ["check_lengths", "flag_column", "float_column"]
+__all__ = ["check_actions", "check_lengths", "flag_column", "float_column", "held_by_float32"]
+
+# Rounding below this part of a column's standard deviation leaves what it says as it is.
+_ROUNDING = 1e-3
 
 
-def float_column(key: str, array: ArrayLike, rank: int, source: str) -> NDArray[np.float32]:
-    """A float32 copy of a column of `rank` 1 or 2; DataError where it is not finite floats.
+def float_column(
+    key: str, array: ArrayLike, rank: int, source: str, *, exact: bool = False
+) -> NDArray[np.floating]:
+    """Returns a copy of a column of rank 1 or 2 in float32.
 
     Shape (rows, 1) is read as (rows,).
+
+    Args:
+        key: what messages call the column.
+        array: floating, finite.
+        rank: 1 or 2.
+        source: what messages call the data.
+        exact: keep float64 where float32 would round a feature away, see `held_by_float32`.
+
+    Raises:
+        DataError: unless it holds finite floating-point numbers in that shape.
     """
     given = _as_vector(array) if rank == 1 else np.asarray(array)
     if not np.issubdtype(given.dtype, np.floating):
@@ -29,7 +44,8 @@ def float_column(key: str, array: ArrayLike, rank: int, source: str) -> NDArray[
             f"got shape {given.shape}, expected {expected}",
             source=source,
             key=key,
-            remedy="reshape it; image observations are not read",
+            remedy="reshape it; image observations are not read, and arrays of (steps, "
+            "environments, ...) with loading.layout next_step or same_step",
         )
     with np.errstate(over="ignore"):
         copied = given.astype(np.float32)
@@ -45,13 +61,66 @@ def float_column(key: str, array: ArrayLike, rank: int, source: str) -> NDArray[
             row=row,
             remedy=f"remove the trajectories with such rows ({int((~finite).sum())} of them)",
         )
+    if exact and not held_by_float32(given).all():
+        return given.astype(np.float64)
     return copied
 
 
+def held_by_float32(columns: np.ndarray) -> NDArray[np.bool_]:
+    """Returns by feature whether float32 keeps what it says.
+
+    It does not where rounding is more than a thousandth of the feature's standard deviation, as for
+    a clock in seconds since 1970 or a position far from its origin.
+
+    Args:
+        columns: shape (rows, features), floating, finite.
+
+    Example:
+        >>> clock = 1.7e9 + np.arange(100.0)
+        >>> held_by_float32(np.stack([clock, clock - 1.7e9], 1)).tolist()
+        [False, True]
+    """
+    if columns.dtype.itemsize <= 4 or not len(columns):
+        return np.ones(columns.shape[-1], dtype=bool)
+    rounding = np.abs(columns - columns.astype(np.float32)).max(axis=0)
+    return rounding <= _ROUNDING * columns.std(axis=0) + 1e-30
+
+
+def check_actions(array: ArrayLike, source: str) -> None:
+    """Raises where actions are discrete.
+
+    Args:
+        array: of the actions.
+        source: what messages call the data.
+
+    Raises:
+        DataError: for integers and flags, which are codes of choices.
+    """
+    given = np.asarray(array)
+    if given.dtype.kind in "bui":
+        raise DataError(
+            f"got discrete actions of dtype {given.dtype}, expected continuous ones in floating "
+            "point",
+            source=source,
+            key="actions",
+            remedy="codes of choices are not supported, as numbers neither: the diffusion model of "
+            "the actions is of continuous ones; store what is measured in whole units, as the "
+            "ticks of a motor, as floating point in its unit",
+        )
+
+
 def flag_column(key: str, array: ArrayLike, source: str) -> NDArray[np.bool_]:
-    """A bool copy of a column of shape (rows,); DataError where it is not one of bool or 0/1.
+    """Returns a bool copy of a column of flags.
 
     Shape (rows, 1) is read as (rows,).
+
+    Args:
+        key: what messages call the column.
+        array: shape (rows,), bool or 0/1.
+        source: what messages call the data.
+
+    Raises:
+        DataError: unless it is of that shape and those values.
     """
     given = _as_vector(array)
     if given.ndim != 1 or given.dtype.kind not in "buif":
@@ -75,7 +144,15 @@ def flag_column(key: str, array: ArrayLike, source: str) -> NDArray[np.bool_]:
 
 
 def check_lengths(columns: dict[str, np.ndarray], source: str) -> None:
-    """DataError where columns are empty, or do not fit the observations."""
+    """Raises where columns are empty or do not fit the observations.
+
+    Args:
+        columns: by key, `observations` and `actions` among them.
+        source: what messages call the data.
+
+    Raises:
+        DataError: the message names the column.
+    """
     rows = len(columns["observations"])
     for key, column in columns.items():
         if len(column) != rows:

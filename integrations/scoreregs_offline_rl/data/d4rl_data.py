@@ -6,7 +6,12 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from scoreregs_offline_rl.data.download import DownloadProgress, download, no_download_progress
+from scoreregs_offline_rl.data.download import (
+    DownloadProgress,
+    download,
+    mirrored,
+    no_download_progress,
+)
 from scoreregs_offline_rl.data.hdf5 import check_hdf5, load_hdf5
 from scoreregs_offline_rl.data.loading import LoadingConfig
 from scoreregs_offline_rl.data.transitions import Transitions
@@ -16,6 +21,8 @@ from scoreregs_offline_rl.tasks import PAPER_TASKS, D4RLTask, find_task
 __all__ = ["d4rl_file", "load_d4rl"]
 
 MIRRORS_VARIABLE = "SCOREREGS_D4RL_MIRRORS"
+HUB_MIRROR = "https://huggingface.co/datasets/imone/D4RL/resolve/main"
+"""A copy of D4RL's locomotion on the Hugging Face Hub, asked after the user's own mirrors."""
 
 
 def load_d4rl(
@@ -24,15 +31,15 @@ def load_d4rl(
     *,
     progress: DownloadProgress = no_download_progress,
 ) -> Transitions:
-    """Read a D4RL data set by its name, from the file that `d4rl_file` finds.
+    """Returns a D4RL data set by its name, from the file that `d4rl_file` finds.
 
     Args:
-        name: As `hopper-medium-v2`.
-        config: How to read it, and mirrors.
-        progress: Told of a download.
+        name: as `hopper-medium-v2`.
+        config: how to read it, and mirrors.
+        progress: told of a download.
 
     Raises:
-        DataError: See `d4rl_file` and `load_hdf5`.
+        DataError: see `d4rl_file` and `load_hdf5`.
     """
     config = config or LoadingConfig()
     task = find_task(name)
@@ -50,20 +57,21 @@ def d4rl_file(
     *,
     progress: DownloadProgress = no_download_progress,
 ) -> Path:
-    """The file of a task in `$D4RL_DATASET_DIR`, or in `~/.d4rl/datasets` where that is not set.
+    """Returns the file of a task in `$D4RL_DATASET_DIR`, or in `~/.d4rl/datasets` without that.
 
     It may be called as D4RL publishes it (`hopper_medium-v2.hdf5`) or after the task
     (`hopper-medium-v2.hdf5`). Where it is not there it is downloaded: from D4RL's own host, then
-    from `mirrors`, then from those in the environment variable SCOREREGS_D4RL_MIRRORS.
+    from `mirrors`, then from those in the environment variable SCOREREGS_D4RL_MIRRORS, then, for
+    locomotion, from the copy on the Hugging Face Hub.
 
     Args:
-        task: The task.
+        task: the task.
         mirrors: URLs of folders, or URLs in which {file} or {name} is replaced.
-        progress: Told of a download.
+        progress: told of a download.
 
     Raises:
-        DataError: It cannot be downloaded or written.
-        MissingDependencyError: h5py is not installed.
+        DataError: where it cannot be downloaded or written.
+        MissingDependencyError: unless h5py is installed.
     """
     folder = Path(os.environ.get("D4RL_DATASET_DIR") or "~/.d4rl/datasets").expanduser()
     for file in (task.file, f"{task.name}.hdf5"):
@@ -71,7 +79,9 @@ def d4rl_file(
             return folder / file
     path = folder / task.file
     mirrors = [*mirrors, *os.environ.get(MIRRORS_VARIABLE, "").split()]
-    urls = [task.url, *(_mirrored(mirror, task) for mirror in mirrors)]
+    if "/gym_mujoco_v2/" in task.url:
+        mirrors.append(HUB_MIRROR)
+    urls = [task.url, *(mirrored(mirror, task.file, task.name) for mirror in mirrors)]
     try:
         download(urls, path, check=check_hdf5, progress=progress)
     except DataError as error:
@@ -88,10 +98,3 @@ def d4rl_file(
             remedy="set the environment variable D4RL_DATASET_DIR",
         ) from error
     return path
-
-
-def _mirrored(mirror: str, task: D4RLTask) -> str:
-    """The task's URL at a mirror."""
-    if "{" not in mirror:
-        mirror = mirror.rstrip("/") + "/{file}"
-    return mirror.replace("{file}", task.file).replace("{name}", task.name)

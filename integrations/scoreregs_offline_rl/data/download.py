@@ -19,9 +19,10 @@ from filelock import FileLock
 from scoreregs_offline_rl.errors import DataError
 from scoreregs_offline_rl.files import load_json, save_json
 
-__all__ = ["DownloadProgress", "download", "no_download_progress"]
+__all__ = ["DownloadProgress", "download", "mirrored", "no_download_progress"]
 
-_LOGGER = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
+
 _ATTEMPTS = 4
 _TIMEOUT = 30.0
 _PAUSE = 0.5
@@ -34,7 +35,31 @@ DownloadProgress = Callable[[int, int | None], None]
 
 
 def no_download_progress(received: int, total: int | None) -> None:
-    """Shows nothing."""
+    """Shows nothing.
+
+    Args:
+        received: bytes that are there.
+        total: bytes that there will be, if known.
+    """
+
+
+def mirrored(mirror: str, file: str, name: str) -> str:
+    """Returns the URL of a file at a mirror.
+
+    Args:
+        mirror: the URL of a folder, or one in which {file} or {name} is replaced.
+        file: name of the file.
+        name: of the data set.
+
+    Example:
+        >>> mirrored("https://host/sets", "a.npz", "a")
+        'https://host/sets/a.npz'
+        >>> mirrored("https://host/{name}", "a.npz", "a")
+        'https://host/a'
+    """
+    if "{" not in mirror:
+        mirror = mirror.rstrip("/") + "/{file}"
+    return mirror.replace("{file}", file).replace("{name}", name)
 
 
 class _RefusedError(Exception):
@@ -52,7 +77,7 @@ def download(
     check: Callable[[Path], None],
     progress: DownloadProgress = no_download_progress,
 ) -> None:
-    """Download the first of some URLs that works to `path`, unless it is there.
+    """Downloads the first of some URLs that works to `path`, unless it is there.
 
     What a cut connection or an ended process left is gone on with (HTTP Range), if the server still
     has the same file and can; else it starts afresh. Several processes may call this at a time; one
@@ -60,13 +85,13 @@ def download(
 
     Args:
         urls: http or https, tried in this order.
-        path: The file; its directory is created.
-        check: Raises a DataError where a whole download is not what is wanted.
-        progress: Told how far it is.
+        path: the file; its directory is created.
+        check: raises a DataError where a whole download is not what is wanted.
+        progress: told how far it is.
 
     Raises:
-        DataError: No URL gave the file. The message says why, URL by URL.
-        OSError: The directory cannot be written.
+        DataError: where no URL gave the file. The message says why, URL by URL.
+        OSError: where the directory cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     failures = []
@@ -75,7 +100,7 @@ def download(
             return
         for url in urls:
             partial = _Partial.of(path, url)
-            _LOGGER.info("downloading %s", url)
+            logger.info("downloading %s", url)
             try:
                 _fetch(url, partial, progress)
                 check(partial.path)
@@ -136,7 +161,7 @@ def _fetch(url: str, partial: _Partial, progress: DownloadProgress) -> None:
         try:
             return _attempt(url, partial, progress)
         except _CutError as error:
-            _LOGGER.info("%s: %s, after %d bytes", url, error, partial.size())
+            logger.info("%s: %s, after %d bytes", url, error, partial.size())
             # A server without ranges starts afresh: only more than ever before is progress.
             failed = 0 if partial.size() > most else failed + 1
             most = max(most, partial.size())
@@ -202,7 +227,7 @@ def _continues(headers: Mapping[str, str], server: _Server, have: int) -> bool:
 def _receive(
     response: http.client.HTTPResponse, partial: _Partial, progress: DownloadProgress
 ) -> None:
-    """Append what the server sends; _CutError where it is not all that it promised."""
+    """Appends what the server sends; _CutError where it is not all that it promised."""
     total, received = partial.server().total, partial.size()
     with partial.path.open("ab") as file:
         progress(received, total)

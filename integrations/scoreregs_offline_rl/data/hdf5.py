@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,13 +13,29 @@ from typing import Any
 import numpy as np
 
 from scoreregs.errors import MissingDependencyError
-from scoreregs_offline_rl.data.loading import LoadingConfig, build_transitions, choose_keys
+from scoreregs_offline_rl.data.loading import (
+    LoadingConfig,
+    build_transitions,
+    choose_keys,
+    environment_of,
+)
 from scoreregs_offline_rl.data.transitions import Transitions
 from scoreregs_offline_rl.errors import DataError
 from scoreregs_offline_rl.files import replacing
 from scoreregs_offline_rl.tasks import D4RLTask, task_of_file
 
-__all__ = ["check_hdf5", "load_hdf5", "save_hdf5"]
+__all__ = ["check_hdf5", "check_storage", "load_hdf5", "save_hdf5"]
+
+_DAMAGED = (
+    OSError,
+    LookupError,
+    MemoryError,
+    NotImplementedError,
+    OverflowError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 
 def load_hdf5(
@@ -26,44 +44,47 @@ def load_hdf5(
     *,
     task: D4RLTask | None = None,
 ) -> Transitions:
-    """Read a data set in D4RL's flat HDF5 layout (Fu et al., 2020).
+    """Returns the data set of a file in D4RL's flat HDF5 layout (Fu et al., 2020).
 
     Keys: `observations` (N, o), `actions` (N, a), `rewards` (N,), `terminals` (N,) and, if there,
-    `timeouts` (N,) and `next_observations` (N, o); others are left alone. The attribute
-    `environment` becomes `Transitions.environment`. What the rows mean: `Transitions.from_arrays`.
+    `timeouts` (N,), `next_observations` (N, o) and `masks` (N,); others are left alone. The
+    attribute `environment` becomes `Transitions.environment`. What the rows mean:
+    `Transitions.from_arrays`. Soft links inside the file are followed; what lies in another file is
+    not read.
 
     Args:
-        path: The file.
-        config: How to read it, other keys say.
-        task: The D4RL task that it holds. None: the one that it is named after, if any.
+        path: the file.
+        config: how to read it, other keys say.
+        task: the D4RL task that it holds. None: the one that it is named after, if any.
 
     Raises:
-        DataError: The file is absent, is not HDF5, is damaged, lacks a key, or holds data that
-            `Transitions.from_arrays` refuses.
-        MissingDependencyError: h5py is not installed.
+        DataError: where the file is absent, is not HDF5, is damaged, lacks a key, has arrays
+            elsewhere or larger than memory, or holds data that `Transitions.from_arrays` refuses.
+        MissingDependencyError: unless h5py is installed.
     """
     source, config = os.fspath(path), config or LoadingConfig()
     with _open(path) as (file, present):
-        keys = choose_keys(config.keys, present, source)
-        arrays = {name: file[key][()] for name, key in keys.items()}
-        environment = file.attrs.get("environment")
-    if isinstance(environment, bytes):
-        environment = environment.decode()
+        keys = choose_keys(config, present, source)
+        arrays = {name: _read(file, key, source) for name, key in keys.items()}
+        environment = environment_of(file.attrs.get("environment"), source)
     return build_transitions(
         arrays,
         config,
         source=source,
-        environment=None if environment is None else str(environment),
+        environment=environment,
         task=task or task_of_file(Path(path).name),
     )
 
 
 def check_hdf5(path: str | os.PathLike[str]) -> None:
-    """See that a file is whole HDF5, of arrays.
+    """Raises unless a file is whole HDF5, of arrays.
+
+    Args:
+        path: the file.
 
     Raises:
-        DataError: It is not.
-        MissingDependencyError: h5py is not installed.
+        DataError: it is not.
+        MissingDependencyError: unless h5py is installed.
     """
     with _open(path) as (_, keys):
         if not keys:
@@ -74,18 +95,33 @@ def check_hdf5(path: str | os.PathLike[str]) -> None:
             )
 
 
+def check_storage(path: str | os.PathLike[str]) -> None:
+    """Raises where an array of an HDF5 file lies in another file.
+
+    Args:
+        path: the file.
+
+    Raises:
+        DataError: the message names the array.
+        MissingDependencyError: unless h5py is installed.
+    """
+    with _open(path) as (file, keys):
+        for key in keys:
+            _own_array(file, key, os.fspath(path))
+
+
 def save_hdf5(
     path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray], environment: str
 ) -> None:
-    """Write arrays in D4RL's layout; the file appears whole or not at all.
+    """Writes arrays in D4RL's layout; the file appears whole or not at all.
 
     Args:
-        path: The file; its directory is created.
-        arrays: By D4RL's key.
-        environment: Stored as the attribute `environment`.
+        path: the file; its directory is created.
+        arrays: by D4RL's key.
+        environment: stored as the attribute `environment`.
 
     Raises:
-        MissingDependencyError: h5py is not installed.
+        MissingDependencyError: unless h5py is installed.
     """
     h5py = _h5py()
     with replacing(Path(path)) as partial, h5py.File(partial, "w") as file:
@@ -111,20 +147,81 @@ def _open(path: str | os.PathLike[str]) -> Iterator[tuple[Any, list[str]]]:
         raise DataError(
             "got no such file, expected an HDF5 file", source=source, remedy="check the path"
         )
-    keys: list[str] = []
-
-    def collect(name: str | bytes, item: Any) -> None:
-        # h5py gives the bytes of a name that is not UTF-8.
-        if isinstance(item, h5py.Dataset) and isinstance(name, str):
-            keys.append(name)
-
     try:
         with h5py.File(path, "r") as file:
-            file.visititems(collect)
-            yield file, keys
-    except (OSError, RuntimeError, KeyError, ValueError) as error:
+            yield file, _keys(file)
+    except _DAMAGED as error:
         raise DataError(
-            f"got a file that h5py cannot read ({error}), expected D4RL's HDF5 layout",
+            f"got a file that h5py cannot read ({error or type(error).__name__}), expected D4RL's "
+            "HDF5 layout",
             source=source,
             remedy="download or record it again",
         ) from error
+
+
+def _keys(file: Any) -> list[str]:
+    """The paths of the arrays in a file, also of those that a link leads to."""
+    h5py = _h5py()
+    keys, seen, groups = [], set(), [("", file)]
+    while groups:
+        prefix, group = groups.pop()
+        address = h5py.h5o.get_info(group.id).addr
+        # Links may lead in a circle.
+        if address in seen:
+            continue
+        seen.add(address)
+        for name in group:
+            # h5py gives the bytes of a name that is not UTF-8.
+            if not isinstance(name, str):
+                continue
+            link = group.get(name, getlink=True)
+            if isinstance(link, h5py.ExternalLink):
+                # Named, so that asking for it says where it is.
+                keys.append(prefix + name)
+                continue
+            try:
+                item = group[name]
+            except (KeyError, OSError, RuntimeError):
+                continue
+            if isinstance(item, h5py.Dataset):
+                keys.append(prefix + name)
+            elif isinstance(item, h5py.Group):
+                groups.append((f"{prefix}{name}/", item))
+    return sorted(keys)
+
+
+def _own_array(file: Any, key: str, source: str) -> Any:
+    h5py = _h5py()
+    link = file.get(key, getlink=True)
+    array = None if isinstance(link, h5py.ExternalLink) else file[key]
+    if array is None or array.external or array.is_virtual or array.file.id != file.id:
+        raise DataError(
+            "got an array that lies in another file, expected one in this file",
+            source=source,
+            key=key,
+            remedy="copy the array into this file (h5repack, or read and write it with h5py)",
+        )
+    return array
+
+
+def _read(file: Any, key: str, source: str) -> np.ndarray:
+    """An array that lies in the file itself and fits into memory."""
+    array = _own_array(file, key, source)
+    if array.shape is None:
+        raise ValueError(f"{key!r} has no data")
+    stored, needed = array.id.get_storage_size(), math.prod(array.shape) * array.dtype.itemsize
+    if needed and not stored:
+        raise ValueError(f"{key!r} of shape {array.shape} was never written")
+    if needed > _memory():
+        raise ValueError(
+            f"{key!r} of shape {array.shape} takes {needed} bytes, more than the memory here"
+        )
+    return array[()]
+
+
+def _memory() -> int:
+    """Bytes of this machine, as far as it tells."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return sys.maxsize

@@ -12,39 +12,54 @@ import numpy as np
 from filelock import FileLock
 
 from scoreregs.errors import MissingDependencyError
+from scoreregs_offline_rl.data.download import DownloadProgress, no_download_progress
+from scoreregs_offline_rl.data.hdf5 import check_storage
 from scoreregs_offline_rl.data.loading import LoadingConfig
+from scoreregs_offline_rl.data.spaces import check_continuous, flatten_rows
 from scoreregs_offline_rl.data.transitions import Transitions
+from scoreregs_offline_rl.environments.recorded import RecordedEnvironment
 from scoreregs_offline_rl.errors import DataError
 
 __all__ = ["is_minari_folder", "load_minari"]
 
 
-def load_minari(name: str | os.PathLike[str], config: LoadingConfig | None = None) -> Transitions:
-    """Read a Minari data set; every step is kept, with the observation that truly followed it.
+def load_minari(
+    name: str | os.PathLike[str],
+    config: LoadingConfig | None = None,
+    *,
+    progress: DownloadProgress = no_download_progress,
+) -> Transitions:
+    """Returns a Minari data set; every step is kept, with the observation that truly followed it.
 
-    Parts of an observation that is a dictionary or tuple are put side by side in their space's
-    order, as Gymnasium's `FlattenObservation` does.
+    Observations of any space are flattened as Gymnasium's `FlattenObservation` does. The
+    environment is the data set's own, that for evaluation where it has one, with its keyword
+    arguments, time limit, wrappers and reference returns.
 
     Args:
-        name: An id, as `mujoco/hopper/medium-v0`, looked up in Minari's own cache and then
+        name: an id, as `mujoco/hopper/medium-v0`, looked up in Minari's own cache and then
             downloaded by it, by one process where several ask for it; or the folder of a data set.
-        config: How to read it; its keys and limit of steps are not needed here.
+        config: how to read it; its keys and limit of steps are not needed here.
+        progress: told of no download; Minari shows its own.
 
     Raises:
-        DataError: There is no such data set, it is damaged, an episode has a wrong number of
-            observations, or it holds data that `Transitions.from_arrays` refuses.
-        MissingDependencyError: Minari is not installed.
+        DataError: where there is no such data set, it is damaged, its actions are discrete, an
+            episode has a wrong number of observations, or it holds data that
+            `Transitions.from_arrays` refuses.
+        MissingDependencyError: unless Minari is installed.
     """
     config = config or LoadingConfig()
     terminals_end = config.terminals_end is not False
     source = os.fspath(name)
     with _reading(source):
         dataset = _open(name)
+        _check_storage(dataset, source)
+        check_continuous(dataset.action_space, source)
         space = dataset.observation_space
         episodes = [
             _columns(episode, space, terminals_end, source)
             for episode in dataset.iterate_episodes()
         ]
+        environment = _environment(dataset)
     arrays = _join(episodes, source)
     return Transitions.from_arrays(
         arrays["observations"],
@@ -56,12 +71,16 @@ def load_minari(name: str | os.PathLike[str], config: LoadingConfig | None = Non
         rows=config.rows,
         terminals_end=terminals_end,
         source=source,
-        environment=dataset.env_spec.id if dataset.env_spec else None,
+        environment=environment,
     )
 
 
 def is_minari_folder(path: Path) -> bool:
-    """Whether a folder looks like a Minari data set, or the `data` folder within one."""
+    """Returns whether a folder looks like a Minari data set, or the `data` folder within one.
+
+    Args:
+        path: the folder.
+    """
     return any((path / part / "metadata.json").is_file() for part in (".", "data"))
 
 
@@ -88,9 +107,32 @@ def _alone(name: str) -> AbstractContextManager[object]:
     return FileLock(folder / f".{name.replace('/', '.')}.lock")
 
 
+def _check_storage(dataset: Any, source: str) -> None:
+    """Refuses arrays that lie in other files; a file that cannot be read is left to Minari."""
+    for file in Path(dataset.storage.data_path).glob("*.hdf5"):
+        try:
+            check_storage(file)
+        except DataError as error:
+            if error.key is not None:
+                raise DataError(
+                    error.problem, source=source, key=error.key, remedy=error.remedy
+                ) from error
+
+
+def _environment(dataset: Any) -> str | None:
+    """The environment to evaluate in, with the data set's own reference returns."""
+    metadata = dataset.storage.metadata
+    spec = metadata.get("eval_env_spec") or metadata.get("env_spec")
+    if spec is None:
+        return None
+    low, high = metadata.get("ref_min_score"), metadata.get("ref_max_score")
+    references = None if low is None or high is None else (float(low), float(high))
+    return str(RecordedEnvironment.of_spec(spec, references))
+
+
 def _columns(episode: Any, space: Any, terminals_end: bool, source: str) -> dict[str, np.ndarray]:
     """One episode by D4RL's keys, its last row marked as an end."""
-    observations = _flatten(episode.observations, space)
+    observations = flatten_rows(episode.observations, space, source)
     actions, steps = np.asarray(episode.actions), len(episode.rewards)
     for key, got, expected in (
         ("observations", len(observations), steps + 1),
@@ -136,16 +178,6 @@ def _join(episodes: list[dict[str, np.ndarray]], source: str) -> dict[str, np.nd
     return {key: np.concatenate([part[key] for part in episodes]) for key in episodes[0]}
 
 
-def _flatten(observations: Any, space: Any) -> np.ndarray:
-    """Observations of a space, a row each."""
-    parts = getattr(space, "spaces", None)
-    if parts is None:
-        return np.asarray(observations)
-    keys = list(parts) if isinstance(parts, dict) else range(len(parts))
-    flat = [_flatten(observations[key], parts[key]) for key in keys]
-    return np.concatenate([part.reshape(len(part), -1) for part in flat], axis=1)
-
-
 @contextmanager
 def _reading(source: str) -> Iterator[None]:
     """What Minari raises becomes a DataError."""
@@ -158,15 +190,19 @@ def _reading(source: str) -> Iterator[None]:
         network = OSError
     try:
         yield
-    except MissingDependencyError:
+    except (DataError, MissingDependencyError):
         raise
     except (
+        ArithmeticError,
+        AssertionError,
+        AttributeError,
         ImportError,
+        LookupError,
+        MemoryError,
         OSError,
         RuntimeError,
+        TypeError,
         ValueError,
-        KeyError,
-        AssertionError,
         network,
     ) as error:
         raise DataError(

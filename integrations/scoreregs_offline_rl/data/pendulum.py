@@ -30,7 +30,7 @@ from scoreregs_offline_rl.errors import DataError
 
 __all__ = ["load_pendulum_swingup", "record_pendulum_swingup", "swing_up_policy"]
 
-_LOGGER = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 EPISODES, STEPS = 450, 200
 ENVIRONMENT = "Pendulum-v1"
@@ -46,20 +46,20 @@ Array = NDArray[np.float64]
 def load_pendulum_swingup(
     cache_dir: str | os.PathLike[str] | None = None, config: LoadingConfig | None = None
 ) -> Transitions:
-    """The embedded data set, recorded on first use (well under a second) and then cached.
+    """Returns the embedded data set, recorded on first use (well under a second) and then cached.
 
     Args:
-        cache_dir: Where the file is kept. None: the environment variable SCOREREGS_CACHE, else
+        cache_dir: where the file is kept. None: the environment variable SCOREREGS_CACHE, else
             `scoreregs` in the platform's cache directory of the user.
-        config: How to read it.
+        config: how to read it.
 
     Raises:
-        DataError: The cache cannot be written, or its file was damaged since; delete it then.
-        MissingDependencyError: h5py is not installed.
+        DataError: where the cache cannot be written, or its file was damaged since; delete it then.
+        MissingDependencyError: unless h5py is installed.
     """
     path = Path(cache_dir if cache_dir is not None else _default_cache()).expanduser() / _FILE
     if not path.exists():
-        _LOGGER.info("recording pendulum-swingup to %s", path)
+        logger.info("recording pendulum-swingup to %s", path)
         try:
             save_hdf5(path, record_pendulum_swingup(), ENVIRONMENT)
         except OSError as error:
@@ -72,10 +72,10 @@ def load_pendulum_swingup(
 
 
 def record_pendulum_swingup(episodes: int = EPISODES) -> dict[str, np.ndarray]:
-    """Arrays of the data set by D4RL's keys, one episode after the other, float32.
+    """Returns the arrays of the data set by D4RL's keys, one episode after the other, float32.
 
     Args:
-        episodes: How many; an episode depends on its own index alone.
+        episodes: how many; an episode depends on its own index alone.
     """
     hidden_draws = 2 + STEPS // _FLAIL_STEPS
     draws = np.stack([_uniform(episode, 2 + hidden_draws + STEPS) for episode in range(episodes)])
@@ -103,13 +103,13 @@ def record_pendulum_swingup(episodes: int = EPISODES) -> dict[str, np.ndarray]:
 
 
 def swing_up_policy(observations: np.ndarray) -> np.ndarray:
-    """The good controller without noise or preferred side: the reference of score 100.
+    """Returns the torques of the good controller, without noise or preferred side: score 100.
 
     Args:
         observations: cos(angle), sin(angle), speed; shape (n, 3).
 
     Returns:
-        Torques in [-2, 2], shape (n, 1).
+        Shape (n, 1), in [-2, 2].
 
     Example:
         >>> swing_up_policy(np.array([[-1.0, 0.0, 0.5]]))
@@ -137,7 +137,12 @@ class _Controllers:
 
     @classmethod
     def draw(cls, grade: NDArray[np.int64], draws: Array) -> _Controllers:
-        """Good (0), medium (1) and poor (2) ones, from uniform numbers of shape (episodes, 22)."""
+        """Returns good (0), medium (1) and poor (2) ones.
+
+        Args:
+            grade: shape (episodes,).
+            draws: uniform numbers, shape (episodes, 22).
+        """
 
         def by_grade(*values: float) -> Array:
             return np.array(values)[grade]
@@ -153,7 +158,14 @@ class _Controllers:
         )
 
     def torque(self, angle: Array, speed: Array, step: int, noise: Array) -> Array:
-        """Torques of one step, shape (episodes,), from uniform `noise` in [0, 1)."""
+        """Returns the torques of one step, shape (episodes,).
+
+        Args:
+            angle: shape (episodes,).
+            speed: shape (episodes,).
+            step: its number.
+            noise: uniform numbers in [0, 1), shape (episodes,).
+        """
         energy = _energy(_cos(angle), speed)
         side = np.where(np.abs(speed) < 0.3, self.side, np.where(speed < 0, -1.0, 1.0))
         # High and on the way to the top by the other side: brake, and come back by one's own.

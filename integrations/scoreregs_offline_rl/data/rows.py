@@ -18,11 +18,11 @@ class Trajectories:
     """The trajectories of a recording of N rows, in order; arrays of shape (E,) but for the first.
 
     Attributes:
-        last: Shape (N,), the last row of each trajectory.
-        returns: Sum of rewards as far as the first terminal row, float64.
-        lengths: Rows of each.
-        terminal: Whether it has a terminal row.
-        complete: False for a last one that the end of the data cut.
+        last: shape (N,), the last row of each trajectory.
+        returns: sum of rewards as far as the first terminal row, float64.
+        lengths: rows of each.
+        terminal: whether it has a terminal row.
+        complete: False for one that the end of the recording cut.
     """
 
     last: Flags
@@ -33,9 +33,22 @@ class Trajectories:
 
     @classmethod
     def split(
-        cls, rewards: NDArray[np.float32], terminals: Flags, timeouts: Flags, terminals_end: bool
+        cls,
+        rewards: NDArray[np.floating],
+        terminals: Flags,
+        timeouts: Flags,
+        terminals_end: bool,
+        unfinished: Flags | None = None,
     ) -> Trajectories:
-        """Split rows after timeouts, after the last row and, if so asked, after terminal rows."""
+        """Returns those split after timeouts, the last row and, if so asked, terminal rows.
+
+        Args:
+            rewards: shape (N,).
+            terminals: shape (N,).
+            timeouts: shape (N,).
+            terminals_end: whether a terminal row ends its trajectory.
+            unfinished: shape (N,); rows after which only the recording ended, beside the last row.
+        """
         last = timeouts | (terminals & terminals_end)
         closed = bool(last[-1])
         last[-1] = True
@@ -45,13 +58,21 @@ class Trajectories:
         counted = seen == np.repeat(seen[starts], lengths)
         terminal = np.logical_or.reduceat(terminals, starts)
         complete = np.ones(len(starts), dtype=bool)
-        complete[-1] = closed or terminal[-1]
+        complete[-1] = closed
+        if unfinished is not None:
+            complete &= ~np.logical_or.reduceat(unfinished, starts)
+        complete |= terminal
         returns = np.add.reduceat(rewards.astype(np.float64) * counted, starts)
         return cls(last, returns, lengths, terminal, complete)
 
 
 def count_timeouts(terminals: Flags, max_episode_steps: int, terminals_end: bool) -> Flags:
-    """Timeouts of a recording without them: every `max_episode_steps` rows of an episode.
+    """Returns the timeouts of a recording without them: every `max_episode_steps` rows.
+
+    Args:
+        terminals: shape (N,).
+        max_episode_steps: of an episode, at least 1.
+        terminals_end: whether an episode begins after each terminal row.
 
     Example:
         >>> count_timeouts(np.array([0, 1, 0, 0, 0], dtype=bool), 2, True).tolist()
@@ -64,20 +85,29 @@ def count_timeouts(terminals: Flags, max_episode_steps: int, terminals_end: bool
 
 
 def pair_rows(terminals: Flags, last: Flags) -> tuple[Rows, Rows]:
-    """The rows whose next observation is recorded or never read, and the rows that hold it.
+    """Returns the rows whose next observation is recorded or never read, and those that hold it.
 
     A cut row, the last of a trajectory and not terminal, is left out. What follows a terminal last
     row is itself.
+
+    Args:
+        terminals: shape (N,).
+        last: shape (N,), the last row of each trajectory.
     """
     kept = np.flatnonzero(terminals | ~last)
     return kept, np.where(last[kept], kept, kept + 1)
 
 
 def qlearning_rows(terminals: Flags, timeouts: Flags | None, max_episode_steps: int) -> Rows:
-    """The rows that D4RL's `qlearning_dataset` keeps; the next row follows each of them.
+    """Returns the rows that D4RL's `qlearning_dataset` keeps; the next row follows each of them.
 
     It leaves out the last row and timeouts, also terminal ones. Without timeouts it counts steps,
     and counts the first step after a terminal row as the second.
+
+    Args:
+        terminals: shape (N,).
+        timeouts: shape (N,), or None.
+        max_episode_steps: of an episode, read without timeouts only.
     """
     dropped = timeouts
     if dropped is None:

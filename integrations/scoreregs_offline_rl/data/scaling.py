@@ -12,9 +12,14 @@ from scoreregs.errors import ArgumentError
 from scoreregs_offline_rl.data.transitions import Transitions
 from scoreregs_offline_rl.errors import DataError
 
-__all__ = ["ActionScaling", "ObservationScaling", "RewardScaling"]
+__all__ = ["ActionScaling", "ObservationScaling", "RewardScaling", "narrow_returns"]
 
-_LOGGER = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
+
+# Returns that differ by less than this part of the largest are as good as the same.
+_FEW_PARTS = 20
+MISTAKES = 1 / 1000
+"""Of the rows of a data set, so many may lie beyond its bounds by mistake; they are clipped."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,40 +27,67 @@ class ObservationScaling:
     """Standardised observations, (s - mean) / std.
 
     Attributes:
-        mean: Shape (o,), float32.
-        std: Shape (o,), float32, positive.
+        mean: shape (o,), float32; float64 where the observations it was fitted to are.
+        std: shape (o,), float32, positive.
 
     Example:
         >>> scaling = ObservationScaling.fit(torch.tensor([[1.0, 5.0], [3.0, 5.0]]))
-        >>> scaling(torch.tensor([[3.0, 5.0]])).tolist()
-        [[1.0, 0.0]]
+        >>> scaling(torch.tensor([[3.0, 6.0]])).tolist()
+        [[1.0, 1.0]]
     """
 
     mean: Tensor
     std: Tensor
 
     @classmethod
-    def fit(cls, observations: Tensor, minimum_std: float = 1e-3) -> ObservationScaling:
-        """Mean and standard deviation over rows, shape (N, o), summed in float64.
+    def fit(cls, observations: Tensor, minimum_std: float | None = None) -> ObservationScaling:
+        """Returns mean and standard deviation over rows, summed in float64.
 
-        A feature that varies less than `minimum_std` is divided by `minimum_std`: it is centred,
-        and its noise is not blown up.
+        A feature that does not vary beyond the rounding of its own numbers is centred and divided
+        by 1: where it changes by one at run time, so does what a network sees.
+
+        Args:
+            observations: shape (N, o).
+            minimum_std: divide by no less than this, as version 0.1 did by 1e-3; None: by the
+                standard deviation, whatever the unit.
         """
         exact = observations.double()
-        std = exact.std(dim=0, correction=0).clamp_min(minimum_std)
-        return cls(exact.mean(dim=0).float(), std.float())
+        std = exact.std(dim=0, correction=0)
+        if minimum_std is not None:
+            std = std.clamp_min(minimum_std)
+        else:
+            rounding = 8 * torch.finfo(observations.dtype).eps * exact.abs().amax(dim=0)
+            # Below float32's smallest number there is nothing to divide by.
+            constant = std <= rounding.clamp_min(torch.finfo(torch.float32).tiny)
+            std = std.masked_fill(constant, 1.0)
+        mean = exact.mean(dim=0)
+        return cls(mean if observations.dtype == torch.float64 else mean.float(), std.float())
 
     @classmethod
     def identity(cls, features: int) -> ObservationScaling:
-        """The scaling that leaves observations of `features` numbers as they are."""
+        """Returns the scaling that leaves observations as they are.
+
+        Args:
+            features: numbers of an observation.
+        """
         return cls(torch.zeros(features), torch.ones(features))
 
     def __call__(self, observations: Tensor) -> Tensor:
-        """Scaled observations, shape (..., o)."""
+        """Returns scaled observations; of float64 ones float32, centred before they are cast.
+
+        Args:
+            observations: shape (..., o).
+        """
+        if self.mean.dtype == torch.float64:
+            return ((observations - self.mean) / self.std).float()
         return (observations - self.mean) / self.std
 
     def to(self, device: torch.device | str) -> ObservationScaling:
-        """The same scaling on a device."""
+        """Returns the same scaling on a device.
+
+        Args:
+            device: as PyTorch names it.
+        """
         return ObservationScaling(self.mean.to(device), self.std.to(device))
 
 
@@ -64,11 +96,11 @@ class ActionScaling:
     """The affine map between the environment's box [low, high] and [-1, 1].
 
     Attributes:
-        low: Shape (a,), float32, finite.
-        high: Shape (a,), float32, finite, above low.
+        low: shape (a,), float32, finite.
+        high: shape (a,), float32, finite, above low.
 
     Raises:
-        ArgumentError: Bounds that are not finite, differ in shape, or leave no interval.
+        ArgumentError: for bounds that are not finite, differ in shape, or leave no interval.
 
     Example:
         >>> scaling = ActionScaling(torch.tensor([-2.0]), torch.tensor([2.0]))
@@ -90,15 +122,18 @@ class ActionScaling:
     def normalize(
         self, actions: Tensor, *, tolerance: float = 1e-3, source: str = "actions"
     ) -> Tensor:
-        """Actions of a data set in [-1, 1]; rounding beyond the bounds is clipped and logged.
+        """Returns the actions of a data set in [-1, 1]; what lies beyond is clipped and logged.
+
+        That is rounding, and up to one in a thousand rows further out, which nobody can have
+        commanded.
 
         Args:
-            actions: Shape (N, a), in the environment's units; left as they are.
-            tolerance: How far beyond a bound counts as rounding, as a part of [-1, 1].
-            source: What messages call the data.
+            actions: shape (N, a), in the environment's units; left as they are.
+            tolerance: how far beyond a bound counts as rounding, as a part of [-1, 1].
+            source: what messages call the data.
 
         Raises:
-            DataError: An action lies further out, or the number of features is another.
+            DataError: where more actions lie further out, or the number of features is another.
         """
         if actions.shape[-1:] != self.low.shape:
             raise DataError(
@@ -109,19 +144,32 @@ class ActionScaling:
             )
         scaled = 2 * (actions - self.low) / self._span() - 1
         beyond = (scaled.abs() - 1).amax(dim=-1)
-        if bool((beyond > tolerance).any()):
+        far = int((beyond > tolerance).sum())
+        if far:
             row = int((beyond > tolerance).int().argmax())
-            raise DataError(
-                f"got {actions[row].tolist()}, expected {self.low.tolist()} to "
-                f"{self.high.tolist()}",
-                source=source,
-                key="actions",
-                row=row,
-                remedy="name the environment that the data was recorded in, or rescale the actions",
+            if far > MISTAKES * len(actions):
+                raise DataError(
+                    f"got {actions[row].tolist()}, expected {self.low.tolist()} to "
+                    f"{self.high.tolist()}",
+                    source=source,
+                    key="actions",
+                    row=row,
+                    remedy="name the environment that the data was recorded in, give "
+                    "--action-low and --action-high, or leave the rows out "
+                    f"({far} of them)",
+                )
+            logger.warning(
+                "%s: %d of %d actions, first %s in row %d, lie far beyond the bounds; they are "
+                "clipped",
+                source,
+                far,
+                len(actions),
+                actions[row].tolist(),
+                row,
             )
         clipped = int((beyond > 0).sum())
         if clipped:
-            _LOGGER.info(
+            logger.info(
                 "%s: clipped %d of %d actions, beyond the bounds by %.2g of [-1, 1] at most",
                 source,
                 clipped,
@@ -131,11 +179,19 @@ class ActionScaling:
         return scaled.clamp(-1, 1)
 
     def denormalize(self, actions: Tensor) -> Tensor:
-        """Actions in [-1, 1], shape (..., a), in the environment's units."""
+        """Returns actions in the environment's units.
+
+        Args:
+            actions: shape (..., a), in [-1, 1].
+        """
         return self.low + (actions + 1) * self._span() / 2
 
     def to(self, device: torch.device | str) -> ActionScaling:
-        """The same scaling on a device."""
+        """Returns the same scaling on a device.
+
+        Args:
+            device: as PyTorch names it.
+        """
         return ActionScaling(self.low.to(device), self.high.to(device))
 
     def _span(self) -> Tensor:
@@ -156,21 +212,21 @@ class RewardScaling:
 
     @classmethod
     def fit(cls, name: str, data: Transitions) -> RewardScaling:
-        """The reward scaling of a task (SRPO's practice, after IQL's).
+        """Returns the reward scaling of a task (SRPO's practice, after IQL's).
 
         Args:
             name: `return_range`, r * 1000 / (largest - smallest return of true trajectories);
-                `antmaze`, r - 1; `none`.
-            data: The transitions, with rewards as recorded.
+                `antmaze`, r - 1, unless rewards are -1 and 0 already; `none`.
+            data: the transitions, with rewards as recorded.
 
         Raises:
-            ArgumentError: The name is another.
-            DataError: `return_range` where all trajectories have one return.
+            ArgumentError: for another name.
+            DataError: for `return_range` where all trajectories have one return.
         """
         if name == "none":
             return cls()
         if name == "antmaze":
-            return cls(shift=-1.0)
+            return cls(shift=0.0 if _is_shifted(data.rewards, data.source) else -1.0)
         if name != "return_range":
             raise ArgumentError(
                 f"got reward scaling {name!r}, expected 'return_range', 'antmaze' or 'none'"
@@ -184,10 +240,45 @@ class RewardScaling:
                 "returns that differ, to divide by their range",
                 source=data.source,
                 key="rewards",
-                remedy="use the reward scaling 'none'",
+                remedy="use the reward scaling 'none' (--rewards none)",
             )
+        if warning := narrow_returns(returns):
+            logger.warning("%s: %s", data.source, warning)
         return cls(scale=1000.0 / extent)
 
     def __call__(self, rewards: Tensor) -> Tensor:
-        """Scaled rewards, shape (...)."""
+        """Returns scaled rewards.
+
+        Args:
+            rewards: shape (...).
+        """
         return self.scale * rewards + self.shift
+
+
+def narrow_returns(returns: Tensor) -> str | None:
+    """Returns what is wrong with scaling rewards by the range of returns; None if nothing is.
+
+    Args:
+        returns: of trajectories, shape (E,).
+
+    Example:
+        >>> print(narrow_returns(torch.tensor([499.5, 500.0, 500.5]))[:61])
+        returns differ by 1, 1/500 of the largest: scaled by their ra
+    """
+    exact = returns.double()
+    extent, largest = float(exact.max() - exact.min()), float(exact.abs().max())
+    if extent <= 1e-6 * largest or largest <= _FEW_PARTS * extent:
+        return None
+    return (
+        f"returns differ by {extent:.3g}, 1/{largest / extent:.0f} of the largest: scaled by their "
+        f"range rewards would make |Q| up to {1000 * largest / extent:.3g}, which no critic learns "
+        "well; take them as they are (--rewards none), or less what all trajectories have"
+    )
+
+
+def _is_shifted(rewards: Tensor, source: str) -> bool:
+    """Whether rewards are -1 and 0 already."""
+    shifted = bool(((rewards == 0) | (rewards == -1)).all() & (rewards == -1).any())
+    if shifted:
+        logger.info("%s: rewards are -1 and 0 already, so nothing is taken off them", source)
+    return shifted

@@ -11,7 +11,12 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from scoreregs.errors import ArgumentError
-from scoreregs_offline_rl.data.columns import check_lengths, flag_column, float_column
+from scoreregs_offline_rl.data.columns import (
+    check_actions,
+    check_lengths,
+    flag_column,
+    float_column,
+)
 from scoreregs_offline_rl.data.rows import Trajectories, count_timeouts, pair_rows, qlearning_rows
 from scoreregs_offline_rl.errors import DataError
 
@@ -45,20 +50,21 @@ class Transitions:
     """A data set of N rows and E trajectories on one device; build it with `from_arrays`.
 
     Attributes:
-        observations: s, shape (N, o), float32.
+        observations: s, shape (N, o), float32; float64 where a feature needs it, until it is
+            scaled.
         actions: a, shape (N, a), float32, in the environment's units unless scaled since.
         rewards: r, shape (N,), float32.
-        next_observations: s', shape (N, o), float32.
-        terminals: Shape (N,), bool; the episode ended for good, so nothing follows (no bootstrap).
-        ends: Shape (N,), bool; True on the last row of each trajectory, terminal or cut.
-        trajectory_returns: Undiscounted return of each recorded trajectory in the environment's
+        next_observations: s', shape (N, o), of the dtype of s.
+        terminals: shape (N,), bool; the episode ended for good, so nothing follows (no bootstrap).
+        ends: shape (N,), bool; True on the last row of each trajectory, terminal or cut.
+        trajectory_returns: undiscounted return of each recorded trajectory in the environment's
             units, shape (E,), summed over its recorded rows as far as the first terminal one, also
             over those that hold no s'.
-        trajectory_lengths: Recorded rows of each, shape (E,), int64; no fewer than are kept.
-        trajectory_terminal: Shape (E,), bool; it has a terminal row.
-        trajectory_complete: Shape (E,), bool; False for a last one cut by the end of the data.
-        source: The file or name that messages mention.
-        environment: Identifier of the environment that the data came from, if it says so.
+        trajectory_lengths: recorded rows of each, shape (E,), int64; no fewer than are kept.
+        trajectory_terminal: shape (E,), bool; it has a terminal row.
+        trajectory_complete: shape (E,), bool; False for one cut by the end of the data.
+        source: the file or name that messages mention.
+        environment: what the data came from, as `RecordedEnvironment` writes it, if known.
     """
 
     observations: Tensor
@@ -84,18 +90,21 @@ class Transitions:
         timeouts: ArrayLike | None = None,
         next_observations: ArrayLike | None = None,
         *,
+        next_known: ArrayLike | None = None,
+        unfinished: ArrayLike | None = None,
         rows: RowSemantics = "all",
         max_episode_steps: int | None = None,
         terminals_end: bool = True,
         source: str = "arrays",
         environment: str | None = None,
     ) -> Transitions:
-        """Check arrays in D4RL's flat layout and pair each row with its next observation.
+        """Returns checked arrays in D4RL's flat layout, each row with its next observation.
 
         Row i holds s_i, a_i, the reward and flags of the step from s_i. A trajectory ends at a
         row whose terminal or timeout is set, or at the last row.
 
-        - With `next_observations`, every row is kept.
+        - With `next_observations`, every row is kept, unless `next_known` is False and it is not
+          terminal.
         - Without, s'_i is observations[i + 1]. A cut row (timeout, or the last one) that is not
           terminal has no s' and is dropped; `ends` moves to the row before it. A terminal row is
           kept; where it ends its trajectory s'_i = s_i, which no target reads.
@@ -104,23 +113,27 @@ class Transitions:
           are not read. Trajectories and their returns are the true ones all the same.
 
         Args:
-            observations: Shape (N, o), floating, finite.
-            actions: Shape (N, a), floating, finite, in the environment's units.
-            rewards: Shape (N,), floating, finite.
-            terminals: Shape (N,), bool or 0/1; the episode ended for good.
-            timeouts: Shape (N,), bool or 0/1; the episode was cut. None: every `max_episode_steps`
+            observations: shape (N, o), floating, finite.
+            actions: shape (N, a), floating, finite, in the environment's units.
+            rewards: shape (N,), floating, finite.
+            terminals: shape (N,), bool or 0/1; the episode ended for good.
+            timeouts: shape (N,), bool or 0/1; the episode was cut. None: every `max_episode_steps`
                 rows of an episode.
-            next_observations: Shape (N, o), floating, finite.
-            rows: Which rows are kept.
-            max_episode_steps: Of the environment, at least 1; not read where there are timeouts.
-            terminals_end: Whether a terminal row ends its trajectory. Not in D4RL's AntMaze, where
+            next_observations: shape (N, o), floating, finite.
+            next_known: shape (N,), bool; whether `next_observations` holds what followed a row.
+                None: everywhere.
+            unfinished: shape (N,), bool; rows after which only the recording ended, beside the last
+                one, so that their trajectories have no return. None: no others.
+            rows: which rows are kept.
+            max_episode_steps: of the environment, at least 1; not read where there are timeouts.
+            terminals_end: whether a terminal row ends its trajectory. Not in D4RL's AntMaze, where
                 the ant goes on at the goal and terminal rows come in runs.
-            source: What messages call the data.
-            environment: Identifier of the environment, if known.
+            source: what messages call the data.
+            environment: of the data, if known.
 
         Raises:
-            DataError: On a wrong rank, dtype or length, a value that is not finite or no flag, or
-                where no row is left.
+            DataError: for a wrong rank, dtype or length, discrete actions, a value that is not
+                finite or no flag, or where no row is left.
 
         Example:
             >>> data = Transitions.from_arrays(
@@ -137,24 +150,33 @@ class Transitions:
         """
         if rows not in ("all", "qlearning"):
             raise ArgumentError(f"got rows={rows!r}, expected 'all' or 'qlearning'")
+        check_actions(actions, source)
         columns = {
-            "observations": float_column("observations", observations, 2, source),
+            "observations": float_column("observations", observations, 2, source, exact=True),
             "actions": float_column("actions", actions, 2, source),
             "rewards": float_column("rewards", rewards, 1, source),
         }
         flags = {"terminals": flag_column("terminals", terminals, source)}
-        if timeouts is not None:
-            flags["timeouts"] = flag_column("timeouts", timeouts, source)
+        for key, array in {
+            "timeouts": timeouts,
+            "next_known": next_known,
+            "unfinished": unfinished,
+        }.items():
+            if array is not None:
+                flags[key] = flag_column(key, array, source)
         if next_observations is not None:
             columns["next_observations"] = float_column(
-                "next_observations", next_observations, 2, source
+                "next_observations", next_observations, 2, source, exact=True
             )
         check_lengths(columns | flags, source)
+        columns = _of_one_dtype(columns, observations, next_observations)
 
         terminal, timeout = flags["terminals"], flags.get("timeouts")
         limit = _check_limit(max_episode_steps, timeout is None, source)
         cut = count_timeouts(terminal, limit, terminals_end) if timeout is None else timeout
-        recorded = Trajectories.split(columns["rewards"], terminal, cut, terminals_end)
+        recorded = Trajectories.split(
+            columns["rewards"], terminal, cut, terminals_end, flags.get("unfinished")
+        )
         kept = np.arange(len(terminal))
         if rows == "qlearning":
             kept = qlearning_rows(terminal, timeout, limit)
@@ -162,6 +184,10 @@ class Transitions:
         elif next_observations is None:
             kept, following = pair_rows(terminal, recorded.last)
             columns = _follow(columns, kept, following, source)
+        elif "next_known" in flags:
+            kept = np.flatnonzero(flags["next_known"] | terminal)
+            _refuse_no_rows(kept, source)
+            columns = {key: column[kept] for key, column in columns.items()}
         trajectory = np.cumsum(np.append(False, recorded.last[:-1]))[kept]
         return cls(
             **{key: torch.from_numpy(column) for key, column in columns.items()},
@@ -176,11 +202,15 @@ class Transitions:
         )
 
     def __len__(self) -> int:
-        """Number of rows, N."""
+        """Returns the number of rows, N."""
         return len(self.rewards)
 
     def to(self, device: torch.device | str) -> Transitions:
-        """The same data with every tensor on a device."""
+        """Returns the same data with every tensor on a device.
+
+        Args:
+            device: as PyTorch names it.
+        """
         moved = {
             field.name: value.to(device)
             for field in fields(self)
@@ -189,11 +219,15 @@ class Transitions:
         return replace(self, **moved)
 
     def select(self, indices: Tensor) -> Batch:
-        """The rows at `indices`, shape (batch,), int64, on the data's device."""
+        """Returns some rows.
+
+        Args:
+            indices: shape (batch,), int64, on the data's device.
+        """
         return Batch(**{f.name: getattr(self, f.name)[indices] for f in fields(Batch)})
 
     def returns(self) -> Tensor:
-        """Returns of the complete trajectories; of all of them if none is complete."""
+        """Returns the returns of the complete trajectories; of all of them if none is complete."""
         complete = self.trajectory_complete
         return self.trajectory_returns[complete] if complete.any() else self.trajectory_returns
 
@@ -215,13 +249,33 @@ def _check_limit(max_episode_steps: int | None, needed: bool, source: str) -> in
     return max_episode_steps
 
 
+def _of_one_dtype(
+    columns: dict[str, NDArray[np.floating]],
+    observations: ArrayLike,
+    next_observations: ArrayLike | None,
+) -> dict[str, NDArray[np.floating]]:
+    """Observations and what follows them both in float64 where one of them needs it."""
+    given = {"observations": observations, "next_observations": next_observations}
+    wide = any(columns[key].dtype == np.float64 for key in given if key in columns)
+    if not wide:
+        return columns
+    exact = {key: np.asarray(given[key], dtype=np.float64) for key in given if key in columns}
+    return columns | exact
+
+
 def _follow(
-    columns: dict[str, NDArray[np.float32]],
+    columns: dict[str, NDArray[np.floating]],
     kept: NDArray[np.intp],
     following: NDArray[np.intp],
     source: str,
-) -> dict[str, NDArray[np.float32]]:
+) -> dict[str, NDArray[np.floating]]:
     """The kept rows of the columns, with the observations of the rows that follow them."""
+    _refuse_no_rows(kept, source)
+    paired = columns["observations"][following]
+    return {key: column[kept] for key, column in columns.items()} | {"next_observations": paired}
+
+
+def _refuse_no_rows(kept: NDArray[np.intp], source: str) -> None:
     if len(kept) == 0:
         raise DataError(
             "got no row with a next observation, expected at least one",
@@ -229,5 +283,3 @@ def _follow(
             key="timeouts",
             remedy="store `next_observations`, or check the flags",
         )
-    paired = columns["observations"][following]
-    return {key: column[kept] for key, column in columns.items()} | {"next_observations": paired}

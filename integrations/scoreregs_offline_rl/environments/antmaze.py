@@ -6,6 +6,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+from typing_extensions import override
 
 __all__ = ["D4RLAntMaze"]
 
@@ -23,10 +24,10 @@ class D4RLAntMaze(gymnasium.Wrapper[Any, Any, Any, Any]):
     return is 1 for success and 0 else, which D4RL's score multiplies by 100.
 
     Args:
-        env: Without contact forces in its observation, not continuing, with the start's cell as the
+        env: without contact forces in its observation, not continuing, with the start's cell as the
             only one that it resets to.
-        start: Centre of that cell, (x, y) in `env`.
-        goal: Centre of the goal's cell, (x, y) from the start.
+        start: centre of that cell, (x, y) in `env`.
+        goal: centre of the goal's cell, (x, y) from the start.
     """
 
     def __init__(
@@ -46,10 +47,11 @@ class D4RLAntMaze(gymnasium.Wrapper[Any, Any, Any, Any]):
         self._start, self._cell, self._goal = start, goal, goal
         self._random = np.random.default_rng()
 
+    @override
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Start an episode with a goal of its own."""
+        """Returns the first observation of an episode with a goal of its own."""
         if seed is not None:
             self._random = np.random.default_rng(seed)
         uniform, ant = self._random.uniform, self._maze.ant_env
@@ -62,8 +64,9 @@ class D4RLAntMaze(gymnasium.Wrapper[Any, Any, Any, Any]):
         self._maze.update_target_site_pos()
         return self._flat(observation), info
 
+    @override
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """Take a step."""
+        """Returns what came of a step."""
         observation, _, _, truncated, info = self.env.step(action)
         flat = self._flat(observation)
         reached = bool(np.linalg.norm(flat[:2] - self._goal) <= _RADIUS)

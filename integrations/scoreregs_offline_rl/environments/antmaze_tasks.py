@@ -25,7 +25,7 @@ _START = (1, 1)
 
 
 def register_antmaze() -> None:
-    """Make the paper's six AntMaze tasks known to `gymnasium.make`, where they are not yet."""
+    """Makes the paper's six AntMaze tasks known to `gymnasium.make`, where they are not yet."""
     for name in PAPER_TASKS:
         if name.startswith("antmaze-") and name not in gymnasium.registry:
             gymnasium.register(
@@ -37,18 +37,18 @@ def register_antmaze() -> None:
 
 
 def make_antmaze(name: str, render_mode: str | None = None) -> D4RLAntMaze:
-    """Make the environment of D4RL's AntMaze task, without its time limit.
+    """Returns the environment of D4RL's AntMaze task, without its time limit.
 
     Gymnasium-Robotics' own mazes are mirror images of D4RL's around another origin, and its ant has
     five times the force and half the time step: what a policy learns from D4RL's data does not hold
     there. Here maze, ant, start, goal and reward are D4RL's; MuJoCo is newer.
 
     Args:
-        name: As `antmaze-medium-play-v2`; `play` and `diverse` differ in their data only.
+        name: as `antmaze-medium-play-v2`; `play` and `diverse` differ in their data only.
         render_mode: Gymnasium's.
 
     Raises:
-        MissingDependencyError: Gymnasium-Robotics is not installed.
+        MissingDependencyError: unless Gymnasium-Robotics is installed.
     """
     try:
         from gymnasium_robotics.envs.maze import maps

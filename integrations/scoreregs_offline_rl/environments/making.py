@@ -1,13 +1,20 @@
-"""Environments that a policy can be evaluated in, by their Gymnasium id."""
+"""Environments that a policy can be evaluated in."""
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+import importlib.util
+import io
 import warnings
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from scoreregs.errors import ArgumentError, MissingDependencyError
+from scoreregs_offline_rl.environments.ogbench import OGBenchTask
+from scoreregs_offline_rl.environments.recorded import RecordedEnvironment
 from scoreregs_offline_rl.tasks import environment_for
 
 if TYPE_CHECKING:
@@ -15,13 +22,19 @@ if TYPE_CHECKING:
 
 __all__ = ["action_bounds", "make_environment"]
 
+# Of what a data set may name to be run, beside the package of its own registered environment.
+_TRUSTED_WRAPPERS = ("gymnasium", "gymnasium_robotics", "minari")
+
 
 def action_bounds(environment: str) -> tuple[np.ndarray, np.ndarray]:
-    """Lowest and highest action of an environment, two float32 arrays of shape (a,).
+    """Returns the lowest and highest action of an environment, two float32 arrays of shape (a,).
+
+    Args:
+        environment: a data set's name, or as of `make_environment`.
 
     Raises:
-        ArgumentError: As `evaluate`.
-        MissingDependencyError: Gymnasium is not installed.
+        ArgumentError: as `evaluate`.
+        MissingDependencyError: unless Gymnasium is installed.
 
     Example:
         >>> action_bounds("pendulum-swingup")
@@ -36,49 +49,73 @@ def action_bounds(environment: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def make_environment(environment: str, render_mode: str | None = None) -> gymnasium.Env[Any, Any]:
-    """Make an environment that a policy can be evaluated in.
+    """Returns an environment that a policy can be evaluated in.
+
+    Observations that are no flat box are flattened as Gymnasium's `FlattenObservation` does, like
+    those of data sets.
 
     Args:
-        environment: Gymnasium id.
+        environment: Gymnasium's id, or more as `RecordedEnvironment` writes it. What the id is
+            registered with here is made, never what a data set says that it is.
         render_mode: Gymnasium's; None draws nothing.
 
     Raises:
-        ArgumentError: See `evaluate`.
-        MissingDependencyError: Gymnasium, or for D4RL's AntMaze Gymnasium-Robotics, is not
-            installed.
+        ArgumentError: see `evaluate`.
+        MissingDependencyError: unless Gymnasium is installed, and Gymnasium-Robotics for D4RL's
+            AntMaze, `ogbench` for its tasks.
     """
     try:
         import gymnasium
     except ImportError as error:
         raise MissingDependencyError("gymnasium", "offline-rl") from error
-    if environment.startswith("antmaze-"):
-        from scoreregs_offline_rl.environments.antmaze_tasks import register_antmaze
-
-        register_antmaze()
+    recorded = RecordedEnvironment.parse(environment)
+    _register(recorded.id)
     try:
         with warnings.catch_warnings():
             # D4RL's tasks have the dynamics of v4, whatever is newer.
             warnings.filterwarnings("ignore", ".*is out of date", DeprecationWarning)
-            made = gymnasium.make(environment, render_mode=render_mode)
-    except MissingDependencyError:
+            warnings.filterwarnings("ignore", ".*precision lowered by casting", UserWarning)
+            made = gymnasium.make(
+                recorded.id,
+                max_episode_steps=recorded.max_episode_steps,
+                render_mode=render_mode,
+                **recorded.kwargs,
+            )
+        for wrapper in recorded.wrappers:
+            made = _wrapped(made, wrapper)
+    except (ArgumentError, MissingDependencyError):
         raise
-    except (gymnasium.error.Error, ImportError) as error:
+    except (gymnasium.error.Error, ImportError, TypeError, ValueError, AttributeError) as error:
         raise ArgumentError(
             f"got environment {environment!r}, expected a Gymnasium id that can be made here: "
-            f"{error}"
+            f"{error}: install or import the package that registers it"
         ) from error
-    box = gymnasium.spaces.Box
-    observation_space, action_space = made.observation_space, made.action_space
-    suited = (
-        isinstance(observation_space, box)
-        and isinstance(action_space, box)
-        and len(observation_space.shape) == len(action_space.shape) == 1
-        and action_space.is_bounded()
-    )
-    if not suited:
+    return _checked(made, environment)
+
+
+def _checked(made: gymnasium.Env[Any, Any], environment: str) -> gymnasium.Env[Any, Any]:
+    """Returns the environment with flat observations."""
+    from gymnasium import spaces, wrappers
+
+    space = made.action_space
+    if isinstance(space, (spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)):
         raise ArgumentError(
-            f"got {environment} with spaces {observation_space} and {action_space}, expected flat "
-            "boxes, the actions bounded: wrap the environment and register it under another id"
+            f"got {environment} with discrete actions, {space}, expected continuous ones: the "
+            "policy and the diffusion model are of continuous actions, discrete ones are not "
+            "supported"
+        )
+    observed = made.observation_space
+    if not (isinstance(observed, spaces.Box) and len(observed.shape) == 1):
+        if not observed.is_np_flattenable:
+            raise ArgumentError(
+                f"got {environment} with observations {observed}, expected a space that flattens "
+                "to numbers: wrap the environment and register it under another id"
+            )
+        made = wrappers.FlattenObservation(made)
+    if not (isinstance(space, spaces.Box) and len(space.shape) == 1 and space.is_bounded()):
+        raise ArgumentError(
+            f"got {environment} with actions {space}, expected a flat bounded box: wrap the "
+            "environment and register it under another id"
         )
     if made.spec is None or made.spec.max_episode_steps is None:
         raise ArgumentError(
@@ -86,3 +123,42 @@ def make_environment(environment: str, render_mode: str | None = None) -> gymnas
             "`max_episode_steps`"
         )
     return made
+
+
+def _register(name: str) -> None:
+    """Makes an id known that a package registers when it is imported."""
+    import gymnasium
+
+    if name in gymnasium.registry:
+        return
+    if name.startswith("antmaze-"):
+        from scoreregs_offline_rl.environments.antmaze_tasks import register_antmaze
+
+        register_antmaze()
+    if OGBenchTask.is_environment(name):
+        try:
+            # Its renderer complains of a missing display.
+            with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+                warnings.simplefilter("ignore")
+                importlib.import_module("ogbench")
+        except ImportError as error:
+            raise MissingDependencyError("ogbench", "ogbench") from error
+    elif name not in gymnasium.registry and importlib.util.find_spec("gymnasium_robotics"):
+        with contextlib.redirect_stderr(io.StringIO()):
+            importlib.import_module("gymnasium_robotics")
+
+
+def _wrapped(made: gymnasium.Env[Any, Any], wrapper: Mapping[str, Any]) -> gymnasium.Env[Any, Any]:
+    """Returns the environment in a wrapper of the recording, if it is of a package we trust."""
+    entry_point, spec = wrapper["entry_point"], made.spec
+    module, _, name = entry_point.partition(":")
+    own = str(spec.entry_point).split(":")[0].split(".")[0] if spec is not None else ""
+    if module.split(".")[0] not in (*_TRUSTED_WRAPPERS, own) or not name:
+        raise ArgumentError(
+            f"got a data set that names the wrapper {entry_point!r}, expected one of "
+            f"{', '.join(filter(None, (*_TRUSTED_WRAPPERS, own)))}: what a file names is not run; "
+            "register the wrapped environment under an id of its own and give that with "
+            "--evaluation.environment"
+        )
+    made_in: Any = getattr(importlib.import_module(module), name)
+    return made_in(made, **wrapper.get("kwargs", {}))

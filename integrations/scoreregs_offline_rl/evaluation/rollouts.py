@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from scoreregs_offline_rl.tasks import (
     environment_for,
     normalized_score,
     reference_returns,
+    scored_by_success,
 )
 
 __all__ = [
@@ -29,7 +31,7 @@ __all__ = [
 ]
 
 Policy = Callable[[np.ndarray], np.ndarray]
-"""Observations (n, o) to actions (n, a) in the environment's units."""
+"""From observations (n, o) to actions (n, a) in the environment's units."""
 
 
 @dataclass(frozen=True)
@@ -37,13 +39,14 @@ class EvaluationResult:
     """Episodes of one policy in one environment.
 
     Attributes:
-        environment: Gymnasium id.
-        returns: Undiscounted return of each episode.
-        lengths: Steps of each episode.
-        mean: Mean return.
-        standard_error: Of the mean; None for a single episode.
+        environment: the Gymnasium id.
+        returns: the undiscounted return of each episode.
+        lengths: the steps of each episode.
+        mean: the mean return.
+        standard_error: of the mean; None for a single episode.
         normalized_score: D4RL's score of the mean; None where the task has no reference returns.
-        interval: Percentile bootstrap interval of the mean, 95 %; None for a single episode.
+        interval: the percentile bootstrap interval of the mean, 95 %; None for a single episode.
+        successes: whether each episode succeeded, where that is the task's score.
     """
 
     environment: str
@@ -53,12 +56,17 @@ class EvaluationResult:
     standard_error: float | None
     normalized_score: float | None
     interval: tuple[float, float] | None = None
+    successes: tuple[bool, ...] | None = None
 
     @classmethod
     def from_returns(
-        cls, environment: str, returns: Sequence[float], lengths: Sequence[int]
+        cls,
+        environment: str,
+        returns: Sequence[float],
+        lengths: Sequence[int],
+        successes: Sequence[bool] | None = None,
     ) -> EvaluationResult:
-        """The result of episodes, at least one, with their statistics.
+        """Returns the result of episodes, at least one, with their statistics.
 
         Example:
             >>> result = EvaluationResult.from_returns("Pendulum-v1", [-200.0, -300.0], [200, 200])
@@ -66,7 +74,11 @@ class EvaluationResult:
             (-250.0, 50.0, (-300.0, -200.0))
         """
         average, several = float(np.mean(returns)), len(returns) > 1
-        known = reference_returns(environment) is not None
+        score = None
+        if successes is not None:
+            score = 100 * float(np.mean(successes))
+        elif reference_returns(environment) is not None:
+            score = normalized_score(average, environment)
         interval = bootstrap_interval([returns], mean) if several else None
         return cls(
             environment=environment,
@@ -76,20 +88,38 @@ class EvaluationResult:
             standard_error=float(np.std(returns, ddof=1) / len(returns) ** 0.5)
             if several
             else None,
-            normalized_score=normalized_score(average, environment) if known else None,
+            normalized_score=score,
             interval=(interval.low, interval.high) if interval else None,
+            successes=None if successes is None else tuple(map(bool, successes)),
         )
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> EvaluationResult:
-        """The result out of its fields as JSON holds them."""
-        return cls.from_returns(content["environment"], content["returns"], content["lengths"])
+        """Returns the result out of its fields as JSON holds them.
+
+        Raises:
+            ArgumentError: where they are no episodes.
+            KeyError: where a field is missing.
+        """
+        environment = content["environment"]
+        returns, lengths = list(content["returns"]), list(content["lengths"])
+        numbers = all(_is_finite(number) for number in returns + lengths)
+        if not (isinstance(environment, str) and numbers and 0 < len(returns) == len(lengths)):
+            raise ArgumentError(
+                f"got {len(returns)} returns and {len(lengths)} lengths of {environment!r}, "
+                "expected a name and as many finite numbers of both, at least one: evaluate the "
+                "policy again"
+            )
+        return cls.from_returns(environment, returns, lengths, content.get("successes"))
 
     @property
     def normalized_interval(self) -> tuple[float, float] | None:
-        """The interval as normalised scores; None without an interval or reference returns."""
+        """Returns the interval as normalised scores; None without one or without references."""
         if self.interval is None or self.normalized_score is None:
             return None
+        if self.successes is not None:
+            found = bootstrap_interval([[float(won) for won in self.successes]], mean)
+            return 100 * found.low, 100 * found.high
         low, high = (normalized_score(end, self.environment) for end in self.interval)
         return low, high
 
@@ -102,25 +132,26 @@ def evaluate(
     *,
     parallel: int = 32,
 ) -> EvaluationResult:
-    """Run a policy for a number of whole episodes.
+    """Returns how a policy did in a number of whole episodes.
 
     Episode i is the first one of a sub-environment of its own, seeded with seed + i; what a
     sub-environment does after its episode's end is not counted, so short episodes are not
     over-represented, and the result does not depend on `parallel`.
 
     Args:
-        policy: Called once per step on the batch of observations (n, o), gives actions (n, a).
+        policy: called once per step on the batch of observations (n, o), gives actions (n, a).
             It must have no state between calls.
-        environment: Gymnasium id, or a data set's name (`hopper-medium-expert-v2`).
-        episodes: How many, at least 1.
-        seed: Of the first episode, at least 0.
-        parallel: Sub-environments stepped together, at least 1.
+        environment: a Gymnasium id, a data set's name (`hopper-medium-expert-v2`), or more as
+            `RecordedEnvironment` writes it.
+        episodes: how many, at least 1.
+        seed: of the first episode, at least 0.
+        parallel: sub-environments stepped together, at least 1.
 
     Raises:
-        ArgumentError: The environment is unknown or cannot be made, has no time limit or has
+        ArgumentError: where the environment is unknown or cannot be made, has no time limit or has
             no flat observations and bounded continuous actions; a count is below its range; the
             policy gives another shape, values that are not finite or actions out of bounds.
-        MissingDependencyError: Gymnasium, or for D4RL's AntMaze Gymnasium-Robotics, is not
+        MissingDependencyError: where Gymnasium, or for D4RL's AntMaze Gymnasium-Robotics, is not
             installed.
 
     Example:
@@ -140,15 +171,19 @@ def evaluate_members(
     *,
     parallel: int = 1024,
 ) -> list[EvaluationResult]:
-    """Run several policies in one pass, each for the episodes that `evaluate` would run it for.
+    """Returns how several policies did in one pass, each as `evaluate` would run it.
 
     Args:
-        policies: Called once per step on observations (members * n, o), n of each member in turn.
-        members: How many policies.
-        environment: As for `evaluate`, like what follows and what is raised.
-        episodes: Of each policy.
-        seed: Of the first episode of each.
-        parallel: Sub-environments stepped together, if that is at least one of each member.
+        policies: called once per step on observations (members * n, o), n of each member in turn.
+        members: how many policies.
+        environment: as for `evaluate`.
+        episodes: of each policy.
+        seed: of the first episode of each.
+        parallel: sub-environments stepped together, if that is at least one of each member.
+
+    Raises:
+        ArgumentError: as for `evaluate`.
+        MissingDependencyError: as for `evaluate`.
     """
     for name, value, minimum in (
         ("members", members, 1),
@@ -159,42 +194,67 @@ def evaluate_members(
         if value < minimum:
             raise ArgumentError(f"got {name}={value}, expected at least {minimum}")
     environment = environment_for(environment)
-    returns: list[list[float]] = [[] for _ in range(members)]
-    lengths: list[list[int]] = [[] for _ in range(members)]
+    found = [_Episodes([], [], []) for _ in range(members)]
     share = max(1, parallel // members)
     for first in range(0, episodes, share):
         seeds = list(range(seed + first, seed + min(first + share, episodes)))
         chunk = _run_chunk(policies, environment, seeds * members)
-        for member, start in enumerate(range(0, len(chunk[0]), len(seeds))):
-            returns[member] += chunk[0][start : start + len(seeds)]
-            lengths[member] += chunk[1][start : start + len(seeds)]
+        for member, start in enumerate(range(0, len(chunk.returns), len(seeds))):
+            found[member].add(chunk, slice(start, start + len(seeds)))
+    by_success = scored_by_success(environment)
     return [
-        EvaluationResult.from_returns(environment, its_returns, its_lengths)
-        for its_returns, its_lengths in zip(returns, lengths, strict=True)
+        EvaluationResult.from_returns(
+            environment, own.returns, own.lengths, own.successes if by_success else None
+        )
+        for own in found
     ]
 
 
 def data_score(data: Transitions, environment: str | None = None) -> float:
-    """Normalised score of the mean return of a data set's own complete trajectories.
+    """Returns the normalised score of the mean return of a data set's complete trajectories.
+
+    Where success is the score, it is the share of them that has a terminal row, the goal.
 
     Args:
-        data: The transitions.
-        environment: Gymnasium id or data set's name; the data's own where None.
+        data: the transitions.
+        environment: a Gymnasium id or data set's name; None: the data's own.
 
     Raises:
-        ArgumentError: The task is not known, or has no reference returns.
+        ArgumentError: where the task is not known, or has no reference returns.
     """
     name = environment or data.environment
     if name is None:
         raise ArgumentError(
             f"got no environment for {data.source}, which names none: give its Gymnasium id"
         )
+    if scored_by_success(name):
+        return 100 * float(data.trajectory_terminal.double().mean())
     return normalized_score(float(data.returns().double().mean()), name)
 
 
-def _run_chunk(policy: Policy, environment: str, seeds: list[int]) -> tuple[list[float], list[int]]:
+@dataclass(frozen=True)
+class _Episodes:
+    """Return, length and success of episodes."""
+
+    returns: list[float]
+    lengths: list[int]
+    successes: list[bool]
+
+    def add(self, other: _Episodes, which: slice) -> None:
+        self.returns.extend(other.returns[which])
+        self.lengths.extend(other.lengths[which])
+        self.successes.extend(other.successes[which])
+
+
+def _is_finite(number: Any) -> bool:
+    whole_or_real = isinstance(number, int | float) and not isinstance(number, bool)
+    return whole_or_real and isfinite(number)
+
+
+def _run_chunk(policy: Policy, environment: str, seeds: list[int]) -> _Episodes:
     from gymnasium.vector import SyncVectorEnv
 
+    by_success = scored_by_success(environment)
     vector = SyncVectorEnv([partial(make_environment, environment)] * len(seeds))
     try:
         space: Any = vector.single_action_space
@@ -202,21 +262,34 @@ def _run_chunk(policy: Policy, environment: str, seeds: list[int]) -> tuple[list
         returns = np.zeros(len(seeds))
         lengths = np.zeros(len(seeds), dtype=int)
         running = np.ones(len(seeds), dtype=bool)
+        won = np.zeros(len(seeds), dtype=bool)
         while running.any():
             actions = checked_actions(policy(observations), space.low, space.high, len(seeds))
-            observations, rewards, terminated, truncated, _ = vector.step(actions)
+            observations, rewards, terminated, truncated, infos = vector.step(actions)
             returns += np.where(running, rewards, 0.0)
             lengths += running
+            if by_success:
+                won |= running & np.asarray(infos["success"], dtype=bool)
             running &= ~(terminated | truncated)
     finally:
         vector.close()
-    return returns.tolist(), lengths.tolist()
+    return _Episodes(returns.tolist(), lengths.tolist(), won.tolist())
 
 
 def checked_actions(
     actions: np.ndarray, low: np.ndarray, high: np.ndarray, rows: int
 ) -> np.ndarray:
-    """Actions within the bounds; float32 rounding is clipped, anything else is an error."""
+    """Returns actions within the bounds; float32 rounding is clipped.
+
+    Args:
+        actions: what the policy gave, (rows, a).
+        low: the lower bounds, (a,).
+        high: the upper bounds, (a,).
+        rows: how many observations it was given.
+
+    Raises:
+        ArgumentError: where the actions have another shape, are not finite or are out of bounds.
+    """
     actions = np.asarray(actions)
     if actions.shape != (rows, *low.shape):
         raise ArgumentError(

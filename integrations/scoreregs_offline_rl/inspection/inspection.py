@@ -10,7 +10,8 @@ from torch import Tensor
 from scoreregs.errors import ArgumentError, MissingDependencyError
 from scoreregs_offline_rl.data.transitions import Transitions
 from scoreregs_offline_rl.environments.making import action_bounds
-from scoreregs_offline_rl.tasks import normalized_score, reference_returns
+from scoreregs_offline_rl.inspection.findings import find_oddities
+from scoreregs_offline_rl.tasks import normalized_score, reference_returns, scored_by_success
 
 __all__ = ["Distribution", "Features", "Inspection", "inspect_data"]
 
@@ -26,7 +27,11 @@ class Distribution:
 
     @classmethod
     def of(cls, values: Tensor) -> Distribution:
-        """That of a vector."""
+        """Returns that of a vector.
+
+        Args:
+            values: shape (N,), at least one.
+        """
         ordered = values.double().sort().values
         at = torch.tensor([0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0], dtype=torch.float64)
         places = (at * (len(ordered) - 1)).round().long()
@@ -44,13 +49,17 @@ class Features:
 
     @classmethod
     def of(cls, columns: Tensor) -> Features:
-        """Those of a matrix, shape (rows, features)."""
+        """Returns those of a matrix.
+
+        Args:
+            columns: shape (rows, features).
+        """
         exact = columns.double()
         return cls(exact.amin(0), exact.mean(0), exact.amax(0), exact.std(0, correction=0))
 
     @property
     def constant(self) -> list[int]:
-        """Indices of columns of one value."""
+        """Returns the indices of columns of one value."""
         return (self.minimum == self.maximum).nonzero().flatten().tolist()
 
 
@@ -59,27 +68,27 @@ class Inspection:
     """A summary of a data set.
 
     Attributes:
-        source: The file or name.
-        environment: Identifier of the environment, if known.
-        rows: Transitions that training sees.
-        recorded: Rows of the recording, cut ones without a next observation included.
-        trajectories: How many.
-        terminal: How many of them have a terminal row.
-        incomplete: How many the end of the data cut, 0 or 1.
-        terminal_rows: Rows without bootstrap.
-        returns: Of the complete trajectories.
-        lengths: Of all trajectories.
-        rewards: Of rows.
-        scores: D4RL's normalised score of the mean and of the best return, where there are
-            reference returns.
-        actions: In the environment's units.
-        action_low: The environment's bound, shape (a,), where it is known; else the data's.
-        action_high: Likewise.
-        bounds_known: Whether the two are the environment's.
-        action_counts: Rows by action and bin between the two bounds, shape (a, bins).
-        at_bounds: Share of rows within 1 % of a bound, shape (a,).
-        observations: As recorded.
-        findings: What may go wrong, with a remedy, a sentence each.
+        source: the file or name.
+        environment: identifier of the environment, if known.
+        rows: transitions that training sees.
+        recorded: rows of the recording, cut ones without a next observation included.
+        trajectories: how many.
+        terminal: how many of them have a terminal row.
+        incomplete: how many the end of the data cut, 0 or 1.
+        terminal_rows: rows without bootstrap.
+        returns: of the complete trajectories.
+        lengths: of all trajectories.
+        rewards: of rows.
+        scores: the normalised score of the mean and of the best return, where there are reference
+            returns; the share of successful trajectories where success is the score.
+        actions: in the environment's units.
+        action_low: the environment's bound, shape (a,), where it is known; else the data's.
+        action_high: likewise.
+        bounds_known: whether the two are the environment's.
+        action_counts: rows by action and bin between the two bounds, shape (a, bins).
+        at_bounds: share of rows within 1 % of a bound, shape (a,).
+        observations: as recorded.
+        findings: what may go wrong, with a remedy, a sentence each.
     """
 
     source: str
@@ -105,7 +114,10 @@ class Inspection:
 
 
 def inspect_data(data: Transitions) -> Inspection:
-    """Summarise a data set that is not scaled.
+    """Returns a summary of a data set that is not scaled.
+
+    Args:
+        data: the transitions.
 
     Example:
         >>> from scoreregs_offline_rl.data.pendulum import load_pendulum_swingup
@@ -114,10 +126,6 @@ def inspect_data(data: Transitions) -> Inspection:
         (450, 200.0, ())
     """
     returns, name = data.returns().double(), data.environment
-    scores = None
-    if name is not None and reference_returns(name) is not None:
-        both = float(returns.mean()), float(returns.max())
-        scores = normalized_score(both[0], name), normalized_score(both[1], name)
     actions, observations = Features.of(data.actions), Features.of(data.observations)
     bounds = _bounds(data)
     low, high = bounds or (actions.minimum, actions.maximum)
@@ -134,7 +142,7 @@ def inspect_data(data: Transitions) -> Inspection:
         returns=Distribution.of(returns),
         lengths=Distribution.of(data.trajectory_lengths),
         rewards=Distribution.of(data.rewards),
-        scores=scores,
+        scores=_scores(data, returns),
         actions=actions,
         action_low=low,
         action_high=high,
@@ -144,8 +152,22 @@ def inspect_data(data: Transitions) -> Inspection:
         ).long(),
         at_bounds=((place < 0.01) | (place > 0.99)).double().mean(0),
         observations=observations,
-        findings=tuple(_findings(data, actions, observations, bounds)),
+        findings=find_oddities(data, bounds),
     )
+
+
+def _scores(data: Transitions, returns: Tensor) -> tuple[float, float] | None:
+    """Score of the mean and of the best trajectory, where the task has one."""
+    name = data.environment
+    if name is None:
+        return None
+    if scored_by_success(name):
+        won = data.trajectory_terminal.double()
+        return 100 * float(won.mean()), 100 * float(won.max())
+    if reference_returns(name) is None:
+        return None
+    both = float(returns.mean()), float(returns.max())
+    return normalized_score(both[0], name), normalized_score(both[1], name)
 
 
 def _bounds(data: Transitions) -> tuple[Tensor, Tensor] | None:
@@ -157,52 +179,3 @@ def _bounds(data: Transitions) -> tuple[Tensor, Tensor] | None:
     except (ArgumentError, MissingDependencyError):
         return None
     return (low, high) if low.shape == data.actions.shape[1:] else None
-
-
-def _findings(
-    data: Transitions,
-    actions: Features,
-    observations: Features,
-    bounds: tuple[Tensor, Tensor] | None,
-) -> list[str]:
-    found = []
-    if constant := observations.constant:
-        found.append(
-            f"{len(constant)} of {len(observations.mean)} observations never change "
-            f"({_some(constant)}): a policy learns nothing from them"
-        )
-    if constant := actions.constant:
-        found.append(
-            f"{len(constant)} of {len(actions.mean)} actions never change ({_some(constant)}): "
-            "see that they are recorded, or leave them out"
-        )
-    if bounds is not None:
-        beyond = torch.maximum(bounds[0] - data.actions, data.actions - bounds[1]).amax(1)
-        if rows := int((beyond > 0).sum()):
-            found.append(
-                f"{rows} actions lie beyond the bounds of {data.environment}, by up to "
-                f"{float(beyond.max()):.3g}: training clips roundings and refuses what is further "
-                "out"
-            )
-    returns = data.returns().double()
-    if float(returns.max() - returns.min()) <= 1e-6 * float(returns.abs().max()):
-        found.append("all returns are the same: give the reward scaling `none` (--rewards none)")
-    if runs := int((data.terminals[1:] & data.terminals[:-1]).sum()):
-        found.append(
-            f"{runs} terminal rows follow upon a terminal row: if episodes go on there, as "
-            "AntMaze's do, say so (terminals_end false)"
-        )
-    inside = ~data.ends[:-1]
-    jump = (data.next_observations[:-1] - data.observations[1:]).abs()
-    jumps = inside & (jump > 1e-3 * observations.std + 1e-5).any(1)
-    if rows := int(jumps.sum()):
-        found.append(
-            f"in {rows} rows, first {int(jumps.int().argmax())}, the next observation is not that "
-            "of the next row: a trajectory may end there without a flag"
-        )
-    return found
-
-
-def _some(indices: list[int]) -> str:
-    shown = ", ".join(map(str, indices[:8]))
-    return shown if len(indices) <= 8 else f"{shown}, ..."

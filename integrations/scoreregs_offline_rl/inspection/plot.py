@@ -24,15 +24,15 @@ _BLUE, _ORANGE = "#0072B2", "#D55E00"
 
 
 def draw_inspection(data: Transitions, inspection: Inspection, path: Path) -> None:
-    """Draw returns, lengths, rewards, actions and observations into a PNG.
+    """Draws returns, lengths, rewards, actions and observations into a PNG.
 
     Args:
-        data: The transitions.
-        inspection: Of the same.
-        path: The file; its directory is created.
+        data: the transitions.
+        inspection: of the same.
+        path: the file; its directory is created.
 
     Raises:
-        MissingDependencyError: matplotlib is not installed.
+        MissingDependencyError: unless matplotlib is installed.
     """
     with drawing(path, 14, 8) as figure:
         axes = figure.subplots(2, 3)

@@ -14,7 +14,11 @@ _SHOWN = 24
 
 
 def format_inspection(inspection: Inspection) -> str:
-    """A page of text, without a newline at its end."""
+    """Returns a page of text, without a newline at its end.
+
+    Args:
+        inspection: of a data set.
+    """
     i = inspection
     cut = i.trajectories - i.terminal - i.incomplete
     lost = i.recorded - i.rows
