@@ -69,7 +69,7 @@ FLUX = (
     Family(
         name="Flux.1",
         models=("FluxTransformer2DModel",),
-        pipelines=("FluxPipeline", "FluxControlPipeline"),
+        pipelines=("FluxPipeline", "FluxControlPipeline", "FluxFillPipeline"),
         needs=("encoder_hidden_states", "pooled_projections"),
         flow=True,
         time=thousandth,

@@ -1,4 +1,4 @@
-"""U-Nets: DDPM, Stable Diffusion 1, 2 and XL, DeepFloyd IF, AnimateDiff, Stable Video Diffusion."""
+"""U-Nets: DDPM, Stable Diffusion 1, 2 and XL, Kandinsky 3, and those of videos."""
 
 from typing import Any
 
@@ -54,7 +54,7 @@ UNETS = (
         layout=AsItIs(3),
     ),
     Family(
-        name="Stable Diffusion 1, 2 and XL, InstructPix2Pix, DeepFloyd IF",
+        name="Stable Diffusion 1, 2 and XL, InstructPix2Pix",
         models=("UNet2DConditionModel",),
         pipelines=(
             "StableDiffusionPipeline",

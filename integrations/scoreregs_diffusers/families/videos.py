@@ -96,7 +96,7 @@ VIDEOS = (
     Family(
         name="CogVideoX",
         models=("CogVideoXTransformer3DModel",),
-        pipelines=("CogVideoXPipeline",),
+        pipelines=("CogVideoXPipeline", "CogVideoXImageToVideoPipeline"),
         x="(batch, frames, channels, height, width)",
         layout=AsItIs(5),
         channel_axis=2,

@@ -140,7 +140,7 @@ TABLE: dict[str, Any] = {"clip_sample": False, "steps_offset": 1}
 MASK, OTHER_MASK = torch.tensor([[1, 1, 1, 0, 0]]), torch.tensor([[1, 1, 1, 1, 0]])
 
 
-def small_vae(**config: Any) -> nn.Module:
+def small_vae(**config: Any) -> Any:
     """An autoencoder that halves three times, for pipelines that encode pictures."""
     torch.manual_seed(0)
     return diffusers.AutoencoderKL(

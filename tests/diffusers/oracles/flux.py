@@ -1,7 +1,9 @@
 """Models that are called with patches as tokens."""
 
+from types import SimpleNamespace
 from typing import Any
 
+import torch
 from torch import nn
 
 from tests.diffusers.oracles.base import (
@@ -96,6 +98,35 @@ def flux_control() -> Oracle:
         "encoder_hidden_states": TEXT,
         "pooled_projections": POOLED,
         "extra_channels": control,
+    }
+    return Oracle(pipe, call, condition, options={"guidance": EMBEDDED}, unpack=unpatched(8, 12))
+
+
+def flux_fill() -> Oracle:
+    """Inpainting: the masked picture's latents, then the mask with its 8 x 8 pixels as channels."""
+    vae = small_vae(shift_factor=0.1, scaling_factor=0.5)
+    encoded = randn(1, 4, 8, 12, seed=3)
+    vae.encode = lambda picture: SimpleNamespace(latents=encoded)
+    pipe = diffusers.FluxFillPipeline(
+        vae=vae,
+        transformer=flux_model(in_channels=288, out_channels=16, guidance_embeds=True),
+        scheduler=FLOW(use_dynamic_shifting=True),
+        **nothing("text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2"),
+    )
+    mask = torch.zeros(1, 1, 64, 96)
+    mask[..., 13:41, 22:77] = 1
+    call = picture_call(
+        pooled_prompt_embeds=POOLED,
+        image=torch.zeros(1, 3, 64, 96),
+        mask_image=mask,
+        width=96,
+        guidance_scale=EMBEDDED,
+    )
+    extra = torch.cat([0.5 * (encoded - 0.1), nn.functional.pixel_unshuffle(mask, 8)], dim=1)
+    condition = {
+        "encoder_hidden_states": TEXT,
+        "pooled_projections": POOLED,
+        "extra_channels": extra,
     }
     return Oracle(pipe, call, condition, options={"guidance": EMBEDDED}, unpack=unpatched(8, 12))
 
@@ -225,4 +256,4 @@ def qwen() -> Oracle:
     )
 
 
-FLUX = (flux, flux_dev, flux_control, flux2, chroma, ovis, qwen)
+FLUX = (flux, flux_dev, flux_control, flux_fill, flux2, chroma, ovis, qwen)

@@ -211,36 +211,58 @@ def mochi() -> Oracle:
     )
 
 
-def cogvideo(**config: Any) -> Oracle:
-    model = diffusers.CogVideoXTransformer3DModel(
-        **{
-            "num_attention_heads": 2,
-            "attention_head_dim": 16,
-            "in_channels": 4,
-            "out_channels": 4,
-            "time_embed_dim": 4,
-            "text_embed_dim": 16,
-            "num_layers": 1,
-            "sample_width": 8,
-            "sample_height": 8,
-            "sample_frames": 5,
-            "max_text_seq_length": 5,
-        }
-        | config
+def cogvideo_model(**config: Any) -> nn.Module:
+    return randomized(
+        diffusers.CogVideoXTransformer3DModel(
+            **{
+                "num_attention_heads": 2,
+                "attention_head_dim": 16,
+                "in_channels": 4,
+                "out_channels": 4,
+                "time_embed_dim": 4,
+                "text_embed_dim": 16,
+                "num_layers": 1,
+                "sample_width": 8,
+                "sample_height": 8,
+                "sample_frames": 5,
+                "max_text_seq_length": 5,
+            }
+            | config
+        )
     )
+
+
+def cogvideo_pipe(kind: Any, **config: Any) -> Any:
     scheduler = diffusers.CogVideoXDDIMScheduler(
         prediction_type="v_prediction",
         rescale_betas_zero_snr=True,
         snr_shift_scale=3.0,
         clip_sample=False,
     )
-    pipe = diffusers.CogVideoXPipeline(
-        transformer=randomized(model),
+    return kind(
+        transformer=cogvideo_model(**config),
         scheduler=scheduler,
         **nothing("vae", "text_encoder", "tokenizer"),
     )
-    guided = text_guidance()
-    return Oracle(pipe, video_call(), TEXT, OTHER, guided)
+
+
+def cogvideo(**config: Any) -> Oracle:
+    pipe = cogvideo_pipe(diffusers.CogVideoXPipeline, **config)
+    return Oracle(pipe, video_call(), TEXT, OTHER, text_guidance())
+
+
+def cogvideo_image() -> Oracle:
+    pipe = cogvideo_pipe(
+        diffusers.CogVideoXImageToVideoPipeline,
+        in_channels=8,
+        use_rotary_positional_embeddings=True,
+        ofs_embed_dim=4,
+    )
+    latents, picture = randn(1, 2, 4, 8, 8, seed=4), randn(1, 2, 4, 8, 8, seed=3)
+    # What its autoencoder makes of the picture.
+    pipe.prepare_latents = lambda *args, **kwargs: (latents, picture)
+    condition = {"encoder_hidden_states": TEXT, "extra_channels": picture}
+    return Oracle(pipe, video_call() | {"image": torch.zeros(1, 3, 64, 64)}, condition)
 
 
 def cogvideo_rotary() -> Oracle:
@@ -262,4 +284,5 @@ VIDEOS = (
     cogvideo,
     cogvideo_rotary,
     cogvideo_15,
+    cogvideo_image,
 )
