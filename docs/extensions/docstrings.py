@@ -71,8 +71,8 @@ def _on_docstring(
 ) -> None:
     lines[:] = to_restructured_text("\n".join(lines)).split("\n")
     if what == "attribute":
-        # Napoleon takes what is before a colon in the first line for a type.
-        lines.insert(0, "")
+        # Napoleon takes what is before a colon in the first line for a type: an empty comment.
+        lines[:0] = ["..", ""]
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

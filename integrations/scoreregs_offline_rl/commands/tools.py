@@ -35,7 +35,8 @@ def inspect(
     """Print what a data set holds and what in it may go wrong, and draw a picture of it.
 
     Args:
-        source: An HDF5 or NPZ file, a D4RL name, a Minari id or folder, or pendulum-swingup.
+        source: An HDF5 or NPZ file, a D4RL or OGBench name, a Minari or LeRobot id or folder, or
+            pendulum-swingup.
         loading: How it is read.
         picture: The PNG to draw; None: the data's name with .inspection.png, in this folder.
     """

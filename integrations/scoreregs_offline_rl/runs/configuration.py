@@ -19,7 +19,8 @@ class _Inputs:
 
     data: str
     """An HDF5 file in D4RL's layout, an NPZ file, a D4RL name (hopper-medium-v2), a Minari id
-    (mujoco/hopper/medium-v0) or folder, or the embedded pendulum-swingup."""
+    (mujoco/hopper/medium-v0) or folder, a LeRobot id (lerobot/pusht) or folder, an OGBench name
+    with its task, or the embedded pendulum-swingup."""
     beta: float | None = None
     """Temperature of Eq. 15: large follows the value, small stays with the data. None: that of the
     paper's Table 2, for its tasks."""
