@@ -17,7 +17,7 @@ References:
 from typing import Literal
 
 import torch
-from einops import reduce, repeat
+from einops import rearrange, reduce, repeat
 from torch import Tensor
 
 from scoreregs.baselines import Baseline
@@ -38,7 +38,7 @@ __all__ = [
     "weighted_residual",
 ]
 
-Normalization = Literal["l2", "rms", "batch"]
+Normalization = Literal["l2", "rms", "batch", "clipped"]
 BetaPlacement = Literal["prior", "value"]
 
 
@@ -163,17 +163,19 @@ def regularized_gradient(
     | "l2" | $-g + \lVert g \rVert_2\, r / \beta$ | $-\beta g / \lVert g \rVert_2 + r$ |
     | "rms" | $-g + \mathrm{rms}(g)\, r / \beta$ | $-\beta g / \mathrm{rms}(g) + r$ |
     | "batch" | $-g + \bar n\, r / \beta$ | $-\beta g / \bar n + r$ |
+    | "clipped" | $-g + m\, r / \beta$ | $-\beta g / m + r$ |
 
     A row's two forms point the same way; without normalisation they differ by the constant beta,
     with it by a factor, of each sample or of the batch, whose mean of $\lVert g \rVert_2$ is
-    $\bar n$. A zero g has no direction: it stays zero.
+    $\bar n$. With "clipped" $m = \max(\lVert g \rVert_2, \mathrm{median} \lVert g \rVert_2)$: no
+    row is pushed harder than the middle one. A zero g has no direction: it stays zero.
 
     Args:
         value_gradient: g, (batch, *event), or None for pure distillation.
         residual: r, (batch, *event), or None where beta is infinite.
         beta: the temperature, > 0, or one for each sample, (batch,).
         normalize: None; the norm by which beta is divided for each sample (Appendix C, AntMaze); or
-            "batch", by the mean of the L2 norms.
+            "batch", by the mean of the L2 norms; or "clipped", by a row's own, at least the median.
         beta_on: what beta scales.
         members: how many batches these are, one after the other; each has a mean of its own.
 
@@ -214,6 +216,9 @@ def _norm(gradient: Tensor, normalize: Normalization | None, members: int) -> Te
     if normalize == "batch":
         mean = reduce(norm, "(m b) -> m", "mean", m=members)
         norm = repeat(mean, "m -> (m b)", b=len(flat) // members)
+    if normalize == "clipped":
+        rows = rearrange(norm, "(m b) -> m b", m=members)
+        norm = torch.maximum(rows, rows.median(1, keepdim=True).values).flatten()
     return _per_sample(norm, gradient)
 
 

@@ -55,7 +55,8 @@ class ScoreRegularizedObjective(PriorEstimator, ABC):
             its place. It may be set between calls.
         normalize: None; "l2" or "rms", which divide beta by that norm of the value's gradient for
             each sample (Appendix C, AntMaze: the paper's is "l2", its code's is "rms"); or "batch",
-            by the mean of the L2 norms over the batch.
+            by the mean of the L2 norms over the batch; or "clipped", by a row's own L2 norm, but at
+            least the batch's median.
         beta_on: "prior" multiplies the residual with 1/beta as in Eq. 15; "value" multiplies the
             value with beta, as the paper's published code does.
         weighting: w: "sigma2", "uniform", "alpha_over_sigma", "sigma_over_alpha", "snr",
@@ -127,7 +128,7 @@ class ScoreRegularizedObjective(PriorEstimator, ABC):
             generator=generator,
         )
         validation.check_choice("check", check, ("first", "always"))
-        validation.check_choice("normalize", normalize, (None, "l2", "rms", "batch"))
+        validation.check_choice("normalize", normalize, (None, "l2", "rms", "batch", "clipped"))
         validation.check_choice("beta_on", beta_on, ("prior", "value"))
         validation.check_choice("reduction", reduction, ("mean", "sum", "none"))
         check_count("members", members)

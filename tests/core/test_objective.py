@@ -62,13 +62,14 @@ class TestBeta:
             ("rms", "value", [-1.2 * 2**0.5 + 1, -1.6 * 2**0.5 - 2], [1.0, -2.0]),
             ("batch", "prior", [-3 + 1.25, -4 - 2.5], [1.25, -2.5]),  # the mean norm is 2.5
             ("batch", "value", [-2.4 + 1.0, -3.2 - 2.0], [1.0, -2.0]),
+            ("clipped", "value", [-1.2 + 1.0, -1.6 - 2.0], [1.0, -2.0]),
         ],
     )
     def test_forms(self, normalize, beta_on, expected, for_zero):
         actual = regularized_gradient(self.G, self.R, self.BETA, normalize, beta_on)
         torch.testing.assert_close(actual, torch.tensor([expected, for_zero]))
 
-    @pytest.mark.parametrize("normalize", [None, "l2", "rms", "batch"])
+    @pytest.mark.parametrize("normalize", [None, "l2", "rms", "batch", "clipped"])
     def test_the_two_forms_point_the_same_way(self, normalize):
         g, r = sample(BATCH, 2, 2), sample(BATCH, 2, 2, seed=1)
         on_prior = regularized_gradient(g, r, 0.3, normalize, "prior").flatten(1)
@@ -79,7 +80,7 @@ class TestBeta:
             torch.testing.assert_close(ratio, torch.full_like(ratio, 0.3))
 
     @pytest.mark.parametrize("beta_on", ["prior", "value"])
-    @pytest.mark.parametrize("normalize", [None, "l2", "rms", "batch"])
+    @pytest.mark.parametrize("normalize", [None, "l2", "rms", "batch", "clipped"])
     def test_objective_uses_them(self, normalize, beta_on):
         options = {"normalize": normalize, "beta_on": beta_on, "beta": 0.3}
         t, noise = TIMES[0], NOISE[0]
@@ -95,9 +96,16 @@ class TestBeta:
         on_value = seeded(None, beta=0.25, beta_on="value")(X, t=TIMES[0], noise=NOISE[0])
         torch.testing.assert_close(on_value.gradient, residual)
 
+    def test_clipped_leaves_small_gradients_their_proportion(self):
+        g = torch.tensor([[0.5], [1.0], [2.0], [-8.0], [1.5]])
+        actual = regularized_gradient(g, torch.zeros(5, 1), 1.0, "clipped", "value")
+        expected = -torch.tensor([[0.5 / 1.5], [1 / 1.5], [1.0], [-1.0], [1.0]])
+        torch.testing.assert_close(actual, expected)
+
+    @pytest.mark.parametrize("normalize", ["batch", "clipped"])
     @pytest.mark.parametrize("beta_on", ["prior", "value"])
-    def test_each_member_has_its_own_mean_norm(self, beta_on):
-        options = {"normalize": "batch", "beta_on": beta_on, "beta": 0.3}
+    def test_each_member_has_its_own_statistic(self, beta_on, normalize):
+        options = {"normalize": normalize, "beta_on": beta_on, "beta": 0.3}
         parts = [X, 20 * X - 1]
         stacked = seeded(quadratic, members=2, **options)(
             torch.cat(parts), t=TIMES.repeat(1, 2), noise=NOISE.repeat(1, 2, 1)

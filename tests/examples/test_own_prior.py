@@ -43,7 +43,8 @@ def test_small_beta_keeps_points_on_the_data_and_a_large_one_lets_them_go():
 def test_a_network_is_plugged_in_right_by_its_row(kind):
     schedule, prediction = KINDS[kind]
     prior = train_prior(schedule, prediction, DATA, steps=150, seed=0)
-    assert check_prior(prior, DATA).ok
+    # After so few steps it may be weak, which is another thing: no other reading explains it.
+    assert check_prior(prior, DATA).ratio == 1.0
 
 
 def test_support_is_the_data_itself_and_no_far_point():

@@ -1,5 +1,7 @@
 """The paper's settings by task."""
 
+from dataclasses import replace
+
 import pytest
 
 from scoreregs.errors import ArgumentError
@@ -66,8 +68,18 @@ def test_paper_exact_leaves_observations_alone():
     assert not preset("hopper-medium-v2", "paper-exact").normalize_observations
     assert preset("hopper-medium-v2", "paper-exact").behavior.held_out == 0
     assert preset("hopper-medium-v2", "paper-exact").beta == 0.05
-    with pytest.raises(ArgumentError, match="expected 'default' or 'paper-exact'"):
-        preset("hopper-medium-v2", "paper")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ArgumentError, match="expected one of 'paper', 'paper-exact', 'laptop'"):
+        preset("hopper-medium-v2", "papers")  # pyright: ignore[reportArgumentType]
+
+
+def test_a_preset_has_an_older_name():
+    assert preset("hopper-medium-v2", "default") == preset("hopper-medium-v2", "paper")
+
+
+def test_the_laptop_knows_nothing_of_the_data():
+    """No setting by file."""
+    settings = [preset(data, "laptop") for data in ("hopper-medium-v2", "walker.hdf5", "x.npz")]
+    assert all(replace(config, data="") == replace(settings[0], data="") for config in settings)
 
 
 def test_a_temperature_belongs_to_its_form():

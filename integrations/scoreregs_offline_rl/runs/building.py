@@ -1,11 +1,12 @@
 """Stages with their initial weights, given what the finished ones before them offer."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from scoreregs_offline_rl.randoms import seeded
 from scoreregs_offline_rl.runs.configuration import TrainConfig
-from scoreregs_offline_rl.stages.registry import Stages
+from scoreregs_offline_rl.stages.actor import ActorStage
 from scoreregs_offline_rl.stages.stage import Context, Given, PriorStage, Stage, ValueStage
 
 __all__ = ["build", "give"]
@@ -24,24 +25,27 @@ def build(
     """
     settings = getattr(config, kind.name)
     beta = config.beta if kind.follows_beta else None
-    context = Context(*sizes, settings, Given(given.value, given.prior, beta))
+    context = Context(*sizes, settings, replace(given, beta=beta))
     with seeded(config.seed, kind.initial_stream()):
         return kind.build(context)
 
 
-def give(kind: type[Stage[Any]], stages: Stages, finished: Mapping[str, Stage[Any]]) -> Given:
+def give(kind: type[Stage[Any]], config: TrainConfig, finished: Mapping[str, Stage[Any]]) -> Given:
     """Returns what a stage is given out of the finished ones.
 
     Args:
         kind: its class.
-        stages: of the configuration.
+        config: of the run.
         finished: by name; what is needed and not there is not given.
     """
-    value = prior = None
-    for need in kind.needs:
+    value = prior = start = None
+    stages = config.stages()
+    for need in kind.needs_for(getattr(config, kind.name)):
         source = finished.get(stages.provider(need).name)
         if isinstance(source, ValueStage):
             value = source.value
         if isinstance(source, PriorStage):
             prior = source.prior
-    return Given(value, prior)
+        if isinstance(source, ActorStage):
+            start = source.policy.state_dict()
+    return Given(value, prior, start=start)

@@ -163,9 +163,10 @@ def _load_stages(
     stages, finished = config.stages(), {}
     for name, kind in stages.items():
         folder = directory.stage(name)
-        lacking = [n for n in kind.needs if stages.provider(n).name not in finished]
+        needs = (need for need in kind.needs if not issubclass(need, ActorStage))
+        lacking = [n for n in needs if stages.provider(n).name not in finished]
         if is_finished(folder) and not lacking:
-            given = give(kind, stages, finished)
+            given = replace(give(kind, config, finished), start=None)
             stage = _load_stage(kind, config, sizes, given, folder)
             finished[name] = stage.eval().requires_grad_(False)
     return finished

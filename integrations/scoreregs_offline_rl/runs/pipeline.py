@@ -82,7 +82,8 @@ def check_needs(config: TrainConfig, directory: RunDirectory, names: Collection[
     """Raises `RunError` unless every stage will find the finished stages that it builds on."""
     stages = config.stages()
     for name in names:
-        for needed in (stages.provider(need).name for need in stages[name].needs):
+        needs = stages[name].needs_for(getattr(config, name))
+        for needed in (stages.provider(need).name for need in needs):
             given = needed in names or _weights(config, needed) is not None
             if not given and not is_finished(directory.stage(needed)):
                 raise RunError(
@@ -129,7 +130,7 @@ class Pipeline:
             RunError: see `check_needs`, `adopt` and `Trainer.run`.
         """
         check_needs(self._config, self._directory, names)
-        used = with_needs(self._stages, set(names))
+        used = with_needs(self._stages, set(names), self._config)
         self._check_batches(used)
         for name in used:
             self._train(self._stages[name])
@@ -195,8 +196,8 @@ class Pipeline:
         members: list[Stage[Any]] = []
         labels, seeds = [], []
         for place in range(len(self._probes)):
-            given = self._given(kind, place)
             for policy in range(policies):
+                given = self._given(kind, place, policy)
                 configs = own[place * of_seed :][:betas]
                 seeds.append(derived_seed(configs[0].seed, policy))
                 for index, config in enumerate(configs):
@@ -205,13 +206,14 @@ class Pipeline:
                     labels.append(_label(grid, kind, place * of_seed + index, policy, policies))
         return members, tuple(filter(None, labels)), tuple(seeds)
 
-    def _given(self, kind: type[Stage[Any]], seed: int) -> Given:
+    def _given(self, kind: type[Stage[Any]], seed: int, policy: int) -> Given:
         """Returns what the finished stages of a seed, by its place, give to one of its members."""
-        finished = {
-            name: trained.members[seed * len(trained.members) // len(self._probes)]
-            for name, trained in self._finished.items()
-        }
-        return give(kind, self._stages, finished)
+        finished: dict[str, Stage[Any]] = {}
+        for name, trained in self._finished.items():
+            of_seed = len(trained.members) // len(self._probes)
+            own = policy % trained.policies * (of_seed // trained.policies)
+            finished[name] = trained.members[seed * of_seed + own]
+        return give(kind, self._config, finished)
 
     def _stack(self, kind: type[Stage[Any]], members: Sequence[Stage[Any]]) -> Stage[Any]:
         """Returns the members as one stage, which builds on the finished stages of all seeds."""
@@ -219,7 +221,7 @@ class Pipeline:
         if not kind.needs:
             return joint
         finished = {name: trained.joint for name, trained in self._finished.items()}
-        given, seeds = give(kind, self._stages, finished), len(self._probes)
+        given, seeds = give(kind, self._config, finished), len(self._probes)
         value, prior = given.value, given.prior
         if self._grid is not None:
             value = None if value is None else StackedValue(value, seeds)

@@ -20,7 +20,7 @@ from scoreregs_offline_rl.runs.resolution import resolve
 from scoreregs_offline_rl.runs.results import compose_result, covers
 from scoreregs_offline_rl.runs.scaled import scale
 from scoreregs_offline_rl.stages.former import current_result
-from scoreregs_offline_rl.stages.registry import Stages, known_name
+from scoreregs_offline_rl.stages.registry import known_name, with_needs
 from scoreregs_offline_rl.training.acceleration import make_accelerator, tracked_settings
 from scoreregs_offline_rl.training.stage_files import is_finished
 from scoreregs_offline_rl.training.trainer import Progress, Trainer, no_progress
@@ -67,7 +67,7 @@ def train(
         InterruptedRun: SIGINT or SIGTERM came; the step is saved.
     """
     start, directory = time.perf_counter(), RunDirectory(run_dir, type(config))
-    names = in_order(config.stages(), stages)
+    names = in_order(config, stages)
     check_needs(config, directory, names)
     if data is None:
         data = load_data(config.data, config.loading, progress=download_progress)
@@ -134,14 +134,15 @@ def evaluate_run(
     return evaluations
 
 
-def in_order(stages: Stages, names: Sequence[str] | None) -> tuple[str, ...]:
+def in_order(config: TrainConfig, names: Sequence[str] | None) -> tuple[str, ...]:
     """Returns names of stages in the order of training; None: the usual ones.
 
     Raises:
         RunError: one is unknown, or there is none.
     """
+    stages = config.stages()
     if names is None:
-        return usual_stages(stages)
+        return tuple(with_needs(stages, set(usual_stages(stages)), config))
     known = [known_name(stages, name) for name in names]
     if None in known or not names:
         raise RunError(f"got the stages {list(names)}, expected some of {', '.join(stages)}")

@@ -24,7 +24,7 @@ from scoreregs_offline_rl.runs.results import compose_result
 from scoreregs_offline_rl.runs.run import in_order, with_finished
 from scoreregs_offline_rl.runs.scaled import ScaledData, scale
 from scoreregs_offline_rl.runs.sweep_table import SweepTable
-from scoreregs_offline_rl.stages.registry import Stages, actors_of, with_needs
+from scoreregs_offline_rl.stages.registry import actors_of, with_needs
 from scoreregs_offline_rl.training.acceleration import make_accelerator, tracked_settings
 from scoreregs_offline_rl.training.stage_files import StageReport, is_finished
 from scoreregs_offline_rl.training.trainer import Progress, Trainer, no_progress
@@ -75,7 +75,7 @@ def sweep(
     """
     start, grid = time.perf_counter(), grid or SweepGrid()
     directory = RunDirectory(run_dir, type(config))
-    names = _names(config.stages(), stages)
+    names = _names(config, stages)
     check_needs(config, directory, names)
     if data is None:
         data = load_data(config.data, config.loading, progress=download_progress)
@@ -101,12 +101,13 @@ def sweep(
     return SweepTable.load(directory.path)
 
 
-def _names(stages: Stages, names: Sequence[str] | None) -> tuple[str, ...]:
+def _names(config: TrainConfig, names: Sequence[str] | None) -> tuple[str, ...]:
     """Returns the stages to train, at least one with a policy."""
+    stages = config.stages()
     if names is None:
         follows = {name for name, stage in stages.items() if stage.follows_beta and stage.usual}
-        return tuple(with_needs(stages, follows))
-    ordered = in_order(stages, names)
+        return tuple(with_needs(stages, follows, config))
+    ordered = in_order(config, names)
     if not set(ordered) & set(actors_of(stages)):
         raise RunError(
             f"got the stages {list(ordered)} for a sweep, expected one with a policy among them "

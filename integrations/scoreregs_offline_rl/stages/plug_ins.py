@@ -29,6 +29,7 @@ class PlugIns:
         weighting: w, with what makes up for the density of the times.
         baseline: b.
         shared_times: whether all members see the same times, so that these can be drawn for all.
+        members: how many policies are stacked.
     """
 
     config: Any
@@ -36,6 +37,7 @@ class PlugIns:
     weighting: WeightingLike
     baseline: Baseline
     shared_times: bool
+    members: int = 1
 
     @classmethod
     def of(cls, config: Any, schedule: NoiseSchedule, members: int | None) -> PlugIns:
@@ -59,9 +61,9 @@ class PlugIns:
             times = AdaptiveTimesOfMembers(
                 [copy.deepcopy(times) for _ in range(members)], config.draws
             )
-            return cls(config, times, times.weight, baseline, shared_times=False)
+            return cls(config, times, times.weight, baseline, False, members)
         weight = times.weight if isinstance(times, DensityTimes) else weighting
-        return cls(config, times, weight, baseline, shared_times=True)
+        return cls(config, times, weight, baseline, True, members or 1)
 
     def objective(
         self, value: ValueFunction, prior: ScorePrior, beta: float
@@ -76,6 +78,7 @@ class PlugIns:
             baseline=self.baseline,
             times=self.times,
             draws=config.draws,
+            members=self.members,
             normalize=config.normalize,
             beta_on=config.beta_on,
             reduction="none",

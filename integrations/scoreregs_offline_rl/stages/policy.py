@@ -1,7 +1,7 @@
 """The extraction of the policy (Eq. 15)."""
 
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, Literal, final
 
 import torch
 from einops import rearrange
@@ -16,6 +16,7 @@ from scoreregs.weightings import WeightingName
 from scoreregs_offline_rl.configuration import require, require_positive
 from scoreregs_offline_rl.data.transitions import Batch
 from scoreregs_offline_rl.stages.actor import ActorConfig, ActorStage
+from scoreregs_offline_rl.stages.cloning import CloningStage
 from scoreregs_offline_rl.stages.networks import DiracPolicy
 from scoreregs_offline_rl.stages.plug_ins import PlugIns
 from scoreregs_offline_rl.stages.stacking import StackedPrior
@@ -26,6 +27,7 @@ from scoreregs_offline_rl.stages.stage import (
     Metrics,
     PriorStage,
     Randoms,
+    Stage,
     ValueStage,
 )
 from scoreregs_offline_rl.stages.value import Value
@@ -58,13 +60,19 @@ class PolicyConfig(ActorConfig):
     baseline: BaselineName = "noise"
     """What is subtracted from the prior's noise prediction."""
     normalize: Normalization | None = None
-    """Norm of the value's gradient that beta is relative to; None: beta is absolute."""
+    """Norm of the value's gradient that beta is relative to: of each row (l2, rms), of the batch,
+    or of the row but at least the batch's median (clipped); None: beta is absolute."""
+    data_weight: float = 0.0
+    """Weight of the data's own action beside the prior: half the square distance to it is added."""
+    start: Literal["random", "cloning"] = "random"
+    """Whether the policy starts from weights of its own or from those of the cloning stage."""
     beta_on: BetaPlacement = "prior"
     """Whether the prior is divided by beta (the paper) or the value multiplied (its code)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require_positive(self, "draws")
+        require(self.data_weight >= 0, "policy.data_weight", self.data_weight, "at least 0")
         both = self.log_snr is None or self.log_snr[0] < self.log_snr[1]
         require(both, "policy.log_snr", self.log_snr, "a lower and a higher log-SNR")
 
@@ -108,9 +116,16 @@ class PolicyStage(ActorStage[PolicyConfig]):
 
     @override
     @classmethod
+    def needs_for(cls, config: PolicyConfig) -> tuple[type[Stage[Any]], ...]:
+        return cls.needs if config.start == "random" else (*cls.needs, CloningStage)
+
+    @override
+    @classmethod
     def build(cls, context: Context[PolicyConfig]) -> Self:
         given = context.given
         policy: Any = cls.new_policy(context)
+        if given.start is not None:
+            policy.load_state_dict(given.start)
         value: Any = given.value
         return cls(policy, value, given.prior, context.config, beta=given.beta)  # pyright: ignore
 
@@ -154,4 +169,7 @@ class PolicyStage(ActorStage[PolicyConfig]):
             numbers.unflatten(0, (*members, -1)).mean(-1)
             for numbers in (result.loss, result.value, gradient)
         )
+        if self.config.data_weight > 0:
+            distance = (action - batch.actions).square().sum(-1).mean(-1)
+            loss = loss + self.config.data_weight / 2 * distance
         return loss, {"q": q, "gradient": gradient}

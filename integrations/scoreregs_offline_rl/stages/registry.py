@@ -123,12 +123,13 @@ def actors_of(stages: Stages) -> dict[str, type[ActorStage[Any]]]:
     return {name: stage for name, stage in stages.items() if issubclass(stage, ActorStage)}
 
 
-def with_needs(stages: Stages, names: set[str]) -> list[str]:
+def with_needs(stages: Stages, names: set[str], config: StageRows) -> list[str]:
     """Returns names with those of the stages that they build on, in the order of training."""
     used = set(names)
     for name in reversed(stages):
         if name in used:
-            used |= {stages.provider(need).name for need in stages[name].needs}
+            needs = stages[name].needs_for(getattr(config, name))
+            used |= {stages.provider(need).name for need in needs}
     return [name for name in stages if name in used]
 
 

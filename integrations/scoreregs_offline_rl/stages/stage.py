@@ -8,6 +8,7 @@ configuration class (`scoreregs_offline_rl.stages.registry`) makes it known to e
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -48,11 +49,13 @@ class Given:
         value: of scaled observations and actions in [-1, 1], from the `ValueStage`.
         prior: of actions in [-1, 1] given scaled observations, from the `PriorStage`.
         beta: temperature of Eq. 15, or (members,) of them for a stacked stage.
+        start: weights that a policy starts from, those of a finished one.
     """
 
     value: Value | None = None
     prior: ScorePrior | None = None
     beta: float | Tensor | None = None
+    start: Mapping[str, Tensor] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,6 +135,12 @@ class Stage(nn.Module, ABC, Generic[C]):
     @abstractmethod
     def build(cls, context: Context[C]) -> Self:
         """Returns the stage with its initial weights, drawn from the global generator."""
+
+    @classmethod
+    def needs_for(cls, config: C) -> tuple[type[Stage[Any]], ...]:
+        """Returns the kinds of stages that it builds on with some settings; `needs` by default."""
+        del config
+        return cls.needs
 
     @classmethod
     def stream(cls) -> str:
