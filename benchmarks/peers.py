@@ -1,6 +1,6 @@
-"""Training steps of two peers, from checkouts of their code: run here, never a part of this.
+"""Training steps and actions of peers, from their own code: run here, never a part of this.
 
-Both take a device, so no call for CUDA needs to be redirected.
+All take a device, so no call for CUDA needs to be redirected.
 """
 
 import importlib
@@ -12,13 +12,21 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock
 
+import numpy as np
 import torch
 
 from scoreregs_offline_rl.data.transitions import Batch
 
-__all__ = ["behavior_step_of_cleandiffuser", "critic_step_of_corl", "stand_ins"]
+__all__ = [
+    "act_of_corl",
+    "act_of_d3rlpy",
+    "behavior_step_of_cleandiffuser",
+    "critic_step_of_corl",
+    "stand_ins",
+]
 
 Step = Callable[[], Any]
+Act = Callable[[np.ndarray], np.ndarray]
 # What the peers import for environments, configuration, logging and images.
 _UNUSED = (
     "d4rl",
@@ -100,6 +108,32 @@ def behavior_step_of_cleandiffuser(checkout: Path, batch: Batch) -> Step:
         device=batch.actions.device,
     )
     return lambda: model.update(batch.actions, batch.observations)
+
+
+def act_of_corl(checkout: Path, observation_size: int, action_size: int) -> Act:
+    """Returns how CORL's IQL acts on one observation: a Gaussian's mean, of our policy's size.
+
+    Args:
+        checkout: Of github.com/tinkoff-ai/CORL.
+        observation_size: Number of observation dimensions.
+        action_size: Number of action dimensions.
+    """
+    with stand_ins(_UNUSED):
+        corl = _module("corl_iql", checkout / "algorithms/offline/iql.py")
+    return corl.GaussianPolicy(observation_size, action_size, 1.0).eval().act
+
+
+def act_of_d3rlpy(observation_size: int, action_size: int) -> Act:
+    """Returns how the IQL of d3rlpy, where it is installed, acts on one observation.
+
+    Args:
+        observation_size: Number of observation dimensions.
+        action_size: Number of action dimensions.
+    """
+    d3rlpy = importlib.import_module("d3rlpy")
+    algorithm = d3rlpy.algos.IQLConfig().create(device="cpu:0")
+    algorithm.create_impl((observation_size,), action_size)
+    return lambda observation: algorithm.predict(observation[None])[0]
 
 
 @contextmanager

@@ -4,9 +4,9 @@
 
 The four panels share one slice of the data: the pendulum hangs straight down and swings at some
 speed. There the data pushes both ways. (1) what it did; (2) the density of the behavior model;
-(3) the value of every torque; (4) both policies on top of the density: the advantage-weighted actor
-averages what it imitates, so it crosses slowly from one mode to the other; the score-regularised
-policy climbs the value and switches.
+(3) the value of every torque; (4) both policies on top of the density: advantage-weighted
+regression averages what it imitates, so it crosses slowly from one mode to the other; SRPO, the
+score-regularised policy, climbs the value and switches.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from scoreregs import probability_flow
-from scoreregs_offline_rl import RunModels, load_data, load_models
+from scoreregs_offline_rl import AWRStage, PolicyStage, RunModels, load_data, load_models
 from scoreregs_offline_rl.commands.main import main as command_line
 
 SETTINGS = [
@@ -46,7 +46,7 @@ def hanging(speed: Tensor) -> Tensor:
 
 def evaluate_slice(models: RunModels) -> tuple[Tensor, Tensor]:
     """Returns the behavior's density and the value, (torques, speeds), relative to each state."""
-    scaling = models.policies["policy"].observation_scaling
+    scaling = models.policies[PolicyStage.name].observation_scaling
     torque, speed = torch.meshgrid(TORQUES, SPEEDS, indexing="ij")
     observation = scaling(hanging(speed.flatten()))
     action = (torque / 2).flatten()[:, None]
@@ -55,7 +55,7 @@ def evaluate_slice(models: RunModels) -> tuple[Tensor, Tensor]:
         models.prior, action, observation, times=(0.02, 1.0), tolerance=1e-3
     )
     with torch.no_grad():
-        value = models.critic.target_q.mean(action, observation).reshape(torque.shape)
+        value = models.value.q(action, observation).reshape(torque.shape)
     return density.exp().reshape(torque.shape) / 2, value - value.mean(0)
 
 
@@ -92,13 +92,13 @@ def draw(models: RunModels, result: dict, path: Path) -> None:
     axes[2].set_title("3  critic\n$Q(s, a)$ less its mean")
 
     image(axes[3], density, "Blues", "density / (N m)$^{-1}$")
-    for name, label, style in (
-        ("baseline", "advantage-weighted actor", {"color": "#D55E00", "linestyle": "--"}),
-        ("policy", "score-regularised policy", {"color": "black"}),
+    for stage, style in (
+        (AWRStage, {"color": AWRStage.colour, "linestyle": "--"}),
+        (PolicyStage, {"color": "black"}),
     ):
-        torque = models.policies[name](hanging(SPEEDS))[:, 0]
-        score = result[name]["normalized_score"]
-        axes[3].plot(SPEEDS, torque, linewidth=2, label=f"{label}: {score:.0f}", **style)
+        torque = models.policies[stage.name](hanging(SPEEDS))[:, 0]
+        score = result["scores"][stage.name]
+        axes[3].plot(SPEEDS, torque, linewidth=2, label=f"{stage.label}: {score:.0f}", **style)
     axes[3].set_title("4  policies on the density\nscores below")
     figure.legend(loc="outside lower right", ncols=2, frameon=False)
     for axis in axes:

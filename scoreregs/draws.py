@@ -12,13 +12,12 @@ from einops import repeat
 from torch import Tensor
 from typing_extensions import Self
 
-from scoreregs.errors import ArgumentError
 from scoreregs.predictions import expand
 from scoreregs.prior import ScorePrior
 from scoreregs.schedules import NoiseLevel
 from scoreregs.trees import Condition, map_tensors, repeat_rows
 
-__all__ = ["Draw", "check_prior_type", "diffuse", "fold", "weigh"]
+__all__ = ["Draw", "diffuse", "fold", "weigh"]
 
 
 def diffuse(x: Tensor, noise: Tensor, level: NoiseLevel) -> Tensor:
@@ -149,12 +148,3 @@ class Draw:
             ArgumentError: where a tensor has another number of rows.
         """
         return fold(condition, len(self.x) // self.draws, self.draws)
-
-
-def check_prior_type(prior: object) -> None:
-    """Raises `ArgumentError` unless a prior is one."""
-    if not isinstance(prior, ScorePrior):
-        raise ArgumentError(
-            f"got a prior of type {type(prior).__name__}, expected a ScorePrior: wrap a "
-            "network in scoreregs.NetworkPrior(network, schedule, prediction)"
-        )

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from scoreregs.arguments import check_count, check_generator, check_numbers, named_calls
 from scoreregs.errors import ArgumentError, SingularTimeError
 from scoreregs.kernel import denoising_loss
 from scoreregs.predictions import PredictionLike
@@ -17,6 +18,7 @@ from scoreregs.validation import check_data
 __all__ = ["fit_prior"]
 
 
+@named_calls
 def fit_prior(
     network: nn.Module,
     data: Tensor,
@@ -74,6 +76,15 @@ def fit_prior(
         torch.Size([4, 1])
     """
     _check(network, data, condition, steps, batch_size)
+    check_generator(generator, data.device)
+    check_numbers(learning_rate=learning_rate)
+    if not 0 < learning_rate < float("inf") or not (on_step is None or callable(on_step)):
+        raise ArgumentError(
+            f"got learning_rate={learning_rate} and on_step={on_step!r}, expected a positive rate "
+            "and a function of (step, loss) or None"
+        )
+    if not isinstance(times, tuple | list) or len(times) != 2:
+        raise ArgumentError(f"got times={times!r}, expected a range (low, high) in [0, 1]")
     sampler = UniformTimes(*times)
     prior = NetworkPrior(network, schedule, prediction, time_map)
     _check_target(prior, as_time(list(times)))
@@ -123,8 +134,7 @@ def _check(
         )
     check_data(data, condition, least=1)
     for name, count in (("steps", steps), ("batch_size", batch_size)):
-        if not isinstance(count, int) or count < 1:
-            raise ArgumentError(f"got {name}={count!r}, expected an integer of at least 1")
+        check_count(name, count)
 
 
 @torch.no_grad()

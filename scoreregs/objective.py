@@ -8,13 +8,16 @@ from torch import Tensor, nn
 from typing_extensions import Unpack, override
 
 from scoreregs import validation
+from scoreregs.arguments import accepts, check_generator, check_keywords
 from scoreregs.baselines import BaselineLike, as_baseline
-from scoreregs.draws import Draw, check_prior_type, fold
+from scoreregs.draws import Draw, fold
 from scoreregs.errors import ArgumentError
+from scoreregs.finiteness import Finiteness
 from scoreregs.kernel import BetaPlacement, Normalization, regularized_gradient, residual_of
 from scoreregs.noisers import Noised, NoiserLike, as_noiser
-from scoreregs.options import ObjectiveOptions, Reduction, ValueFunction
-from scoreregs.prior import ScorePrior
+from scoreregs.options import Checking, Nothing, ObjectiveOptions, Reduction, ValueFunction
+from scoreregs.prior import ScorePrior, check_prior_type
+from scoreregs.reprs import construction, short
 from scoreregs.results import Diagnostics, ObjectiveResult
 from scoreregs.schedules import as_time
 from scoreregs.times import TimesLike, as_times, check_times
@@ -59,6 +62,8 @@ class ScoreRegularizedObjective(nn.Module, ABC):
         draws: how many (t, noise) are averaged for each sample.
         reduction: of the loss over the batch: "mean", "sum" or "none".
         generator: the source of t and noise, on x's device; the global one by default.
+        check: when NaN and infinity are errors: at the "first" call and with diagnostics, where
+            rows that had some in between were not moved; or "always", which waits for the device.
 
     Raises:
         ArgumentError: for an option outside its range.
@@ -95,9 +100,14 @@ class ScoreRegularizedObjective(nn.Module, ABC):
         draws: int = 1,
         reduction: Reduction = "mean",
         generator: torch.Generator | None = None,
+        check: Checking = "first",
+        **unknown: Unpack[Nothing],
     ) -> None:
         super().__init__()
+        check_keywords(unknown, ObjectiveOptions.__annotations__)
         check_prior_type(prior)
+        check_generator(generator)
+        validation.check_choice("check", check, ("first", "always"))
         validation.check_choice("normalize", normalize, (None, "l2", "rms"))
         validation.check_choice("beta_on", beta_on, ("prior", "value"))
         validation.check_choice("reduction", reduction, ("mean", "sum", "none"))
@@ -115,6 +125,8 @@ class ScoreRegularizedObjective(nn.Module, ABC):
         self.reduction: Reduction = reduction
         self.generator = generator
         self.beta = beta
+        self.check: Checking = check
+        self._finiteness = Finiteness()
         # The calls of which kind, with the prior or without it, have had their values checked.
         self._values_checked: set[bool] = set()
         validation.check_singular(prior, self.weighting, as_time([self.times.low, self.times.high]))
@@ -140,9 +152,14 @@ class ScoreRegularizedObjective(nn.Module, ABC):
             >>> x = torch.zeros(4, 1, requires_grad=True)
             >>> objective(x).loss.backward()
         """
+        check_keywords(options, ObjectiveOptions.__annotations__)
         if value is None:
             return _PriorObjective(prior, **options)
         return _FunctionObjective(value, prior, **options)
+
+    @override
+    def __repr__(self) -> str:
+        return construction(self, of=ScoreRegularizedObjective, defaults=False)
 
     @property
     def prior(self) -> ScorePrior:
@@ -173,11 +190,12 @@ class ScoreRegularizedObjective(nn.Module, ABC):
         noise: Tensor | None = None,
         beta: Tensor | None = None,
         diagnostics: bool = False,
+        **unknown: Unpack[Nothing],
     ) -> ObjectiveResult:
         """Returns the loss whose gradient with respect to x is minus that of Eq. 15.
 
-        Shapes, dtypes and devices are checked always; NaN and infinities at the first call and with
-        diagnostics, where the device is waited for.
+        Shapes, dtypes and devices are checked always; NaN and infinities at the first call, with
+        diagnostics and with `check="always"`, where the device is waited for.
 
         Args:
             x: what is optimised, (batch, *event), floating point.
@@ -194,8 +212,10 @@ class ScoreRegularizedObjective(nn.Module, ABC):
             ValueFunctionError: where the value is not (batch,), not finite or independent of x.
             SingularTimeError: where the weighted residual is infinite at a given time.
         """
+        if unknown:
+            check_keywords(unknown, ("x", "condition", "t", "noise", "beta", "diagnostics"))
         skips_prior = beta is None and self.beta == float("inf")
-        check_values = diagnostics or skips_prior not in self._values_checked
+        check_values = self._checks_values(diagnostics, skips_prior)
         validation.check_inputs(x, condition, self.generator, check_values)
         if beta is not None:
             validation.check_betas(beta, x, self.beta_on, check_values)
@@ -218,15 +238,24 @@ class ScoreRegularizedObjective(nn.Module, ABC):
         )
         gradient = exact.to(x.dtype)
         if check_values:
-            validation.check_gradients(value, value_gradient, residual)
+            validation.check_gradients(value, value_gradient, residuals, times)
             validation.check_overflow(gradient, self.beta if beta is None else beta)
             self._values_checked.add(skips_prior)
+        else:
+            gradient = self._finiteness.guard(gradient, value_gradient, times)
         return ObjectiveResult(
             loss=self._reduce((x.to(dtype) * gradient.to(dtype)).flatten(1).sum(1)),
             gradient=gradient,
             value=value,
             diagnostics=Diagnostics.of(value_gradient, times, residuals) if diagnostics else None,
         )
+
+    def _checks_values(self, diagnostics: bool, skips_prior: bool) -> bool:
+        """Whether this call looks at values; then what earlier ones had is an error too."""
+        looks = diagnostics or self.check == "always" or skips_prior not in self._values_checked
+        if looks:
+            self._finiteness.check()
+        return looks
 
     def _value_and_gradient(
         self, x: Tensor, condition: Condition
@@ -308,13 +337,23 @@ class _FunctionObjective(ScoreRegularizedObjective):
                 f"got a value of type {type(value).__name__}, expected a function of "
                 "(x, condition), or None"
             )
+        self._takes_condition = accepts(value, 2) is not False
+        if not self._takes_condition and accepts(value, 1) is False:
+            raise ArgumentError(
+                "got a value that takes neither (x, condition) nor (x), expected one of them: "
+                "wrap it, for instance as `lambda x, condition: value(condition, x)`"
+            )
         super().__init__(prior, **options)
         # In a tuple, so that a critic which is a module is not registered as a submodule.
         self._function = (value,)
 
     @override
+    def __repr__(self) -> str:
+        return _from_value(self, short(self._function[0]))
+
+    @override
     def value(self, x: Tensor, condition: Condition) -> Tensor:
-        return self._function[0](x, condition)
+        return self._function[0](x, condition) if self._takes_condition else self._function[0](x)
 
 
 class _PriorObjective(ScoreRegularizedObjective):
@@ -329,12 +368,21 @@ class _PriorObjective(ScoreRegularizedObjective):
             )
 
     @override
+    def __repr__(self) -> str:
+        return _from_value(self, "None")
+
+    @override
     def value(self, x: Tensor, condition: Condition) -> Tensor:
         raise ArgumentError("got value=None, expected a function: this objective has none")
 
     @override
     def _value_and_gradient(self, x: Tensor, condition: Condition) -> tuple[None, None]:
         return None, None
+
+
+def _from_value(objective: ScoreRegularizedObjective, value: str) -> str:
+    told = construction(objective, of=ScoreRegularizedObjective, defaults=False)
+    return f"ScoreRegularizedObjective.from_value({value}, {told.split('(', 1)[1]}"
 
 
 def _flat(noise: Tensor) -> Tensor:

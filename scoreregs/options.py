@@ -1,7 +1,7 @@
 """The options of an objective, for whatever passes them on."""
 
 from collections.abc import Callable
-from typing import Any, Literal, TypedDict
+from typing import Literal, TypedDict
 
 import torch
 from torch import Tensor
@@ -12,11 +12,16 @@ from scoreregs.noisers import NoiserLike
 from scoreregs.times import TimesLike
 from scoreregs.weightings import WeightingLike
 
-__all__ = ["ObjectiveOptions", "Reduction", "ValueFunction"]
+__all__ = ["Checking", "Nothing", "ObjectiveOptions", "Reduction", "ValueFunction"]
 
-# Any, so that a critic which is annotated with the condition that it takes is accepted.
-ValueFunction = Callable[[Tensor, Any], Tensor]
+# Of (x, condition), or of x alone.
+ValueFunction = Callable[..., Tensor]
 Reduction = Literal["mean", "sum", "none"]
+Checking = Literal["first", "always"]
+
+
+class Nothing(TypedDict):
+    """No further keyword arguments; where some are given all the same, the nearest is named."""
 
 
 class ObjectiveOptions(TypedDict, total=False):
@@ -32,3 +37,4 @@ class ObjectiveOptions(TypedDict, total=False):
     draws: int
     reduction: Reduction
     generator: torch.Generator | None
+    check: Checking

@@ -28,6 +28,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
+from scoreregs.arguments import nearest
 from scoreregs.errors import ArgumentError
 from scoreregs.schedules import NoiseLevel, NoiseSchedule
 
@@ -36,6 +37,7 @@ __all__ = [
     "Flow",
     "Prediction",
     "PredictionLike",
+    "PredictionName",
     "Sample",
     "Score",
     "Velocity",
@@ -59,6 +61,10 @@ class Prediction(ABC):
     """
 
     name: ClassVar[str]
+
+    @override
+    def __repr__(self) -> str:
+        return repr(self.name)
 
     @abstractmethod
     def difference(
@@ -230,6 +236,15 @@ PREDICTIONS: dict[str, Prediction] = {
 
 PredictionLike = PredictionName | Prediction
 
+# What others call them.
+_OTHER_NAMES = {
+    **dict.fromkeys(("x0", "x_0", "x_start", "xstart", "start_x", "pred_x0", "data"), "sample"),
+    **dict.fromkeys(("denoised", "clean", "original"), "sample"),
+    **dict.fromkeys(("eps", "noise", "pred_noise", "e"), "epsilon"),
+    **dict.fromkeys(("v", "velocity", "pred_v"), "v_prediction"),
+    **dict.fromkeys(("flow", "flow_matching", "rectified_flow", "u"), "flow_prediction"),
+}
+
 
 def as_prediction(prediction: PredictionLike) -> Prediction:
     """Returns the prediction type of a name, or a `Prediction` itself.
@@ -245,6 +260,8 @@ def as_prediction(prediction: PredictionLike) -> Prediction:
         return prediction
     if isinstance(prediction, str) and prediction in PREDICTIONS:
         return PREDICTIONS[prediction]
+    known = _OTHER_NAMES.get(prediction) if isinstance(prediction, str) else None
+    hint = f"; it is called {known!r} here" if known else nearest(prediction, PREDICTIONS)
     raise ArgumentError(
-        f"got prediction={prediction!r}, expected one of {', '.join(map(repr, PREDICTIONS))}"
+        f"got prediction={prediction!r}, expected one of {', '.join(map(repr, PREDICTIONS))}{hint}"
     )

@@ -5,23 +5,27 @@ the residual of Eq. 15 are derived from the prediction. Mind the sign: `score` i
 $\nabla \log p_t$, which points towards the data.
 """
 
-import functools
-import types
+import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
+from scoreregs.arguments import accepts, check_floating, named_calls
+from scoreregs.discovery import modules_of
 from scoreregs.errors import ArgumentError, PriorError, SingularTimeError
 from scoreregs.predictions import PredictionLike, as_prediction
+from scoreregs.reprs import construction
 from scoreregs.schedules import NoiseLevel, NoiseSchedule, as_time
 from scoreregs.times import check_times
 from scoreregs.trees import Condition, map_tensors
 
-__all__ = ["NetworkPrior", "ScorePrior"]
+__all__ = ["NetworkPrior", "ScorePrior", "check_prior_type", "times_for"]
+
+_LOGGER = logging.getLogger(__name__)
 
 
 class ScorePrior(ABC):
@@ -57,6 +61,10 @@ class ScorePrior(ABC):
             )
         self.schedule = schedule
         self.prediction = as_prediction(prediction)
+
+    @override
+    def __repr__(self) -> str:
+        return construction(self, defaults=False)
 
     @abstractmethod
     def predict(self, x_t: Tensor, t: Tensor, condition: Condition = None) -> Tensor:
@@ -111,12 +119,12 @@ class ScorePrior(ABC):
     def networks(self) -> Iterator[nn.Module]:
         """Yields the modules of this prior and of the priors it wraps.
 
-        They are found among its attributes and in lists, tuples and dicts of them; a prior may be
-        a module itself.
+        They are found among its attributes, in lists, tuples and dicts of them, and behind the
+        functions among them (see `scoreregs.discovery`); a prior may be a module itself.
         """
         if isinstance(self, nn.Module):
             yield self
-        yield from _modules_of(vars(self))
+        yield from modules_of(vars(self))
 
     def checked_predict(self, x_t: Tensor, level: NoiseLevel, condition: Condition) -> Tensor:
         """Returns `predict` in x_t's dtype, with the current gradient and module modes.
@@ -152,9 +160,8 @@ class ScorePrior(ABC):
         t: float | Tensor,
         condition: Condition,
     ) -> Tensor:
+        times = times_for(x_t, t)
         with self.evaluating():
-            times = as_time(t, x_t.device).expand(x_t.shape[0])
-            check_times(times)
             level = self.schedule.at(times)
             output = self.checked_predict(x_t, level, condition)
             converted = convert(output, x_t, level, self.schedule)
@@ -167,23 +174,28 @@ class ScorePrior(ABC):
         return converted
 
 
+@named_calls
 class NetworkPrior(ScorePrior):
-    """A prior from any module or callable of (x_t, t, condition).
+    """A prior from any module or callable of (x_t, t, condition), or of (x_t, t).
 
     The network is called with x_t and every floating tensor of the condition in the dtype of its
     parameters, and with t in float32 (float64 for a float64 network).
 
     Args:
-        network: a module or function that returns its prediction, of x_t's shape. A function that
-            closes over a module hides it: put that module in eval mode yourself.
+        network: a module or function that returns its prediction, of x_t's shape. Modules that a
+            function closes over, is bound to or refers to are found; one that takes two arguments
+            is called without the condition.
         schedule: the noise schedule under which the network was trained.
         prediction: what the network returns, see `ScorePrior`.
         time_map: maps t in [0, 1], float64 (batch,), to the time that the network wants. For a
             model of N discrete steps: `TabulatedSchedule.step`, or
             `lambda t: (t * N).round().long().clamp(min=1) - 1`.
+        modules: the modules behind a function where they cannot be found, or () for none; they are
+            put in eval mode and decide the dtype.
 
     Raises:
-        ArgumentError: where the network or the time map is not callable, and as for `ScorePrior`.
+        ArgumentError: where the network or the time map is not callable, the network takes another
+            number of arguments, and as for `ScorePrior`.
 
     Example:
         >>> from scoreregs import VPSchedule
@@ -198,15 +210,24 @@ class NetworkPrior(ScorePrior):
         schedule: NoiseSchedule,
         prediction: PredictionLike = "epsilon",
         time_map: Callable[[Tensor], Tensor] | None = None,
+        *,
+        modules: Sequence[nn.Module] | None = None,
     ) -> None:
         super().__init__(schedule, prediction)
-        for name, function in (("network", network), ("time_map", time_map or (lambda t: t))):
-            if not callable(function):
+        for name, function in (("network", network), ("time_map", time_map)):
+            if name == "time_map" and function is None:
+                continue
+            if not callable(function) or isinstance(function, type | NoiseSchedule | ScorePrior):
                 raise ArgumentError(
-                    f"got a {name} of type {type(function).__name__}, expected a callable"
+                    f"got a {name} of type {type(function).__name__}, expected a callable: a "
+                    "module (an instance, not the class) or a function"
                 )
         self.network = network
         self.time_map = time_map
+        self.modules = _as_modules(modules)
+        self._takes_condition = _takes_condition(network)
+        if modules is None and next(modules_of(network), None) is None:
+            _say_once(network)
 
     @override
     def predict(self, x_t: Tensor, t: Tensor, condition: Condition = None) -> Tensor:
@@ -218,28 +239,82 @@ class NetworkPrior(ScorePrior):
             )
         if time.is_floating_point():
             time = time.to(torch.promote_types(dtype, torch.float32))
+        if not self._takes_condition:
+            return self.network(x_t.to(dtype), time)
         condition = map_tensors(lambda c: c.to(dtype) if c.is_floating_point() else c, condition)
         return self.network(x_t.to(dtype), time, condition)
 
     def _network_dtype(self, x_t: Tensor) -> torch.dtype:
-        for module in _modules_of(self.network):
-            for parameter in module.parameters():
-                if parameter.is_floating_point():
-                    return parameter.dtype
-        return x_t.dtype
+        """Returns the dtype of the first floating parameter, x_t's where modules disagree."""
+        modules = modules_of(self.network) if self.modules is None else iter(self.modules)
+        dtypes = {dtype for dtype in map(_dtype_of, modules) if dtype is not None}
+        return dtypes.pop() if len(dtypes) == 1 else x_t.dtype
 
 
-def _modules_of(found: object) -> Iterator[nn.Module]:
-    if isinstance(found, ScorePrior):
-        yield from found.networks()
-    elif isinstance(found, nn.Module):
-        yield found
-    elif isinstance(found, dict):
-        yield from _modules_of(list(found.values()))
-    elif isinstance(found, list | tuple):
-        for element in found:
-            yield from _modules_of(element)
-    elif isinstance(found, functools.partial):
-        yield from _modules_of([found.func, found.args, found.keywords])
-    elif isinstance(found, types.MethodType) and isinstance(found.__self__, nn.Module):
-        yield found.__self__
+def _dtype_of(module: nn.Module) -> torch.dtype | None:
+    for parameter in module.parameters():
+        if parameter.is_floating_point():
+            return parameter.dtype
+    return None
+
+
+def _as_modules(modules: Sequence[nn.Module] | None) -> tuple[nn.Module, ...] | None:
+    if modules is None:
+        return None
+    found = (modules,) if isinstance(modules, nn.Module) else modules
+    if not isinstance(found, list | tuple) or not all(isinstance(m, nn.Module) for m in found):
+        raise ArgumentError(
+            f"got modules={modules!r}, expected a list of torch.nn.Module, or () where the "
+            "network has none"
+        )
+    return tuple(found)
+
+
+def _takes_condition(network: Callable[..., Tensor]) -> bool:
+    if accepts(network, 3) is not False:
+        return True
+    if accepts(network, 2) is not False:
+        return False
+    raise ArgumentError(
+        f"got a network of type {type(network).__name__} that takes neither (x_t, t, condition) "
+        "nor (x_t, t), expected one of them: wrap it, for instance as "
+        "`lambda x_t, t, condition: network(x_t, timestep=t, label=condition)`"
+    )
+
+
+def check_prior_type(prior: object) -> None:
+    """Raises `ArgumentError` unless a prior is one."""
+    if not isinstance(prior, ScorePrior):
+        raise ArgumentError(
+            f"got a prior of type {type(prior).__name__}, expected a ScorePrior: wrap a "
+            "network in scoreregs.NetworkPrior(network, schedule, prediction)"
+        )
+
+
+def times_for(x_t: Tensor, t: float | Tensor) -> Tensor:
+    """Returns t for each sample of x_t, (batch,)."""
+    check_floating("x_t", x_t)
+    times = as_time(t, x_t.device)
+    if times.shape not in ((), (1,), x_t.shape[:1]):
+        raise ArgumentError(
+            f"got t of shape {tuple(times.shape)} for x_t of shape {tuple(x_t.shape)}, expected a "
+            f"number or ({len(x_t)},), a time for each sample"
+        )
+    times = times.expand(x_t.shape[0])
+    check_times(times)
+    return times
+
+
+_said: set[object] = set()
+
+
+def _say_once(network: Callable[..., Tensor]) -> None:
+    """Says that no module was found behind a function, once for each."""
+    where = getattr(network, "__code__", type(network))
+    if where not in _said:
+        _said.add(where)
+        _LOGGER.warning(
+            "found no module behind the network %s: if it has one, give modules=[it], so that it "
+            "is evaluated in eval mode and in its dtype; modules=() says that it has none",
+            getattr(network, "__qualname__", type(network).__name__),
+        )

@@ -17,18 +17,21 @@ References:
 import importlib
 import math
 from collections.abc import Callable
+from typing import TypeGuard
 
 import torch
 from torch import Tensor
 
+from scoreregs.arguments import check_floating, check_generator, check_numbers, named_calls
 from scoreregs.errors import ArgumentError, MissingDependencyError
-from scoreregs.prior import ScorePrior
-from scoreregs.schedules import as_time
+from scoreregs.prior import ScorePrior, check_prior_type
+from scoreregs.schedules import NoiseSchedule, TabulatedSchedule, as_time
 from scoreregs.trees import Condition
 
 __all__ = ["log_density", "sample"]
 
 
+@named_calls
 def sample(
     prior: ScorePrior,
     shape: tuple[int, ...],
@@ -47,7 +50,8 @@ def sample(
         shape: (batch, *event).
         condition: passed to the prior, batch first.
         times: where the integration ends and where it starts.
-        tolerance: relative and absolute tolerance of the solver (Dormand-Prince 5).
+        tolerance: relative and absolute tolerance of the solver (Dormand-Prince 5; under a table
+            that snaps it is DDIM over the table's steps, without one).
         generator: the source of the noise, on the device.
         dtype: of the samples.
         device: of the samples.
@@ -63,18 +67,23 @@ def sample(
         >>> round(samples.mean().item(), 1), round(samples.std().item(), 1)
         (3.0, 0.1)
     """
-    ends = _angles(prior, times)
-    z = torch.randn(shape, generator=generator, dtype=dtype, device=device)
+    device = _checked_device(device)
+    check_generator(generator, device)
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise ArgumentError(f"got dtype={dtype!r}, expected a floating one such as torch.float32")
+    path = _path(prior, times, tolerance, dtype).flip(0)
+    z = torch.randn(_checked_shape(shape), generator=generator, dtype=dtype, device=device)
 
     def dynamics(angle: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         with prior.evaluating():
             return (_velocity(prior, state[0], angle, condition),)
 
-    (z,) = _integrate(dynamics, (z,), ends.flip(0), tolerance)
+    (z,) = _integrate(dynamics, (z,), path, tolerance)
     alpha, sigma = prior.schedule(as_time(times[0]))
     return z * torch.hypot(alpha, sigma).item()
 
 
+@named_calls
 def log_density(
     prior: ScorePrior,
     x: Tensor,
@@ -106,7 +115,8 @@ def log_density(
         >>> round(log_density(prior, x).item(), 3)  # -log(2 pi) / 2
         -0.919
     """
-    ends = _angles(prior, times)
+    check_floating("x", x)
+    path = _path(prior, times, tolerance, x.dtype)
 
     def dynamics(angle: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         with prior.evaluating(), torch.enable_grad():
@@ -117,17 +127,55 @@ def log_density(
     alpha, sigma = prior.schedule(as_time(times[0]))
     scale = torch.hypot(alpha, sigma).item()
     start = (x.detach() / scale, torch.zeros(len(x), dtype=x.dtype, device=x.device))
-    z, change = _integrate(dynamics, start, ends, tolerance)
+    z, change = _integrate(dynamics, start, path, tolerance)
     size = x[0].numel()
     gaussian = -z.square().flatten(1).sum(1) / 2 - size * math.log(2 * math.pi) / 2
     return gaussian + change - size * math.log(scale)
 
 
-def _angles(prior: ScorePrior, times: tuple[float, float]) -> Tensor:
-    if not 0 <= times[0] < times[1] <= 1:
+def _path(
+    prior: ScorePrior, times: tuple[float, float], tolerance: float, dtype: torch.dtype
+) -> Tensor:
+    """Returns the angles that are passed through, rising: the ends, or all steps of a table.
+
+    At an angle of 0 or pi / 2 a prediction of the data or of the noise says nothing of the other;
+    near to it the rounding of one is divided by the angle in the other, so the ends keep away from
+    there by the root of the precision.
+    """
+    check_prior_type(prior)
+    check_numbers(tolerance=tolerance)
+    ends = as_time(times, "cpu")
+    if ends.shape != (2,) or not 0 <= ends[0] < ends[1] <= 1:
         raise ArgumentError(f"got times={times}, expected 0 <= times[0] < times[1] <= 1")
-    alpha, sigma = prior.schedule(as_time(list(times)))
-    return torch.atan2(sigma, alpha)
+    if not 0 < tolerance < 1:
+        raise ArgumentError(f"got tolerance={tolerance}, expected one in (0, 1), such as 1e-5")
+    schedule = prior.schedule
+    if _snaps(schedule):
+        steps = as_time(torch.arange(1, schedule.steps + 1)) / schedule.steps
+        ends = torch.cat([ends[:1], steps[(steps > ends[0]) & (steps < ends[1])], ends[1:]])
+    level = schedule.at(ends)
+    away = torch.finfo(dtype).eps ** 0.5
+    return torch.atan2(level.sigma, level.alpha).clamp(away, math.pi / 2 - away).unique()
+
+
+def _snaps(schedule: NoiseSchedule) -> TypeGuard[TabulatedSchedule]:
+    return isinstance(schedule, TabulatedSchedule) and schedule.interpolation == "nearest"
+
+
+def _checked_device(device: torch.device | str) -> torch.device:
+    try:
+        return torch.device(device)
+    except (TypeError, RuntimeError) as error:
+        raise ArgumentError(
+            f"got device={device!r}, expected one such as 'cpu' or 'cuda:0'"
+        ) from error
+
+
+def _checked_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    sizes = tuple(shape) if isinstance(shape, tuple | list) else ()
+    if len(sizes) < 2 or not all(isinstance(size, int) and size > 0 for size in sizes):
+        raise ArgumentError(f"got shape={shape!r}, expected (batch, *event) of positive integers")
+    return sizes
 
 
 def _velocity(prior: ScorePrior, z: Tensor, angle: Tensor, condition: Condition) -> Tensor:
@@ -156,22 +204,26 @@ def _divergence(velocity: Tensor, z: Tensor) -> Tensor:
 def _integrate(
     dynamics: Callable[[Tensor, tuple[Tensor, ...]], tuple[Tensor, ...]],
     state: tuple[Tensor, ...],
-    ends: Tensor,
+    path: Tensor,
     tolerance: float,
 ) -> tuple[Tensor, ...]:
     try:
         torchdiffeq = importlib.import_module("torchdiffeq")
     except ImportError as error:
         raise MissingDependencyError("torchdiffeq", "ode") from error
-    ends = ends.to(state[0].device)
+    path = path.to(state[0].device)
+    if len(path) > 2:
+        # A table has no times between its steps: one step of Euler's, which is DDIM, for each.
+        passed = torchdiffeq.odeint(dynamics, state, path, method="euler")
+        return tuple(p[-1] for p in passed)
     # Without step_t the solver steps past the last angle, where there is no schedule.
-    path = torchdiffeq.odeint(
+    passed = torchdiffeq.odeint(
         dynamics,
         state,
-        ends,
+        path,
         rtol=tolerance,
         atol=tolerance,
         method="dopri5",
-        options={"step_t": ends},
+        options={"step_t": path},
     )
-    return tuple(p[-1] for p in path)
+    return tuple(p[-1] for p in passed)

@@ -4,12 +4,16 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from typing_extensions import Self
+from typing_extensions import Self, override
+
+from scoreregs.reprs import short
 
 __all__ = ["Diagnostics", "ObjectiveResult"]
 
+_PARTS = 5
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Diagnostics:
     """What the two forces on x do; every tensor is detached and on x's device.
 
@@ -30,6 +34,17 @@ class Diagnostics:
     t: Tensor | None
     residual_norm: Tensor | None
 
+    @override
+    def __repr__(self) -> str:
+        figures = {
+            "value_gradient_norm": _mean(self.value_gradient_norm),
+            "prior_gradient_norm": _mean(self.prior_gradient_norm),
+            "cosine": _mean(self.cosine),
+            "residual_norm by t": _by_time(self.t, self.residual_norm),
+        }
+        told = ", ".join(f"{name}={text}" for name, text in figures.items() if text)
+        return f"Diagnostics({told})"
+
     @classmethod
     def of(
         cls, value_gradient: Tensor | None, times: Tensor | None, residuals: Tensor | None
@@ -48,7 +63,7 @@ class Diagnostics:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ObjectiveResult:
     r"""What an objective returns.
 
@@ -66,3 +81,34 @@ class ObjectiveResult:
     gradient: Tensor
     value: Tensor | None
     diagnostics: Diagnostics | None
+
+    @override
+    def __repr__(self) -> str:
+        norm = _mean(self.gradient.flatten(1).norm(dim=1))
+        told = [f"gradient={short(self.gradient)} of mean norm {norm}"]
+        told += [f"value={_mean(self.value)}"] if self.value is not None else []
+        told += [repr(self.diagnostics)] if self.diagnostics is not None else []
+        return f"ObjectiveResult({', '.join(told)})"
+
+
+def _mean(tensor: Tensor | None) -> str:
+    """Returns a tensor's mean on part of a line; nothing for none, its shape where it has none."""
+    if tensor is None:
+        return ""
+    try:
+        return f"{tensor.detach().double().mean().item():.3g}"
+    except RuntimeError:  # on the meta device, or inside a transformation
+        return short(tensor)
+
+
+def _by_time(t: Tensor | None, norm: Tensor | None) -> str:
+    """Returns mean norms by time, in fifths of the time range."""
+    if t is None or norm is None:
+        return ""
+    try:
+        part = (t * _PARTS).floor().clamp(0, _PARTS - 1)
+        found = [(k, norm[part == k]) for k in range(_PARTS)]
+        told = [f"{k / _PARTS:g}-{(k + 1) / _PARTS:g}: {_mean(n)}" for k, n in found if n.numel()]
+    except RuntimeError:
+        return short(norm)
+    return f"{{{', '.join(told)}}}"

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from scoreregs.arguments import check_generator, nearest
 from scoreregs.draws import Draw
-from scoreregs.errors import ArgumentError, PriorError, SingularTimeError, ValueFunctionError
+from scoreregs.errors import ArgumentError, SingularTimeError, ValueFunctionError
+from scoreregs.finiteness import nonfinite_prediction, nonfinite_value
 from scoreregs.kernel import BetaPlacement
 from scoreregs.prior import ScorePrior
 from scoreregs.trees import Condition, leaves
@@ -21,8 +23,10 @@ INDEPENDENT_VALUE = (
 
 def check_choice(name: str, got: object, expected: Sequence[object]) -> None:
     """Raises `ArgumentError` unless an option is one of its choices."""
-    if got not in expected:
-        raise ArgumentError(f"got {name}={got!r}, expected one of {', '.join(map(repr, expected))}")
+    if not isinstance(got, str | None) or got not in expected:
+        hint = nearest(got, [name for name in expected if isinstance(name, str)])
+        choices = ", ".join(map(repr, expected))
+        raise ArgumentError(f"got {name}={got!r}, expected one of {choices}{hint}")
 
 
 def check_beta(beta: float, beta_on: BetaPlacement) -> None:
@@ -68,11 +72,7 @@ def check_inputs(
             f"got x of shape {tuple(x.shape)}, expected a non-empty (batch, *event): add the batch "
             "dimension with x[None], or an event dimension with x[:, None]"
         )
-    if generator is not None and generator.device.type != x.device.type:
-        raise ArgumentError(
-            f"got a generator on {generator.device} for x on {x.device}, expected one device: use "
-            f"torch.Generator(device={str(x.device)!r})"
-        )
+    check_generator(generator, x.device)
     for leaf in leaves(condition):
         if leaf.shape[:1] != x.shape[:1]:
             raise ArgumentError(
@@ -212,22 +212,22 @@ def check_value(value: Tensor, x: Tensor) -> None:
 
 
 def check_gradients(
-    value: Tensor | None, value_gradient: Tensor | None, residual: Tensor | None
+    value: Tensor | None,
+    value_gradient: Tensor | None,
+    residuals: Tensor | None,
+    times: Tensor | None,
 ) -> None:
     """Raises the error of whoever returned NaN or an infinity (waits for the device)."""
     if value is not None and value_gradient is not None:
         if not bool(value.isfinite().all()):
             raise ValueFunctionError("got NaN or infinity from the value, expected finite values")
-        if not bool(value_gradient.isfinite().all()):
-            raise ValueFunctionError(
-                "got NaN or infinity in the value's gradient, expected a finite gradient: look for "
-                "sqrt, norm or division at zero in the value"
-            )
-    if residual is not None and not bool(residual.isfinite().all()):
-        raise PriorError(
-            "got NaN or infinity from the prior, expected a finite prediction: check its weights "
-            "and, in half precision, the range of its activations"
-        )
+        finite = value_gradient.flatten(1).isfinite().all(1)
+        if not bool(finite.all()):
+            raise nonfinite_value(int((~finite).sum()), len(finite))
+    if residuals is not None and times is not None:
+        bad = ~residuals.flatten(2).isfinite().all(2)
+        if bool(bad.any()):
+            raise nonfinite_prediction(bad, times)
 
 
 def check_overflow(gradient: Tensor, beta: float | Tensor) -> None:

@@ -20,13 +20,12 @@ from benchmarks.machine import machine, public_command
 from benchmarks.speed.memory import alone
 from benchmarks.speed.test_stages import our_step
 from benchmarks.speed.test_sweep import sweep_step
-from scoreregs_offline_rl import StageName
 from scoreregs_offline_rl.files import save_json
 from scoreregs_offline_rl.training.memory import keep_freed_memory
 
 __all__ = ["markdown", "measure", "time_steps"]
 
-CASES: dict[str, tuple[StageName, bool, bool]] = {
+CASES: dict[str, tuple[str, bool, bool]] = {
     "critic": ("critic", False, False),
     "behavior": ("behavior", False, False),
     "behavior, compiled": ("behavior", False, True),

@@ -21,9 +21,10 @@ import torch
 import tyro
 
 from benchmarks.machine import machine, public_command
-from scoreregs_offline_rl import STAGES, EvaluationConfig, StageName, TrainerConfig, preset, train
+from scoreregs_offline_rl import EvaluationConfig, TrainConfig, TrainerConfig, preset, train
 from scoreregs_offline_rl.data.hdf5 import save_hdf5
 from scoreregs_offline_rl.files import save_json
+from scoreregs_offline_rl.runs.configuration import usual_stages
 
 __all__ = ["alone", "markdown", "measure", "peak_memory", "write_data"]
 
@@ -81,7 +82,7 @@ def measure(arguments: Arguments, folder: Path) -> list[dict[str, Any]]:
     alone(write_data, data, arguments.rows)
     rows = [{"process": "imports", "compiled": False, "bytes": alone(peak_memory)}]
     for compiled in arguments.compiled:
-        for stage in STAGES:
+        for stage in usual_stages(TrainConfig.stages()):
             run_dir = folder / ("compiled" if compiled else "eager")
             found = alone(_peak_of_stage, arguments, data, run_dir, stage, compiled)
             rows.append({"process": stage, "compiled": compiled, "bytes": found})
@@ -111,7 +112,7 @@ def alone(function: Any, *arguments: Any) -> Any:
 
 
 def _peak_of_stage(
-    arguments: Arguments, data: Path, run_dir: Path, stage: StageName, compiled: bool
+    arguments: Arguments, data: Path, run_dir: Path, stage: str, compiled: bool
 ) -> int:
     """Trains a stage, after those that it builds on, and returns the peak of this process."""
     # What was compiled before would be taken from its cache, without the memory that it took.

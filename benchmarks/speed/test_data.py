@@ -7,7 +7,7 @@ import torch
 
 from benchmarks.speed.workload import random_rows, waited
 from scoreregs_offline_rl import Transitions
-from scoreregs_offline_rl.training.randoms import EpochSampler
+from scoreregs_offline_rl.randoms import EpochSampler
 
 ROWS, BATCH = 1_000_000, 256
 GROUP = f"a batch of {BATCH} from {ROWS:,} rows"

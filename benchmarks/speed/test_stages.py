@@ -31,14 +31,13 @@ from benchmarks.speed.workload import (
     measure_limit,
     random_rows,
 )
-from scoreregs_offline_rl import StageName
 from scoreregs_offline_rl.data.transitions import Batch
 from scoreregs_offline_rl.training.compilation import compile_networks
 from scoreregs_offline_rl.training.inputs import SeedInputs
 from scoreregs_offline_rl.training.step import TrainingStep
 
 
-def of(*names: StageName) -> pytest.MarkDecorator:
+def of(*names: str) -> pytest.MarkDecorator:
     """Parametrises by stage, one after the other."""
     return pytest.mark.parametrize("name", names, scope="module")
 
@@ -46,7 +45,7 @@ def of(*names: StageName) -> pytest.MarkDecorator:
 stages = of(*BATCH)
 
 
-def one_batch(name: StageName) -> Batch:
+def one_batch(name: str) -> Batch:
     return random_rows(20_000).select(torch.arange(BATCH[name], device=DEVICE))
 
 
@@ -56,9 +55,7 @@ def checkout(variable: str, repository: str) -> Path:
     return Path(os.environ[variable])
 
 
-def our_step(
-    name: StageName, *, compiled: bool = False, precision: str = "no"
-) -> Callable[[], Any]:
+def our_step(name: str, *, compiled: bool = False, precision: str = "no") -> Callable[[], Any]:
     accelerator = fresh_accelerator(precision)
     stage, rows = make_stage(name), random_rows(20_000)
     compile_networks(stage, compiled, 0, DEVICE)
@@ -69,41 +66,41 @@ def our_step(
 
 
 @stages
-def test_ours(benchmark: Any, name: StageName) -> None:
+def test_ours(benchmark: Any, name: str) -> None:
     step = our_step(name)
     benchmark.extra_info["flops"] = flops_of(step)
     measure(benchmark, name, step)
 
 
 @of("behavior")
-def test_ours_compiled(benchmark: Any, name: StageName) -> None:
+def test_ours_compiled(benchmark: Any, name: str) -> None:
     measure(benchmark, name, our_step(name, compiled=True))
 
 
 @stages
-def test_ours_bf16(benchmark: Any, name: StageName) -> None:
+def test_ours_bf16(benchmark: Any, name: str) -> None:
     """The behavior network compiled, as where it is trained for long."""
     measure(benchmark, name, our_step(name, compiled=True, precision="bf16"))
 
 
 @stages
-def test_plain_torch(benchmark: Any, name: StageName) -> None:
+def test_plain_torch(benchmark: Any, name: str) -> None:
     step, batch = PLAIN[name](), one_batch(name)
     measure(benchmark, name, lambda: step(batch))
 
 
 @stages
-def test_limit(benchmark: Any, name: StageName) -> None:
+def test_limit(benchmark: Any, name: str) -> None:
     measure_limit(benchmark, name, our_step(name))
 
 
 @stages
-def test_limit_bf16(benchmark: Any, name: StageName) -> None:
+def test_limit_bf16(benchmark: Any, name: str) -> None:
     measure_limit(benchmark, name, our_step(name, precision="bf16"))
 
 
 @stages
-def test_paper_code(benchmark: Any, name: StageName, paper_checkout: Path) -> None:
+def test_paper_code(benchmark: Any, name: str, paper_checkout: Path) -> None:
     code = PaperCode(paper_checkout, OBSERVATION, ACTION)
     batch = as_paper_batch(one_batch(name))
     steps = {
@@ -116,7 +113,7 @@ def test_paper_code(benchmark: Any, name: StageName, paper_checkout: Path) -> No
 
 
 @of("critic")
-def test_corl_iql(benchmark: Any, name: StageName) -> None:
+def test_corl_iql(benchmark: Any, name: str) -> None:
     path = checkout("SCOREREGS_CORL", "tinkoff-ai/CORL")
     step = critic_step_of_corl(path, one_batch(name))
     benchmark.extra_info["flops"] = flops_of(step)
@@ -124,7 +121,7 @@ def test_corl_iql(benchmark: Any, name: StageName) -> None:
 
 
 @of("behavior")
-def test_cleandiffuser(benchmark: Any, name: StageName) -> None:
+def test_cleandiffuser(benchmark: Any, name: str) -> None:
     path = checkout("SCOREREGS_CLEANDIFFUSER", "CleanDiffuserTeam/CleanDiffuser")
     step = behavior_step_of_cleandiffuser(path, one_batch(name))
     benchmark.extra_info["flops"] = flops_of(step)

@@ -23,24 +23,25 @@ from benchmarks.speed.workload import (
     measure_limit,
     random_rows,
 )
-from scoreregs_offline_rl import StageName, SweepGrid
+from scoreregs_offline_rl import SweepGrid
 from scoreregs_offline_rl.training.compilation import compile_networks
 from scoreregs_offline_rl.training.inputs import SeedInputs, StackedInputs
 from scoreregs_offline_rl.training.step import TrainingStep
 
 GRID = SweepGrid()
-MEMBERS: dict[StageName, int] = {
+MEMBERS: dict[str, int] = {
     "critic": len(GRID.seeds),
     "behavior": len(GRID.seeds),
     "policy": len(GRID.labels),
 }
 
 
-def sweep_step(name: StageName, *, compiled: bool = False) -> Callable[[], Any]:
+def sweep_step(name: str, *, compiled: bool = False) -> Callable[[], Any]:
     stage, rows = make_sweep_stage(name, GRID), random_rows(20_000)
     compile_networks(stage, compiled, 0, DEVICE)
     inputs = StackedInputs(
-        [SeedInputs(stage, rows, BATCH[name], seed=s, part=slice(None)) for s in GRID.seeds]
+        [SeedInputs(stage, rows, BATCH[name], seed=s, part=slice(None)) for s in GRID.seeds],
+        each=MEMBERS[name] // len(GRID.seeds),
     )
     step = TrainingStep(stage, inputs, fresh_accelerator())
     counter = iter(range(10**9))
@@ -56,29 +57,29 @@ def repeated(step: Callable[[], Any], times: int) -> Callable[[], None]:
 
 
 @stages
-def test_ours(benchmark: Any, name: StageName) -> None:
+def test_ours(benchmark: Any, name: str) -> None:
     step = sweep_step(name)
     benchmark.extra_info["flops"] = flops_of(step)
     measure(benchmark, name, step, MEMBERS)
 
 
 @of("behavior")
-def test_ours_compiled(benchmark: Any, name: StageName) -> None:
+def test_ours_compiled(benchmark: Any, name: str) -> None:
     measure(benchmark, name, sweep_step(name, compiled=True), MEMBERS)
 
 
 @stages
-def test_ours_one_by_one(benchmark: Any, name: StageName) -> None:
+def test_ours_one_by_one(benchmark: Any, name: str) -> None:
     measure(benchmark, name, repeated(our_step(name), MEMBERS[name]), MEMBERS)
 
 
 @stages
-def test_limit(benchmark: Any, name: StageName) -> None:
+def test_limit(benchmark: Any, name: str) -> None:
     measure_limit(benchmark, name, sweep_step(name), MEMBERS)
 
 
 @stages
-def test_paper_code_one_by_one(benchmark: Any, name: StageName, paper_checkout: Path) -> None:
+def test_paper_code_one_by_one(benchmark: Any, name: str, paper_checkout: Path) -> None:
     code, batch = PaperCode(paper_checkout, OBSERVATION, ACTION), as_paper_batch(one_batch(name))
     made = {"critic": code.critic, "behavior": code.behavior, "policy": code.policy}[name]()
     updates = {"critic": "update_q0", "behavior": "update_behavior", "policy": "update_SRPO_policy"}

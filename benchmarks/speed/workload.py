@@ -9,21 +9,18 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
 from benchmarks.speed.limits import MatrixProducts, bandwidth
+from benchmarks.stages import fresh_stage
 from scoreregs_offline_rl import (
-    BehaviorConfig,
-    CriticConfig,
-    PolicyConfig,
-    StageName,
+    BehaviorStage,
+    CriticStage,
+    Given,
+    PolicyStage,
+    Stage,
     SweepGrid,
+    TrainConfig,
     Transitions,
 )
-from scoreregs_offline_rl.stages.behavior import BehaviorStage
-from scoreregs_offline_rl.stages.critic import CriticStage
-from scoreregs_offline_rl.stages.networks import DiracPolicy
-from scoreregs_offline_rl.stages.policy import PolicyStage
-from scoreregs_offline_rl.stages.policy_sweep import PolicySweepStage
-from scoreregs_offline_rl.stages.stacking import stack
-from scoreregs_offline_rl.stages.stage import Stage
+from scoreregs_offline_rl.stages.stacking import StackedPrior, StackedValue, stack
 
 __all__ = [
     "ACTION",
@@ -40,10 +37,11 @@ __all__ = [
 ]
 
 OBSERVATION, ACTION = 17, 6
-BATCH: dict[StageName, int] = {"critic": 256, "behavior": 2048, "policy": 256}
+CONFIG = TrainConfig("random rows", beta=0.01)
+BATCH: dict[str, int] = {"critic": 256, "behavior": 2048, "policy": 256}
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-ONE: Mapping[StageName, int] = MappingProxyType({"critic": 1, "behavior": 1, "policy": 1})
-_ROUNDS: dict[StageName, int] = {"critic": 300, "behavior": 30, "policy": 150}
+ONE: Mapping[str, int] = MappingProxyType({"critic": 1, "behavior": 1, "policy": 1})
+_ROUNDS: dict[str, int] = {"critic": 300, "behavior": 30, "policy": 150}
 
 
 def fresh_accelerator(precision: str = "no") -> Accelerator:
@@ -52,39 +50,26 @@ def fresh_accelerator(precision: str = "no") -> Accelerator:
     return Accelerator(mixed_precision=precision, step_scheduler_with_optimizer=False)
 
 
-def make_stage(name: StageName) -> Stage:
+def make_stage(name: str) -> Stage[Any]:
     """Returns a stage of the paper's sizes with weights of a seed."""
-    sizes = OBSERVATION, ACTION
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        critic, behavior = (
-            CriticStage(*sizes, CriticConfig()),
-            BehaviorStage(*sizes, BehaviorConfig()),
-        )
-        if name == "critic":
-            return critic
-        if name == "behavior":
-            return behavior
-        policy = DiracPolicy(*sizes)
-    return PolicyStage(policy, critic.critic, behavior.network, PolicyConfig(), beta=0.01)
+    return fresh_stage(name, CONFIG, (OBSERVATION, ACTION), DEVICE)
 
 
-def make_sweep_stage(name: StageName, grid: SweepGrid) -> Stage:
-    """Returns the stage of all members of a sweep."""
+def make_sweep_stage(name: str, grid: SweepGrid) -> Stage[Any]:
+    """Returns the stage of all members of a sweep, as the pipeline has it."""
     seeds = len(grid.seeds)
-    if name != "policy":
-        return stack([make_stage(name) for _ in range(seeds)])
-    critic, behavior = make_stage("critic"), make_stage("behavior")
-    assert isinstance(critic, CriticStage)
-    assert isinstance(behavior, BehaviorStage)
-    return PolicySweepStage(
-        stack([DiracPolicy(OBSERVATION, ACTION) for _ in grid.labels]),
-        stack([critic.critic] * seeds),
-        stack([behavior.network] * seeds),
-        PolicyConfig(),
-        action_size=ACTION,
-        betas=grid.betas,
+    if name != PolicyStage.name:
+        return stack([make_stage(name)] * seeds)
+    critics, behaviors = (
+        make_sweep_stage(source.name, grid) for source in (CriticStage, BehaviorStage)
     )
+    assert isinstance(critics, CriticStage)
+    assert isinstance(behaviors, BehaviorStage)
+    policies = stack([make_stage(name)] * len(grid.labels))
+    betas = torch.tensor(grid.betas * seeds, dtype=torch.float64, device=DEVICE)
+    value, prior = StackedValue(critics.value, seeds), StackedPrior(behaviors.prior, seeds)
+    policies.receive(Given(value, prior, betas))
+    return policies
 
 
 def random_rows(count: int) -> Transitions:
@@ -112,7 +97,7 @@ def waited(step: Callable[[], Any]) -> Callable[[], None]:
 
 
 def measure(
-    benchmark: Any, name: StageName, step: Callable[[], Any], members: Mapping[StageName, int] = ONE
+    benchmark: Any, name: str, step: Callable[[], Any], members: Mapping[str, int] = ONE
 ) -> None:
     """Times a step of a stage, or of so many members of it, in the group of its like."""
     its = members[name]
@@ -125,7 +110,7 @@ def measure(
 
 
 def measure_limit(
-    benchmark: Any, name: StageName, step: Callable[[], Any], members: Mapping[StageName, int] = ONE
+    benchmark: Any, name: str, step: Callable[[], Any], members: Mapping[str, int] = ONE
 ) -> None:
     """Times the matrix products of a step, and notes what their bytes come to."""
     with MatrixProducts() as products:

@@ -1,106 +1,192 @@
 """How the models of diffusers are called."""
 
 import inspect
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from scoreregs.errors import ArgumentError
-from scoreregs.trees import Condition
+from scoreregs.trees import Condition, map_tensors
+from scoreregs_diffusers.channels import EXTRA, LearnedVariance, ModelChannels
+from scoreregs_diffusers.families import Family, ModelInput, family_of
 
-__all__ = ["LearnedVariance", "ModelCall"]
-
-LearnedVariance = Literal["refuse", "drop"]
-
-# What a condition that is a lone tensor is given as; the first that a model has.
-_CONDITION_NAMES = ("encoder_hidden_states", "class_labels")
+__all__ = ["ModelCall", "inner_model", "is_distilled"]
 
 
-class ModelCall(nn.Module):
-    """A diffusers model as a function of (x_t, timestep, condition) that returns a tensor.
+class ModelCall:
+    """A diffusers model as a function of (x_t, timestep, condition) that returns a prediction.
 
     Args:
         model: the model.
+        scheduler: its scheduler, which says whether a variance is learned.
         learned_variance: what to do with a second half of output channels.
         autocast: the dtype of the autocast around the model, or None for none.
-        sign: multiplies the output.
+        guidance: the scale that a guidance-distilled model embeds.
+        arguments: further arguments of the model, the same for every row.
+        refiner: whether a model of low noise alone is welcome.
 
     Raises:
-        ArgumentError: for a model without a `timestep`, or with a variance that is refused.
+        ArgumentError: for a model that is not supported, or options that do not fit it.
     """
 
     def __init__(
         self,
         model: nn.Module,
+        scheduler: Any,
         learned_variance: LearnedVariance,
         autocast: torch.dtype | None,
-        sign: float,
+        guidance: float | None,
+        arguments: dict[str, Any],
+        refiner: bool = False,
     ) -> None:
-        super().__init__()
-        parameters = inspect.signature(model.forward).parameters
+        self.model = model
+        self._inner: Any = inner_model(model)
+        self._name = type(self._inner).__name__
+        self.family: Family = family_of(self._inner, refiner)
+        self._autocast = autocast
+        self._guidance = guidance
+        self._fixed = arguments
+        self._read_signature()
+        self._steps: int = scheduler.config.num_train_timesteps
+        self._config: Any = getattr(self._inner, "config", {})
+        self._channels = ModelChannels.read(
+            self.family, self._name, self._config, scheduler, learned_variance
+        )
+        unknown = arguments.keys() - set(self._names)
+        if unknown:
+            raise ArgumentError(
+                f"got arguments with {', '.join(sorted(unknown))} for {self._name}, expected some "
+                f"of {', '.join(self._names)}"
+            )
+        self._check_guidance()
+
+    def _read_signature(self) -> None:
+        parameters = inspect.signature(self._inner.forward).parameters
         if "timestep" not in parameters:
             raise ArgumentError(
-                f"got a model of type {type(model).__name__} without a `timestep` argument, "
-                "expected a diffusion model of diffusers: for another, write "
+                f"got a model of type {self._name} without a `timestep` argument, expected a "
+                "diffusion model of diffusers: for another, write "
                 "scoreregs.NetworkPrior(network, schedule, prediction, time_map)"
-            )
-        self.model = model
-        self._autocast = autocast
-        self._sign = sign
-        self._doubled = _has_variance(model)
-        if self._doubled and learned_variance == "refuse":
-            raise ArgumentError(
-                f"got a {type(model).__name__} that returns a learned variance (twice as many "
-                'channels out as in), expected predictions alone: pass learned_variance="drop" to '
-                "cut its second half, which Eq. 15 does not use"
             )
         first, *rest = parameters.values()
         self._first = first.name
+        self._returns_dict = "return_dict" in parameters
         arguments = [p for p in rest if p.name not in ("timestep", "return_dict")]
         self._names = [p.name for p in arguments if p.kind is not p.VAR_KEYWORD]
-        self._required = [p.name for p in arguments if p.default is p.empty]
+        required = [p.name for p in arguments if p.default is p.empty]
+        wanted = [*required, *self.family.needs]
+        known = {*self._fixed, *self.family.supplied, *self.family.shared}
+        self._required = [name for name in dict.fromkeys(wanted) if name not in known]
 
-    def forward(self, x_t: Tensor, timestep: Tensor, condition: Condition) -> Tensor:
+    def _check_guidance(self) -> None:
+        embeds = is_distilled(self._config) and self.family.embedded is not None
+        if embeds and self._guidance is None:
+            raise ArgumentError(
+                f"got a {self._name} that embeds its guidance scale (a distilled model) without "
+                "one, expected guidance=, for instance DiffusersPrior(model, scheduler, "
+                "guidance=3.5)"
+            )
+        if self._guidance is not None and not embeds:
+            raise ArgumentError(
+                f"got guidance={self._guidance} for a {self._name} that embeds no guidance scale, "
+                "expected None: guide it with prior.guided(scale, null)"
+            )
+
+    def __call__(self, x_t: Tensor, timestep: Tensor, condition: Condition) -> Tensor:
         """Returns the model's prediction, in whatever dtype it comes."""
-        arguments = self._arguments(condition)
-        arguments[self._first] = x_t
+        dtype = self._dtype(x_t)
+        # Some models view their arguments, which fails for rows that were expanded.
+        given = map_tensors(
+            lambda c: (c.to(dtype) if c.is_floating_point() else c).contiguous(),
+            self._arguments(condition),
+        )
+        arguments: dict[str, Any] = dict(given) if isinstance(given, dict) else {}
+        x = self._channels.join(x_t.to(dtype), arguments.pop(EXTRA, None))
+        packed = self.family.layout.pack(x)
+        inputs = ModelInput(self._config, x, packed, {**arguments, **self._fixed})
+        arguments = {**arguments, **self._derived(inputs), **self._fixed, self._first: packed}
+        if self._returns_dict:
+            arguments["return_dict"] = False
+        time = self.family.time(timestep, self._steps, self._config)
+        if self.family.time_in_own_dtype:
+            time = time.to(dtype)
+        elif time.is_floating_point():
+            time = time.to(torch.promote_types(dtype, torch.float32))
         enabled = self._autocast is not None
         with torch.autocast(x_t.device.type, self._autocast, enabled=enabled):
-            output = self.model(timestep=timestep, return_dict=False, **arguments)[0]
-        if self._doubled:
-            output = output.chunk(2, dim=1)[0]
-        return output if self._sign == 1 else self._sign * output
+            output = self.model(timestep=time, **arguments)
+        output = output if isinstance(output, Tensor) else output[0]
+        output = self._channels.cut(self.family.layout.unpack(output, x))
+        return output if self.family.sign == 1 else self.family.sign * output
+
+    def _derived(self, inputs: ModelInput) -> dict[str, Any]:
+        derived = self.family.derived(inputs)
+        if self._guidance is not None and self.family.embedded is not None:
+            derived = {**derived, **self.family.embedded(self._guidance, inputs)}
+        return derived
+
+    def _dtype(self, x_t: Tensor) -> torch.dtype:
+        """Returns the dtype that a pipeline would call the model in, whatever parts of it are in.
+
+        Models of diffusers keep some modules in float32 or in an eighth of a word; their `dtype`
+        is that of the rest.
+        """
+        dtype = getattr(self._inner, "dtype", None)
+        if not isinstance(dtype, torch.dtype):
+            dtype = next((p.dtype for p in self._inner.parameters()), x_t.dtype)
+        return dtype if dtype.is_floating_point else x_t.dtype
 
     def _arguments(self, condition: Condition) -> dict[str, Any]:
-        name = type(self.model).__name__
         arguments: dict[str, Any] = {}
         if isinstance(condition, Tensor):
-            found = [n for n in _CONDITION_NAMES if n in self._names]
-            if not found:
-                raise ArgumentError(
-                    f"got a condition for {name}, expected a dict of its arguments "
-                    f"({', '.join(self._names)}): it has none of {', '.join(_CONDITION_NAMES)}"
-                )
-            arguments = {found[0]: condition}
+            arguments = {self._lone(): condition}
         elif isinstance(condition, dict):
             arguments = dict(condition)
         elif condition is not None:
             raise ArgumentError(
                 f"got a condition of type {type(condition).__name__}, expected None, a tensor or "
-                f"a dict of {name}'s arguments: {', '.join(self._names)}"
+                f"a dict of {self._name}'s arguments: {', '.join(self._names)}"
             )
-        unknown = arguments.keys() - set(self._names)
-        missing = set(self._required) - arguments.keys()
+        shared = sorted(arguments.keys() & set(self.family.shared))
+        if shared:
+            raise ArgumentError(
+                f"got {', '.join(shared)} in the condition of {self._name}, which takes it once "
+                "for all rows: it follows from x of shape (batch, channels, height, width); for "
+                f"packed latents give DiffusersPrior arguments={{{shared[0]!r}: ...}}"
+            )
+        names = [*self._names, EXTRA]
+        unknown = arguments.keys() - set(names)
+        missing = [name for name in self._required if name not in arguments]
         if unknown or missing:
             raise ArgumentError(
-                f"got a condition with {', '.join(sorted(arguments)) or 'nothing'} for {name}, "
-                f"expected {', '.join(self._required) or 'none'} of {', '.join(self._names)}"
+                f"got a condition with {', '.join(sorted(arguments)) or 'nothing'} for "
+                f"{self._name}, expected {', '.join(self._required) or 'none'} of "
+                f"{', '.join(self._names)}"
             )
         return arguments
 
+    def _lone(self) -> str:
+        found = [name for name in self.family.lone if name in self._names]
+        if not found:
+            raise ArgumentError(
+                f"got a condition for {self._name}, expected a dict of its arguments "
+                f"({', '.join(self._names)}): it has none of {', '.join(self.family.lone)}"
+            )
+        return found[0]
 
-def _has_variance(model: nn.Module) -> bool:
-    config: Any = getattr(model, "config", {})
-    channels = config.get("in_channels"), config.get("out_channels")
-    return None not in channels and channels[1] == 2 * channels[0]
+
+def inner_model(model: Any) -> Any:
+    """Returns the model within torch.compile's and the data-parallel wrappers."""
+    while True:
+        wrapped = getattr(model, "_orig_mod", None)
+        if wrapped is None and type(model).__name__.endswith("DataParallel"):
+            wrapped = model.module
+        if wrapped is None:
+            return model
+        model = wrapped
+
+
+def is_distilled(config: Any) -> bool:
+    """Returns whether a model embeds a guidance scale."""
+    return bool(config.get("guidance_embeds")) or config.get("time_cond_proj_dim") is not None

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from typing_extensions import Self
+from typing_extensions import Self, override
 
 from scoreregs.errors import ArgumentError
 from scoreregs_diffusers.pipelines import load_component
@@ -27,6 +27,9 @@ class LatentCodec:
     and where x and the value are pixels, the regulariser stands alone beside it:
 
         loss = distillation(codec.encode(x)).loss - reward(x).mean()  # distillation has no value
+
+    An autoencoder with `force_upcast` in its configuration, as SDXL's, overflows in float16: it is
+    computed with its weights in float32, as its pipelines do, and left as it is.
 
     Args:
         vae: an `AutoencoderKL`, in the mode and with the `requires_grad` that it has.
@@ -58,19 +61,25 @@ class LatentCodec:
             self._offset = torch.tensor(config.latents_mean, dtype=torch.float64).reshape(-1, 1, 1)
 
     @classmethod
-    def from_pretrained(cls, path: str | Path, torch_dtype: torch.dtype | None = None) -> Self:
+    def from_pretrained(
+        cls,
+        path: str | Path,
+        torch_dtype: torch.dtype | None = None,
+        variant: str | None = None,
+    ) -> Self:
         """Returns the codec of a pipeline's `vae`, from safetensors.
 
         Args:
             path: a pipeline's folder, or its name on the Hub.
             torch_dtype: of the weights; their own by default.
+            variant: of the weights' files: "fp16" reads `*.fp16.safetensors`.
 
         Raises:
             ArgumentError: where there is no such pipeline or vae.
             MissingDependencyError: without diffusers (extra `diffusers`).
         """
-        options = {} if torch_dtype is None else {"torch_dtype": torch_dtype}
-        return cls(load_component(path, "vae", use_safetensors=True, **options))
+        options: dict[str, Any] = {} if torch_dtype is None else {"torch_dtype": torch_dtype}
+        return cls(load_component(path, "vae", use_safetensors=True, variant=variant, **options))
 
     def encode(self, images: Tensor) -> Tensor:
         """Returns the latents of images, in the images' dtype and with their gradient.
@@ -78,7 +87,7 @@ class LatentCodec:
         Args:
             images: (batch, channels, height, width), in [-1, 1].
         """
-        mean = self._vae.encode(images.to(self._vae.dtype)).latent_dist.mean.to(images.dtype)
+        mean = self._run(_Encode, images).to(images.dtype)
         return (mean - self._offset.to(mean)) * self._factor.to(mean)
 
     def decode(self, latents: Tensor) -> Tensor:
@@ -88,4 +97,32 @@ class LatentCodec:
             latents: (batch, channels, height, width), as `encode` returns them.
         """
         scaled = latents / self._factor.to(latents) + self._offset.to(latents)
-        return self._vae.decode(scaled.to(self._vae.dtype)).sample.to(latents.dtype)
+        return self._run(_Decode, scaled).to(latents.dtype)
+
+    def _run(self, half: "type[_Encode] | type[_Decode]", x: Tensor) -> Tensor:
+        module = half(self._vae)
+        if self._vae.dtype != torch.float16 or not self._vae.config.get("force_upcast", False):
+            return module(x.to(self._vae.dtype))
+        state = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+        upcast = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
+        return torch.func.functional_call(module, upcast, (x.float(),))
+
+
+class _Encode(nn.Module):
+    """Half of an autoencoder as a module, for `functional_call`."""
+
+    def __init__(self, vae: Any) -> None:
+        super().__init__()
+        self.vae = vae
+
+    @override
+    def forward(self, images: Tensor) -> Tensor:
+        return self.vae.encode(images).latent_dist.mean
+
+
+class _Decode(_Encode):
+    """The other half."""
+
+    @override
+    def forward(self, images: Tensor) -> Tensor:
+        return self.vae.decode(images).sample

@@ -1,6 +1,7 @@
-"""Model and scheduler of a saved pipeline, without the rest of it."""
+"""Models and scheduler of a saved pipeline, without the rest of it."""
 
 import importlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,32 +10,86 @@ from torch import nn
 
 from scoreregs.errors import ArgumentError, MissingDependencyError
 
-__all__ = ["load_component", "load_components"]
+__all__ = ["LoadedPipeline", "load_component", "load_pipeline"]
 
 _MODELS = ("transformer", "unet")
+_SECOND = "transformer_2"
+_PICKLES = {".bin", ".ckpt", ".pkl", ".pt", ".pth"}
+
+# Pipelines whose model is called otherwise than by the rule of its class.
+_ODD_PIPELINES = {
+    "MarigoldDepthPipeline": "its channels begin with the picture",
+    "MarigoldIntrinsicsPipeline": "its channels begin with the picture",
+    "MarigoldNormalsPipeline": "its channels begin with the picture",
+    "StableDiffusionLatentUpscalePipeline": "its model is called with log sigma and pads a channel",
+}
 
 
-def load_components(path: str | Path, torch_dtype: torch.dtype | None) -> tuple[nn.Module, Any]:
-    """Returns a pipeline's model and scheduler.
+@dataclass(frozen=True)
+class LoadedPipeline:
+    """What a prior needs of a pipeline.
+
+    Attributes:
+        model: the model, or the one of high noise.
+        scheduler: the scheduler.
+        low_noise_model: the second of two experts, or None.
+        boundary_ratio: the boundary between them, as a share of the timesteps, or None.
+    """
+
+    model: nn.Module
+    scheduler: Any
+    low_noise_model: nn.Module | None = None
+    boundary_ratio: float | None = None
+
+
+def load_pipeline(
+    path: str | Path, torch_dtype: torch.dtype | None, variant: str | None
+) -> LoadedPipeline:
+    """Returns a pipeline's models and scheduler.
 
     Args:
         path: a folder with a `model_index.json`, or a name on the Hub.
-        torch_dtype: of the model's weights, or None for their own.
+        torch_dtype: of the models' weights, or None for their own.
+        variant: of the weights' files, or None.
 
     Raises:
-        ArgumentError: where there is no such pipeline, or it has no model or scheduler.
+        ArgumentError: where there is no such pipeline, it has no model or scheduler, or it calls
+            its model by a rule of its own.
         MissingDependencyError: without diffusers.
     """
-    index = _read_index(path)
+    if Path(path).suffix in _PICKLES:
+        raise ArgumentError(
+            f"got {path}, a pickle, which runs whatever its writer put in it, expected a "
+            "pipeline's folder with safetensors: convert it where you trust it, and give a network "
+            "of NVlabs's EDM to scoreregs.EDMPrior"
+        )
+    config = _read_config(path)
+    index = _components(config)
+    kind = config.get("_class_name")
+    if kind in _ODD_PIPELINES:
+        raise ArgumentError(
+            f"got a {kind} at {path}, expected another pipeline: {_ODD_PIPELINES[kind]}; write "
+            "scoreregs.NetworkPrior with a function that calls the model as it does"
+        )
+    if config.get("expand_timesteps") and kind == "WanImageToVideoPipeline":
+        raise ArgumentError(
+            f"got a {kind} with expand_timesteps at {path}, whose model is handed a time for each "
+            "token, zero for the picture's: expected a WanPipeline, which has one time for all"
+        )
     names = [name for name in _MODELS if name in index]
     if not names:
         raise ArgumentError(
             f"got a pipeline with {', '.join(index)} at {path}, expected one with a "
             f"{' or a '.join(_MODELS)}: give model and scheduler to DiffusersPrior"
         )
-    options = {} if torch_dtype is None else {"torch_dtype": torch_dtype}
-    model = load_component(path, names[0], use_safetensors=True, **options)
-    return model, load_component(path, "scheduler")
+    options: dict[str, Any] = {} if torch_dtype is None else {"torch_dtype": torch_dtype}
+    options |= {"use_safetensors": True, "variant": variant}
+    return LoadedPipeline(
+        model=load_component(path, names[0], **options),
+        scheduler=load_component(path, "scheduler"),
+        low_noise_model=load_component(path, _SECOND, **options) if _SECOND in index else None,
+        boundary_ratio=config.get("boundary_ratio"),
+    )
 
 
 def load_component(path: str | Path, name: str, **options: Any) -> Any:
@@ -49,7 +104,7 @@ def load_component(path: str | Path, name: str, **options: Any) -> Any:
         ArgumentError: where there is none, it cannot be read, or its class is not of diffusers.
         MissingDependencyError: without diffusers.
     """
-    library, kind = _read_index(path).get(name, (None, None))
+    library, kind = _components(_read_config(path)).get(name, (None, None))
     component = getattr(_diffusers(), kind, None) if library == "diffusers" and kind else None
     if component is None:
         raise ArgumentError(
@@ -61,20 +116,35 @@ def load_component(path: str | Path, name: str, **options: Any) -> Any:
     except OSError as error:
         raise ArgumentError(
             f"got a {name} at {path} that does not load ({error}), expected its configuration "
-            "and, for a model, its weights as safetensors: save it again with `save_pretrained`"
+            f"and, for a model, its weights as safetensors: {_remedy(path, name)}"
         ) from error
 
 
-def _read_index(path: str | Path) -> dict[str, tuple[str | None, str | None]]:
-    """Returns the (library, class) of each component."""
+def _remedy(path: str | Path, name: str) -> str:
+    """Returns what to do about weights that were not found, by the files that are there."""
+    files = sorted(file.name for file in (Path(path) / name).glob("*.safetensors"))
+    if not files:
+        return "save it again with `save_pretrained`"
+    parts = files[0].split(".")
+    if len(parts) == 3:
+        return f"there is {files[0]}, pass variant={parts[1].split('-0')[0]!r}"
+    return f"there is {files[0]}, pass variant=None"
+
+
+def _read_config(path: str | Path) -> dict[str, Any]:
     try:
-        config: dict[str, Any] = dict(_diffusers().DiffusionPipeline.load_config(path))
+        return dict(_diffusers().DiffusionPipeline.load_config(path))
     except OSError as error:
         raise ArgumentError(
             f"got {path}, expected a pipeline's folder with a model_index.json, or its name on "
             "the Hub"
         ) from error
-    return {k: (v[0], v[1]) for k, v in config.items() if isinstance(v, list) and len(v) == 2}
+
+
+def _components(config: dict[str, Any]) -> dict[str, tuple[str | None, str | None]]:
+    """Returns the (library, class) of each component that is there."""
+    pairs = {k: v for k, v in config.items() if isinstance(v, list) and len(v) == 2}
+    return {name: (library, kind) for name, (library, kind) in pairs.items() if kind is not None}
 
 
 def _diffusers() -> Any:

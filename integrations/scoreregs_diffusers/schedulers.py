@@ -5,20 +5,21 @@ configuration and its table of cumulative alphas, neither of which `set_timestep
 
 | Scheduler | Schedule | Prediction |
 |---|---|---|
-| DDPM, DDIM, PNDM, LCM, TCD, DPM-Solver, DEIS, UniPC, SA | table | its own |
+| DDPM, DDIM, PNDM, DPM-Solver, DEIS, UniPC, SA, CogVideoX | table | its own |
 | Euler, Heun, KDPM2, LMS | table | its own |
 | those with `use_flow_sigmas` | rectified flow | its own |
-| FlowMatch Euler, Heun | rectified flow | `flow_prediction` |
+| FlowMatch Euler, Heun | rectified flow | `flow_prediction`; negated with `invert_sigmas` |
 | EDM Euler, EDM DPM-Solver | EDM, or VE where `sigma_schedule="exponential"` | +F or -F |
 | Euler with `timestep_type="continuous"` and `v_prediction` | VE | -F with unit data |
 
 The Euler family diffuses to x + s epsilon and divides by $\sqrt{1 + s^2}$ before the network: that
 is x_t of the table. EDM schedulers call the preconditioned network's F `epsilon` and -F
-`v_prediction`.
+`v_prediction`. Schedulers of consistency models are refused: those have no score.
 """
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -35,10 +36,13 @@ from scoreregs.schedules import (
     VESchedule,
 )
 from scoreregs.schedules.tabulated import Interpolation
+from scoreregs_diffusers.families import Family
 
-__all__ = ["NetworkReading", "read_scheduler"]
+__all__ = ["NetworkReading", "fitted", "read_scheduler"]
 
 _TABLES = {
+    "CogVideoXDDIMScheduler",
+    "CogVideoXDPMScheduler",
     "DDIMParallelScheduler",
     "DDIMScheduler",
     "DDPMParallelScheduler",
@@ -52,14 +56,20 @@ _TABLES = {
     "HeunDiscreteScheduler",
     "KDPM2AncestralDiscreteScheduler",
     "KDPM2DiscreteScheduler",
-    "LCMScheduler",
     "LMSDiscreteScheduler",
     "PNDMScheduler",
     "SASolverScheduler",
-    "TCDScheduler",
     "UniPCMultistepScheduler",
 }
 _FLOWS = {"FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler"}
+_CONSISTENCY = {
+    "CMStochasticIterativeScheduler",
+    "FlowMapEulerDiscreteScheduler",
+    "FlowMatchLCMScheduler",
+    "LCMScheduler",
+    "SCMScheduler",
+    "TCDScheduler",
+}
 _EDMS = {"EDMDPMSolverMultistepScheduler", "EDMEulerScheduler"}
 _PREDICTIONS: dict[str, PredictionLike] = {
     "epsilon": "epsilon",
@@ -85,6 +95,13 @@ class NetworkReading:
     time_map: Callable[[Tensor], Tensor] | None
     sign: float = 1.0
 
+    def timestep(self, t: Tensor) -> Tensor:
+        """Returns the network's timestep at t, (batch,)."""
+        if self.time_map is not None:
+            return self.time_map(t)
+        # c_noise, a quarter of the log of sigma / alpha, finite where that is 0 or infinite.
+        return -self.schedule.at(t).log_snr.clamp(-27.63, 27.63) / 8
+
 
 def read_scheduler(scheduler: Any, interpolation: Interpolation = "nearest") -> NetworkReading:
     """Returns what a scheduler says about its network.
@@ -105,6 +122,14 @@ def read_scheduler(scheduler: Any, interpolation: Interpolation = "nearest") -> 
         ('RectifiedFlowSchedule', 'flow_prediction')
     """
     names = {base.__name__ for base in type(scheduler).__mro__}
+    if names & _CONSISTENCY:
+        raise ArgumentError(
+            f"got a {type(scheduler).__name__}, the scheduler of consistency models, expected one "
+            "of a diffusion model: a consistency model maps x_t to a sample of the data, not to "
+            "the mean of all that fit, so there is no score in it; for the model that it was "
+            "distilled from give that one's scheduler, for instance "
+            "DDPMScheduler.from_config(scheduler.config)"
+        )
     if names & _FLOWS:
         return _flow_matching(scheduler)
     if names & _EDMS:
@@ -124,6 +149,51 @@ def read_scheduler(scheduler: Any, interpolation: Interpolation = "nearest") -> 
     )
 
 
+def fitted(
+    reading: NetworkReading, scheduler: Any, family: Family, image_tokens: int | None
+) -> NetworkReading:
+    """Returns a reading as the pipelines of a family have it.
+
+    Args:
+        reading: what the scheduler says.
+        scheduler: the scheduler.
+        family: of the model.
+        image_tokens: by which a dynamic shift is chosen, or None for none.
+
+    Raises:
+        ArgumentError: for a scheduler that is none of the family's, and for tokens that it does
+            not use, or cannot do without.
+    """
+    if family.flow and reading.prediction != "flow_prediction":
+        raise ArgumentError(
+            f"got a {type(scheduler).__name__} for {family.name}, expected a scheduler of flow "
+            "matching, as FlowMatchEulerDiscreteScheduler: its pipelines have one"
+        )
+    dynamic = scheduler.config.get("use_dynamic_shifting", False)
+    if image_tokens is not None and (not dynamic or family.shift is None):
+        raise ArgumentError(
+            f"got image_tokens={image_tokens} for {family.name} with a "
+            f"{type(scheduler).__name__}, expected None: the shift of its schedule does not "
+            "depend on the picture's size alone"
+        )
+    if family.unshifted_time and dynamic and image_tokens is None:
+        raise ArgumentError(
+            f"got a dynamic shift for {family.name}, whose time is the one before the shift, "
+            "expected image_tokens=, the number of patches of a picture"
+        )
+    schedule = reading.schedule
+    if image_tokens is not None and family.shift is not None:
+        mu = family.shift(image_tokens, scheduler.config)
+        linear = scheduler.config.get("time_shift_type") == "linear"
+        schedule = RectifiedFlowSchedule(mu if linear else math.exp(mu))
+    steps = scheduler.config.num_train_timesteps
+    if family.unshifted_time:
+        return replace(reading, schedule=schedule, time_map=lambda t: t * steps)
+    if schedule is reading.schedule:
+        return reading
+    return replace(reading, schedule=schedule, time_map=lambda t: schedule(t)[1] * steps)
+
+
 def _table(scheduler: Any, interpolation: Interpolation) -> NetworkReading:
     prediction = _prediction(scheduler, _PREDICTIONS)
     table = scheduler.alphas_cumprod
@@ -137,15 +207,15 @@ def _table(scheduler: Any, interpolation: Interpolation) -> NetworkReading:
 
 
 def _flow_matching(scheduler: Any) -> NetworkReading:
-    if scheduler.config.get("invert_sigmas", False):
-        raise ArgumentError(
-            "got a scheduler with invert_sigmas=True, expected sigmas that fall while sampling: "
-            "give its network to scoreregs.NetworkPrior with RectifiedFlowSchedule, "
-            "time_map=lambda t: 1 - t and its output negated"
-        )
     # Where there is a `set_shift`, the attribute is newer than the configuration.
     owner = scheduler if hasattr(scheduler, "set_shift") else scheduler.config
-    return _flow(scheduler, owner.shift, "flow_prediction")
+    reading = _flow(scheduler, owner.shift, "flow_prediction")
+    if not scheduler.config.get("invert_sigmas", False):
+        return reading
+    # The network's time is 1 at the data, and its velocity is that in this time.
+    steps = scheduler.config.num_train_timesteps
+    schedule = reading.schedule
+    return NetworkReading(schedule, reading.prediction, lambda t: schedule(t)[0] * steps, -1.0)
 
 
 def _flow_sigmas(scheduler: Any) -> NetworkReading:

@@ -6,60 +6,87 @@ from scoreregs_offline_rl.data.sources import load_data
 from scoreregs_offline_rl.data.transitions import Transitions
 from scoreregs_offline_rl.deployment.agent import TrainedPolicy
 from scoreregs_offline_rl.deployment.export import OnnxExport, export_onnx
+from scoreregs_offline_rl.deployment.interface import MachineInterface, Signal
 from scoreregs_offline_rl.deployment.record import TrainingRecord
 from scoreregs_offline_rl.errors import DataError, RunError
-from scoreregs_offline_rl.evaluation.comparison import RunComparison, compare_runs
 from scoreregs_offline_rl.evaluation.rollouts import EvaluationResult, evaluate
+from scoreregs_offline_rl.evaluation.settings import EvaluationConfig
 from scoreregs_offline_rl.evaluation.video import record_video
 from scoreregs_offline_rl.inspection.inspection import Inspection, inspect_data
-from scoreregs_offline_rl.runs.configuration import (
-    STAGES,
-    BaselineConfig,
-    BehaviorConfig,
-    CriticConfig,
-    EvaluationConfig,
-    PolicyConfig,
-    StageName,
-    TrainConfig,
-    TrainerConfig,
-)
-from scoreregs_offline_rl.runs.models import RunModels, load_models, load_policy
+from scoreregs_offline_rl.runs.comparison import RunComparison, compare_runs
+from scoreregs_offline_rl.runs.configuration import STAGES, TrainConfig
+from scoreregs_offline_rl.runs.grid import SweepGrid
+from scoreregs_offline_rl.runs.models import RunModels, diagnose, load_models, load_policy
 from scoreregs_offline_rl.runs.presets import preset
 from scoreregs_offline_rl.runs.run import evaluate_run, train
-from scoreregs_offline_rl.sweeps.grid import SweepGrid
-from scoreregs_offline_rl.sweeps.plot import draw_sweep
-from scoreregs_offline_rl.sweeps.results import SweepTable
-from scoreregs_offline_rl.sweeps.sweep import sweep
-from scoreregs_offline_rl.training.diagnosis import diagnose
-from scoreregs_offline_rl.training.health import Finding
+from scoreregs_offline_rl.runs.sweep import sweep
+from scoreregs_offline_rl.runs.sweep_plot import draw_sweep
+from scoreregs_offline_rl.runs.sweep_table import SweepTable
+from scoreregs_offline_rl.stages.actor import ActorConfig, ActorStage
+from scoreregs_offline_rl.stages.awr import AWRConfig, AWRStage
+from scoreregs_offline_rl.stages.behavior import BehaviorConfig, BehaviorStage
+from scoreregs_offline_rl.stages.cloning import CloningConfig, CloningStage
+from scoreregs_offline_rl.stages.critic import CriticConfig, CriticStage
+from scoreregs_offline_rl.stages.finding import Finding
+from scoreregs_offline_rl.stages.policy import PolicyConfig, PolicyStage
+from scoreregs_offline_rl.stages.stage import (
+    Context,
+    Curve,
+    Given,
+    PriorStage,
+    Stage,
+    ValueStage,
+    row,
+)
+from scoreregs_offline_rl.stages.td3_bc import TD3BCConfig, TD3BCStage
+from scoreregs_offline_rl.stages.value import Value
 from scoreregs_offline_rl.training.interruption import InterruptedRun
+from scoreregs_offline_rl.training.settings import TrainerConfig
 
 __all__ = [
     "STAGES",
-    "BaselineConfig",
+    "AWRConfig",
+    "AWRStage",
+    "ActorConfig",
+    "ActorStage",
     "BehaviorConfig",
+    "BehaviorStage",
+    "CloningConfig",
+    "CloningStage",
+    "Context",
     "CriticConfig",
+    "CriticStage",
+    "Curve",
     "DataError",
     "DataKeys",
     "EvaluationConfig",
     "EvaluationResult",
     "Finding",
+    "Given",
     "Inspection",
     "InterruptedRun",
     "LoadingConfig",
+    "MachineInterface",
     "OnnxExport",
     "PolicyConfig",
+    "PolicyStage",
+    "PriorStage",
     "RunComparison",
     "RunError",
     "RunModels",
-    "StageName",
+    "Signal",
+    "Stage",
     "SweepGrid",
     "SweepTable",
+    "TD3BCConfig",
+    "TD3BCStage",
     "TrainConfig",
     "TrainedPolicy",
     "TrainerConfig",
     "TrainingRecord",
     "Transitions",
+    "Value",
+    "ValueStage",
     "compare_runs",
     "diagnose",
     "draw_sweep",
@@ -73,6 +100,7 @@ __all__ = [
     "load_policy",
     "preset",
     "record_video",
+    "row",
     "sweep",
     "train",
 ]

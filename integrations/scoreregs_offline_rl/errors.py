@@ -11,11 +11,11 @@ class DataError(ScoreRegsError):
     """A data set cannot be used as it is.
 
     Args:
-        problem: What was got and what was expected.
-        source: The file, or the name of the data, where it was found.
-        key: The array at fault.
-        row: The first row at fault, counted from 0 in the file or in what was kept of it.
-        remedy: What the user can do about it.
+        problem: what was got and what was expected.
+        source: the file, or the name of the data, where it was found.
+        key: the array at fault.
+        row: the first row at fault, counted from 0 in the file or in what was kept of it.
+        remedy: what the user can do about it.
 
     Example:
         >>> raise DataError("got nan", source="a.hdf5", key="rewards", row=3, remedy="drop it")
@@ -40,11 +40,11 @@ class DataError(ScoreRegsError):
         super().__init__(": ".join(filter(None, [", ".join(place), problem, remedy])))
 
     def with_key(self, key: str | None) -> DataError:
-        """The same error about an array that the file calls by another name."""
+        """Returns the same error about an array that the file calls by another name."""
         return DataError(
             self.problem, source=self.source, key=key, row=self.row, remedy=self.remedy
         )
 
 
 class RunError(ScoreRegsError):
-    """A run directory or a stage is not in the state that was asked for."""
+    """A run, a stage, a policy or one of their files is not in the state that was asked for."""

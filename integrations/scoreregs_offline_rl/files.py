@@ -1,24 +1,49 @@
-"""Files that are either complete or absent: written beside their place and renamed into it."""
+"""Files that are either complete or absent, and read only as what they are expected to be."""
 
+import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from scoreregs_offline_rl.errors import RunError
 
-__all__ = ["load_json", "load_tensors", "replacing", "save_json", "save_tensors"]
+__all__ = [
+    "first_line",
+    "load_json",
+    "load_tensors",
+    "load_tensors_like",
+    "replacing",
+    "save_json",
+    "save_tensors",
+    "sha256_of",
+    "tensor_shapes",
+]
+
+# The largest record that we write, a long sweep's results, has a hundredth of this.
+_LARGEST_JSON = 64 * 2**20
+_DTYPES = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to; it takes the place of `path` when the block succeeds.
+    """Returns a path beside `path` to write to; it takes its place when the block succeeds.
 
     It ends as `path` does, for writers that go by the suffix.
     """
@@ -32,36 +57,141 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def save_json(path: Path, content: Any) -> None:
-    """Write JSON; NaN and infinity, which JSON does not know, raise a ValueError."""
+    """Writes JSON; NaN and infinity, which JSON does not know, raise a ValueError."""
     with replacing(path) as partial:
-        partial.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
+        text = json.dumps(content, indent=2, allow_nan=False)
+        partial.write_text(text + "\n", encoding="utf-8")
 
 
-def load_json(path: Path) -> Any:
-    """Read JSON.
+def load_json(path: Path) -> dict[str, Any]:
+    """Returns the record in a JSON file.
 
     Raises:
-        RunError: The file is missing or is not JSON.
+        RunError: where the file is missing, is larger than any of ours, is no JSON or holds
+            something else than names with values.
     """
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise RunError(f"cannot read {path}: {error}") from error
+    with _reading(path):
+        if path.stat().st_size > _LARGEST_JSON:
+            raise ValueError(f"it is larger than {_LARGEST_JSON} bytes")
+        return _record(path.read_bytes())
 
 
-def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
-    """Write tensors as safetensors."""
+def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Writes tensors as safetensors.
+
+    Raises:
+        RunError: where one holds NaN or infinity; nothing is written.
+    """
+    _check_finite(path, tensors)
     with replacing(path) as partial:
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, partial)
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
-    """Read the tensors of a safetensors file onto the CPU.
+    """Returns the tensors of a safetensors file, on the CPU.
 
     Raises:
-        RunError: The file is missing or is not safetensors.
+        RunError: where the file is missing, is not safetensors, or holds NaN or infinity.
     """
+    with _reading(path):
+        tensors = load_file(path)
+    _check_finite(path, tensors)
+    return tensors
+
+
+def load_tensors_like(path: Path, like: Mapping[str, Tensor], *, remedy: str) -> dict[str, Tensor]:
+    """Returns the tensors of a safetensors file, on the CPU, of known names, sizes and types.
+
+    They are compared with the file's header before anything is allocated.
+
+    Args:
+        path: the file.
+        like: tensors of the names, shapes and dtypes to expect; those of the meta device will do.
+        remedy: what the user can do where the file holds others.
+
+    Raises:
+        RunError: as for `load_tensors`, and where a tensor is missing, is one too many, or has
+            another shape or dtype.
+    """
+    found = tensor_shapes(path)
+    expected = {name: _described(_DTYPES[t.dtype], tuple(t.shape)) for name, t in like.items()}
+    for name in sorted(expected.keys() | found.keys()):
+        ours, theirs = expected.get(name, "nothing"), found.get(name)
+        its = "nothing" if theirs is None else _described(*theirs)
+        if its != ours:
+            raise RunError(
+                f"got weights of another size in {path} ({name}: {its}), expected {ours}: {remedy}"
+            )
+    return load_tensors(path)
+
+
+def tensor_shapes(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Returns each tensor's type, as safetensors names it, and shape out of a file's header.
+
+    Only the header is read: the file may be larger than memory, and may be cut after it.
+
+    Raises:
+        RunError: where the file is missing or has no such header.
+    """
+    with _reading(path), path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        if size > min(path.stat().st_size, _LARGEST_JSON):
+            raise ValueError(f"its header of {size} bytes is longer than the file")
+        tensors = _record(file.read(size))
+        tensors.pop("__metadata__", None)
+        try:
+            return {n: (str(t["dtype"]), tuple(map(int, t["shape"]))) for n, t in tensors.items()}
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"its header has a tensor without {error}") from error
+
+
+def sha256_of(path: Path) -> str:
+    """Returns the SHA-256 digest of a file's bytes, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while part := file.read(2**20):
+            digest.update(part)
+    return digest.hexdigest()
+
+
+def first_line(error: BaseException) -> str:
+    """Returns what an error says in its first line, or else what it is."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turns what goes wrong within the block into a `RunError` of one line."""
     try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise RunError(f"cannot read {path}: {error}") from error
+        # Reading a pipe or a device may never end.
+        if path.exists() and not path.is_file():
+            raise ValueError("it is no regular file")
+        yield
+    # A RuntimeError comes of a file that cannot be mapped, and of lists nested without end.
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise RunError(f"cannot read {path}: {first_line(error)}") from error
+
+
+def _record(text: bytes) -> dict[str, Any]:
+    content = json.loads(text, parse_constant=_refuse)
+    if not isinstance(content, dict):
+        raise ValueError(f"got a JSON {type(content).__name__}, expected names with values")
+    return content
+
+
+def _check_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    for name, tensor in tensors.items():
+        if not bool(tensor.isfinite().all()):
+            raise RunError(
+                f"got values of {name} that are not finite for {path}, expected finite ones: "
+                "train it again, with a lower learning rate where training made them"
+            )
+
+
+def _described(dtype: str, shape: tuple[int, ...]) -> str:
+    return f"{dtype} {list(shape)}"
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"it holds {constant}, which JSON does not know")

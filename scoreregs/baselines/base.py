@@ -24,7 +24,11 @@ class Baseline(ABC):
     Example:
         >>> from scoreregs.draws import weigh
         >>> class Half(Baseline):
-        ...     def remainder(self, draw, log_weight):
+        ...     @override
+    def __repr__(self) -> str:
+        return construction(self)
+
+    def remainder(self, draw, log_weight):
         ...         return weigh(log_weight, draw.noise / 2)
     """
 

@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from typing import Literal
 
+from scoreregs.arguments import nearest
 from scoreregs.baselines.base import Baseline
 from scoreregs.baselines.noise import NoBaseline, NoiseBaseline
 from scoreregs.baselines.optimal import OptimalNoiseBaseline
 from scoreregs.errors import ArgumentError
 
-__all__ = ["BaselineLike", "as_baseline"]
+__all__ = ["BaselineLike", "BaselineName", "as_baseline"]
 
 _NAMED: dict[str, Callable[[], Baseline]] = {
     "noise": NoiseBaseline,
@@ -16,7 +17,8 @@ _NAMED: dict[str, Callable[[], Baseline]] = {
     "optimal_noise": OptimalNoiseBaseline,
 }
 
-BaselineLike = Literal["noise", "none", "optimal_noise"] | Baseline
+BaselineName = Literal["noise", "none", "optimal_noise"]
+BaselineLike = BaselineName | Baseline
 
 
 def as_baseline(baseline: BaselineLike) -> Baseline:
@@ -35,4 +37,5 @@ def as_baseline(baseline: BaselineLike) -> Baseline:
         return _NAMED[baseline]()
     raise ArgumentError(
         f"got baseline={baseline!r}, expected one of {', '.join(map(repr, _NAMED))} or a Baseline"
+        f"{nearest(baseline, _NAMED)}"
     )

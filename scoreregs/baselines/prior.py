@@ -5,8 +5,8 @@ from torch import Tensor
 from typing_extensions import override
 
 from scoreregs.baselines.base import Baseline
-from scoreregs.draws import Draw, check_prior_type
-from scoreregs.prior import ScorePrior
+from scoreregs.draws import Draw
+from scoreregs.prior import ScorePrior, check_prior_type
 from scoreregs.priors.matched import as_matched
 from scoreregs.schedules import NoiseSchedule, as_time
 from scoreregs.times import TimesLike, as_times

@@ -34,7 +34,11 @@ class Noiser(ABC):
 
     Example:
         >>> class Zero(Noiser):
-        ...     def sample(self, prior, x, condition, t, generator):
+        ...     @override
+    def __repr__(self) -> str:
+        return construction(self)
+
+    def sample(self, prior, x, condition, t, generator):
         ...         return Noised(torch.zeros(len(t), *x.shape))
     """
 

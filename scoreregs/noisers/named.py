@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from scoreregs.arguments import nearest
 from scoreregs.errors import ArgumentError
 from scoreregs.noisers.base import Noiser
 from scoreregs.noisers.gaussian import AntitheticNoise, IndependentNoise
@@ -29,4 +30,5 @@ def as_noiser(noiser: NoiserLike) -> Noiser:
         return _NAMED[noiser]
     raise ArgumentError(
         f"got noiser={noiser!r}, expected one of {', '.join(map(repr, _NAMED))} or a Noiser"
+        f"{nearest(noiser, _NAMED)}"
     )

@@ -3,13 +3,15 @@
 from torch import Tensor
 from typing_extensions import override
 
+from scoreregs.arguments import check_numbers, named_calls
 from scoreregs.errors import ArgumentError
-from scoreregs.prior import ScorePrior
+from scoreregs.prior import ScorePrior, check_prior_type
 from scoreregs.trees import Condition
 
 __all__ = ["ClampedPrior"]
 
 
+@named_calls
 class ClampedPrior(ScorePrior):
     r"""A prior whose predicted sample is clamped: $\hat x \in [\mathrm{low}, \mathrm{high}]$.
 
@@ -35,14 +37,18 @@ class ClampedPrior(ScorePrior):
     """
 
     def __init__(self, prior: ScorePrior, low: float = -1.0, high: float = 1.0) -> None:
+        check_prior_type(prior)
+        check_numbers(low=low, high=high)
         if not low < high:
             raise ArgumentError(f"got low={low} and high={high}, expected low < high")
         super().__init__(prior.schedule, "sample")
         self._prior = prior
-        self._range = (low, high)
+        self.low, self.high = low, high
 
     @override
     def predict(self, x_t: Tensor, t: Tensor, condition: Condition = None) -> Tensor:
         level = self.schedule.at(t)
         output = self._prior.checked_predict(x_t, level, condition)
-        return self._prior.prediction.sample(output, x_t, level, self.schedule).clamp(*self._range)
+        return self._prior.prediction.sample(output, x_t, level, self.schedule).clamp(
+            self.low, self.high
+        )

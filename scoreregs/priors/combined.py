@@ -8,16 +8,18 @@ import torch
 from torch import Tensor
 from typing_extensions import Self, override
 
+from scoreregs.arguments import named_calls
 from scoreregs.errors import ArgumentError
 from scoreregs.predictions import Prediction, expand
-from scoreregs.prior import ScorePrior
-from scoreregs.priors.guided import Coefficient, coefficient_at
+from scoreregs.prior import ScorePrior, check_prior_type
+from scoreregs.priors.guided import Coefficient, check_coefficient, coefficient_at
 from scoreregs.priors.matched import as_matched
 from scoreregs.trees import Condition, concatenate, repeat_rows
 
 __all__ = ["CombinedPrior", "Term"]
 
 
+@named_calls
 @dataclass(frozen=True)
 class Term:
     """A prediction in a combination.
@@ -33,7 +35,12 @@ class Term:
     coefficient: Coefficient = 1.0
     condition: Condition = None
 
+    def __post_init__(self) -> None:
+        check_prior_type(self.prior)
+        check_coefficient("coefficient", self.coefficient)
 
+
+@named_calls
 class CombinedPrior(ScorePrior):
     r"""A linear combination of noise predictions, that is of scores.
 
@@ -59,6 +66,11 @@ class CombinedPrior(ScorePrior):
     """
 
     def __init__(self, terms: Sequence[Term]) -> None:
+        if not isinstance(terms, Sequence) or isinstance(terms, str):
+            raise ArgumentError(
+                f"got terms of type {type(terms).__name__}, expected a list of Term(prior, "
+                "coefficient)"
+            )
         terms = tuple(terms)
         if not terms or not all(isinstance(term, Term) for term in terms):
             raise ArgumentError(
@@ -96,6 +108,11 @@ class CombinedPrior(ScorePrior):
             >>> CombinedPrior.product([one, one]).score(torch.ones(1, 1), 0.5)
             tensor([[-2.]])
         """
+        for each in (priors, [] if exponents is None else exponents):
+            if not isinstance(each, Sequence) or isinstance(each, str):
+                raise ArgumentError(
+                    f"got {type(each).__name__}, expected a list of priors and one of exponents"
+                )
         exponents = [1.0] * len(priors) if exponents is None else exponents
         if len(exponents) != len(priors):
             raise ArgumentError(

@@ -15,15 +15,17 @@ References:
     Karras et al., Elucidating the Design Space of Diffusion-Based Generative Models, 2022, Table 1.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from typing_extensions import override
 
+from scoreregs.arguments import check_numbers, named_calls
 from scoreregs.errors import ArgumentError
 from scoreregs.predictions import Prediction, expand
 from scoreregs.prior import NetworkPrior, ScorePrior
+from scoreregs.reprs import construction
 from scoreregs.schedules import NoiseLevel, NoiseSchedule
 from scoreregs.trees import Condition
 
@@ -57,12 +59,17 @@ class Preconditioned(Prediction):
     name = "preconditioned"
 
     def __init__(self, sigma_data: float = 0.5) -> None:
+        check_numbers(sigma_data=sigma_data)
         if not 0 < sigma_data < float("inf"):
             raise ArgumentError(
                 f"got sigma_data={sigma_data}, expected a positive number: the standard deviation "
                 "of the data that the network was trained on; the field's value is 0.5"
             )
         self.sigma_data = float(sigma_data)
+
+    @override
+    def __repr__(self) -> str:
+        return construction(self)
 
     def _cosine_sine(self, level: NoiseLevel, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         norm = torch.hypot(level.alpha * self.sigma_data, level.sigma)
@@ -97,6 +104,7 @@ class Preconditioned(Prediction):
         return self.sigma_data * (cosine * (x_t / norm) + sine * output)
 
 
+@named_calls
 class EDMPrior(ScorePrior):
     """A prior from a raw EDM network F, before its preconditioning.
 
@@ -107,6 +115,7 @@ class EDMPrior(ScorePrior):
             called in the dtype of its parameters, as by `NetworkPrior`.
         schedule: any noise schedule; the network's own is `EDMSchedule()`.
         sigma_data: d, the standard deviation of the data in training.
+        modules: as for `NetworkPrior`.
 
     Raises:
         ArgumentError: for a sigma_data that is not positive, and as for `NetworkPrior`.
@@ -123,11 +132,17 @@ class EDMPrior(ScorePrior):
         network: Callable[..., Tensor],
         schedule: NoiseSchedule,
         sigma_data: float = 0.5,
+        *,
+        modules: Sequence[nn.Module] | None = None,
     ) -> None:
         preconditioned = Preconditioned(sigma_data)
         super().__init__(schedule, preconditioned)
+        self.sigma_data = preconditioned.sigma_data
         self._preconditioned = preconditioned
-        self._network = NetworkPrior(network, schedule, preconditioned, time_map=self._c_noise)
+        self._network = NetworkPrior(
+            network, schedule, preconditioned, time_map=self._c_noise, modules=modules
+        )
+        self.network = network
 
     def _c_noise(self, t: Tensor) -> Tensor:
         return -_bounded_log_snr(self.schedule.at(t)) / 8
@@ -138,6 +153,7 @@ class EDMPrior(ScorePrior):
         return self._network.predict(scaled, t, condition)
 
 
+@named_calls
 class DenoiserPrior(ScorePrior):
     """A prior from a denoiser D(x, sigma), of k-diffusion, EDM or one's own, under any schedule.
 
@@ -146,6 +162,7 @@ class DenoiserPrior(ScorePrior):
             unscaled data, that returns the posterior mean of the data; called in the dtype of its
             parameters, as by `NetworkPrior`.
         schedule: any noise schedule; it is called at x_t / alpha and sigma / alpha.
+        modules: as for `NetworkPrior`.
 
     Raises:
         ArgumentError: where the denoiser is not callable or the schedule not a `NoiseSchedule`.
@@ -159,9 +176,18 @@ class DenoiserPrior(ScorePrior):
         tensor([[-1.0000]])
     """
 
-    def __init__(self, denoiser: Callable[..., Tensor], schedule: NoiseSchedule) -> None:
+    def __init__(
+        self,
+        denoiser: Callable[..., Tensor],
+        schedule: NoiseSchedule,
+        *,
+        modules: Sequence[nn.Module] | None = None,
+    ) -> None:
         super().__init__(schedule, "sample")
-        self._network = NetworkPrior(denoiser, schedule, "sample", time_map=self._noise_level)
+        self._network = NetworkPrior(
+            denoiser, schedule, "sample", time_map=self._noise_level, modules=modules
+        )
+        self.denoiser = denoiser
 
     def _noise_level(self, t: Tensor) -> Tensor:
         return torch.exp(-_bounded_log_snr(self.schedule.at(t)) / 2)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
+from scoreregs.arguments import named_calls
 from scoreregs.errors import ArgumentError
 from scoreregs.prior import ScorePrior
 from scoreregs.schedules import NoiseSchedule, as_time
@@ -18,6 +19,7 @@ _BLOCK = 2**22
 _SMALLEST_VARIANCE = 1e-300
 
 
+@named_calls
 class EmpiricalPrior(ScorePrior):
     r"""The empirical distribution of a data set, whose diffused score is exact.
 
@@ -49,6 +51,11 @@ class EmpiricalPrior(ScorePrior):
 
     def __init__(self, data: Tensor, schedule: NoiseSchedule) -> None:
         super().__init__(schedule, "sample")
+        if not isinstance(data, Tensor):
+            raise ArgumentError(
+                f"got data of type {type(data).__name__}, expected a floating point tensor: use "
+                "torch.as_tensor(data, dtype=torch.float32)"
+            )
         if data.ndim < 2 or not data.numel() or not data.is_floating_point():
             raise ArgumentError(
                 f"got data of shape {tuple(data.shape)} and dtype {data.dtype}, expected a "
@@ -61,6 +68,11 @@ class EmpiricalPrior(ScorePrior):
         self._energies = torch.cat([part.square().sum(1) / 2 for part in self._parts(1)])
         if not bool(self._energies.isfinite().all()):
             raise ArgumentError("got NaN or infinity in the data, expected finite numbers")
+
+    @override
+    def __repr__(self) -> str:
+        count, event = len(self._data), tuple(self._event)
+        return f"EmpiricalPrior({count} samples of shape {event}, schedule={self.schedule!r})"
 
     def _parts(self, batch: int) -> Iterator[Tensor]:
         """Yields the data in float64, centred, in parts that fit with a batch into a block."""

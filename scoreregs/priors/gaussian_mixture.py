@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 from typing_extensions import Self, override
 
+from scoreregs.arguments import check_count, check_generator, named_calls
 from scoreregs.errors import ArgumentError
-from scoreregs.prior import ScorePrior
+from scoreregs.prior import ScorePrior, times_for
+from scoreregs.reprs import short
 from scoreregs.schedules import NoiseLevel, NoiseSchedule, as_time
 from scoreregs.trees import Condition
 
@@ -19,6 +21,7 @@ ArrayLike = Tensor | Sequence
 MixtureFunction = Callable[[Any], tuple[Tensor, Tensor, Tensor]]
 
 
+@named_calls
 class GaussianMixturePrior(ScorePrior):
     r"""A mixture of Gaussians, whose diffused score and density are exact.
 
@@ -56,6 +59,8 @@ class GaussianMixturePrior(ScorePrior):
         super().__init__(schedule, "score")
         fixed = _Mixture.of(weights, means, covariances)
         self._mixture: Callable[[Condition], _Mixture] = lambda condition: fixed
+        count, event = fixed.weights.shape[1], tuple(fixed.event)
+        self._told = f"({count} components of shape {event}, "
 
     @classmethod
     def conditional(cls, mixture: MixtureFunction, schedule: NoiseSchedule) -> Self:
@@ -74,10 +79,20 @@ class GaussianMixturePrior(ScorePrior):
             >>> prior.score(torch.zeros(1, 2), 0.0, torch.ones(1, 2))
             tensor([[1., 1.]])
         """
+        if not callable(mixture):
+            raise ArgumentError(
+                f"got a mixture of type {type(mixture).__name__}, expected a function of the "
+                "condition that returns weights, means and covariances"
+            )
         prior = cls.__new__(cls)
         ScorePrior.__init__(prior, schedule, "score")
         prior._mixture = lambda condition: _Mixture.of(*mixture(condition))
+        prior._told = f"conditional({short(mixture)}, "
         return prior
+
+    @override
+    def __repr__(self) -> str:
+        return f"GaussianMixturePrior{self._told}schedule={self.schedule!r})"
 
     @override
     def predict(self, x_t: Tensor, t: Tensor, condition: Condition = None) -> Tensor:
@@ -96,7 +111,7 @@ class GaussianMixturePrior(ScorePrior):
             t: a time in [0, 1], or one for each sample.
             condition: as given to `predict`.
         """
-        times = as_time(t, x_t.device).expand(x_t.shape[0])
+        times = times_for(x_t, t)
         log_density, *_ = self._mixture(condition).components(x_t, self.schedule.at(times))
         return torch.logsumexp(log_density, dim=1)
 
@@ -113,9 +128,11 @@ class GaussianMixturePrior(ScorePrior):
             condition: as given to `predict`.
             generator: the source of randomness, on the mixture's device.
         """
+        check_count("count", count)
         mixture = self._mixture(condition)
+        check_generator(generator, mixture.means.device)
         device, dtype = mixture.means.device, mixture.means.dtype
-        if count < 1 or len(mixture.weights) not in (1, count):
+        if len(mixture.weights) not in (1, count):
             raise ArgumentError(
                 f"got count={count} for a condition of {len(mixture.weights)}, expected as many"
             )

@@ -6,17 +6,19 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
+from scoreregs.arguments import check_numbers, named_calls
 from scoreregs.errors import ArgumentError
 from scoreregs.predictions import expand
-from scoreregs.prior import ScorePrior
+from scoreregs.prior import ScorePrior, check_prior_type
 from scoreregs.schedules import NoiseLevel
 from scoreregs.trees import Condition, concatenate, repeat_rows
 
-__all__ = ["Coefficient", "GuidedPrior", "coefficient_at"]
+__all__ = ["Coefficient", "GuidedPrior", "check_coefficient", "coefficient_at"]
 
 Coefficient = float | Callable[[NoiseLevel], Tensor]
 
 
+@named_calls
 class GuidedPrior(ScorePrior):
     r"""A conditional prior led by the difference to its null condition.
 
@@ -49,6 +51,8 @@ class GuidedPrior(ScorePrior):
     """
 
     def __init__(self, prior: ScorePrior, scale: Coefficient, null: Condition) -> None:
+        check_prior_type(prior)
+        check_coefficient("scale", scale)
         super().__init__(prior.schedule, prior.prediction)
         if null is None:
             raise ArgumentError(
@@ -74,6 +78,12 @@ class GuidedPrior(ScorePrior):
         )
         away, towards = both.chunk(2)
         return torch.lerp(away, towards, expand(coefficient_at(self._scale, level), x_t))
+
+
+def check_coefficient(name: str, coefficient: object) -> None:
+    """Raises `ArgumentError` unless a coefficient is a number or a function."""
+    if not callable(coefficient):
+        check_numbers(**{name: coefficient})
 
 
 def coefficient_at(coefficient: Coefficient, level: NoiseLevel) -> Tensor:

@@ -4,9 +4,10 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
+from scoreregs.arguments import named_calls
 from scoreregs.errors import ArgumentError
 from scoreregs.predictions import Epsilon, Flow, Prediction, Sample, Velocity, expand
-from scoreregs.prior import ScorePrior
+from scoreregs.prior import ScorePrior, check_prior_type
 from scoreregs.priors.edm import Preconditioned
 from scoreregs.schedules import NoiseLevel, NoiseSchedule, TabulatedSchedule, as_time
 from scoreregs.trees import Condition
@@ -17,6 +18,7 @@ __all__ = ["MatchedPrior", "as_matched", "same_schedule"]
 _SCALE_FREE = (Epsilon, Sample, Velocity, Preconditioned)
 
 
+@named_calls
 class MatchedPrior(ScorePrior):
     r"""A prior seen through another schedule: the same data, time and scale of x_t translated.
 
@@ -43,6 +45,7 @@ class MatchedPrior(ScorePrior):
     """
 
     def __init__(self, prior: ScorePrior, schedule: NoiseSchedule) -> None:
+        check_prior_type(prior)
         inner = prior.schedule
         if isinstance(inner, TabulatedSchedule) and inner.interpolation == "nearest":
             raise ArgumentError(

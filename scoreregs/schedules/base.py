@@ -16,8 +16,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from scoreregs.errors import ArgumentError
+from scoreregs.reprs import construction
 
 __all__ = ["NoiseLevel", "NoiseSchedule", "as_time"]
 
@@ -35,11 +37,26 @@ def as_time(
     noise levels to zero.
     """
     if not isinstance(t, Tensor):
+        if isinstance(t, bool) or not _numbers(t):
+            raise ArgumentError(
+                f"got times {t!r}, expected a number, a list of numbers of one length, or a tensor"
+            )
         # Straight from Python's double: by way of float32 0.3 would become 0.30000001.
         t = torch.as_tensor(t, dtype=torch.float64, device="cpu")
         device = torch.get_default_device() if device is None else device
     device = t.device if device is None else torch.device(device)
+    if t.is_complex():
+        raise ArgumentError(f"got times of type {t.dtype}, expected real ones")
     return t.to(device, torch.float32 if device.type == "mps" else torch.float64)
+
+
+def _numbers(values: object) -> bool:
+    """Whether these are a number, or nested lists of numbers that are not ragged."""
+    try:
+        torch.as_tensor(values, dtype=torch.float64, device="cpu")
+    except (TypeError, ValueError, RuntimeError):
+        return False
+    return True
 
 
 @dataclass(frozen=True)
@@ -64,6 +81,15 @@ class NoiseLevel:
         return self.log_snr.clamp(-_LOG_SNR_BOUND, _LOG_SNR_BOUND)
 
 
+def check_time(t: object) -> None:
+    """Raises `ArgumentError` for a time in Python's numbers that is outside [0, 1]."""
+    if isinstance(t, int | float) and not 0 <= t <= 1:
+        raise ArgumentError(
+            f"got t={t}, expected a time in [0, 1]: 0 is data, 1 is noise; a step k of N is "
+            "(k + 1) / N"
+        )
+
+
 class NoiseSchedule(ABC):
     r"""A noise schedule, abstract in `__call__`.
 
@@ -82,8 +108,21 @@ class NoiseSchedule(ABC):
     def __call__(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """Returns (alpha, sigma), both of t's shape and dtype, for t in [0, 1] of any shape."""
 
-    def at(self, t: Tensor) -> NoiseLevel:
-        """Returns the noise level at times t of any shape, in float64."""
+    @override
+    def __repr__(self) -> str:
+        return construction(self)
+
+    def at(self, t: float | Tensor) -> NoiseLevel:
+        """Returns the noise level at times t of any shape, in float64.
+
+        Args:
+            t: in [0, 1]; a tensor is not looked at, which would wait for its device: beyond its
+                range the formulas go on, or give NaN.
+
+        Raises:
+            ArgumentError: for a number outside [0, 1], or what is no number.
+        """
+        check_time(t)
         t = as_time(t)
         alpha, sigma = self(t)
         return NoiseLevel(t, alpha, sigma, self.log_snr(t))

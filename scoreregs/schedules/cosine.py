@@ -5,12 +5,14 @@ import math
 import torch
 from torch import Tensor
 
+from scoreregs.arguments import check_numbers, named_calls
 from scoreregs.errors import ArgumentError
 from scoreregs.schedules.base import NoiseSchedule, as_time
 
 __all__ = ["CosineSchedule"]
 
 
+@named_calls
 class CosineSchedule(NoiseSchedule):
     r"""The cosine schedule in continuous time.
 
@@ -37,6 +39,7 @@ class CosineSchedule(NoiseSchedule):
     """
 
     def __init__(self, offset: float = 0.008) -> None:
+        check_numbers(offset=offset)
         if not 0 <= offset < float("inf"):
             raise ArgumentError(
                 f"got offset={offset}, expected a finite one >= 0: the field's value is 0.008"

@@ -3,12 +3,14 @@
 import torch
 from torch import Tensor
 
+from scoreregs.arguments import check_numbers, named_calls
 from scoreregs.errors import ArgumentError
 from scoreregs.schedules.base import NoiseSchedule, as_time
 
 __all__ = ["EDMSchedule"]
 
 
+@named_calls
 class EDMSchedule(NoiseSchedule):
     r"""The noise levels of Karras et al., the data unscaled.
 
@@ -34,6 +36,7 @@ class EDMSchedule(NoiseSchedule):
     """
 
     def __init__(self, sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0) -> None:
+        check_numbers(sigma_min=sigma_min, sigma_max=sigma_max, rho=rho)
         if not (0 < sigma_min < sigma_max < float("inf") and 0 < rho < float("inf")):
             raise ArgumentError(
                 f"got sigma_min={sigma_min}, sigma_max={sigma_max} and rho={rho}, expected "

@@ -5,12 +5,14 @@ import math
 import torch
 from torch import Tensor
 
+from scoreregs.arguments import check_numbers, named_calls
 from scoreregs.errors import ArgumentError
 from scoreregs.schedules.base import NoiseSchedule, as_time
 
 __all__ = ["RectifiedFlowSchedule"]
 
 
+@named_calls
 class RectifiedFlowSchedule(NoiseSchedule):
     r"""The straight path from data to noise, its time warped by a shift.
 
@@ -37,6 +39,7 @@ class RectifiedFlowSchedule(NoiseSchedule):
     """
 
     def __init__(self, shift: float = 1.0) -> None:
+        check_numbers(shift=shift)
         if not 0 < shift < float("inf"):
             raise ArgumentError(
                 f"got shift={shift}, expected a positive number: 1 is no shift, SD3's is 3"

@@ -3,12 +3,14 @@
 import torch
 from torch import Tensor
 
+from scoreregs.arguments import check_numbers, named_calls
 from scoreregs.schedules.base import NoiseSchedule, as_time
 from scoreregs.schedules.linear_beta import LinearBeta
 
 __all__ = ["SubVPSchedule"]
 
 
+@named_calls
 class SubVPSchedule(NoiseSchedule):
     r"""The sub-variance-preserving schedule: VP's alpha with the square of VP's sigma.
 
@@ -36,7 +38,9 @@ class SubVPSchedule(NoiseSchedule):
     """
 
     def __init__(self, beta_min: float = 0.1, beta_max: float = 20.0) -> None:
+        check_numbers(beta_min=beta_min, beta_max=beta_max)
         self.beta = LinearBeta(float(beta_min), float(beta_max))
+        self.beta_min, self.beta_max = self.beta.minimum, self.beta.maximum
 
     def __call__(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """Returns (alpha, sigma) at t in [0, 1] of any shape."""

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 from typing_extensions import Self, override
 
+from scoreregs.arguments import named_calls
 from scoreregs.errors import ArgumentError
-from scoreregs.schedules.base import NoiseLevel, NoiseSchedule, as_time
+from scoreregs.schedules.base import NoiseLevel, NoiseSchedule, as_time, check_time
 
 __all__ = ["Interpolation", "TabulatedSchedule"]
 
@@ -21,6 +22,7 @@ _CPU = torch.device("cpu")
 _INFINITE = 4000.0
 
 
+@named_calls
 class TabulatedSchedule(NoiseSchedule):
     r"""A schedule of N steps: step k, counted from 0, is at $t_k = (k + 1) / N$.
 
@@ -90,6 +92,10 @@ class TabulatedSchedule(NoiseSchedule):
             )
         return cls(table.sqrt(), (1 - table).sqrt(), interpolation)
 
+    @override
+    def __repr__(self) -> str:
+        return f"TabulatedSchedule({self.steps} steps, interpolation={self.interpolation!r})"
+
     @property
     def steps(self) -> int:
         """N, the number of steps."""
@@ -110,7 +116,8 @@ class TabulatedSchedule(NoiseSchedule):
         return radius * torch.sigmoid(log_snr).sqrt(), radius * torch.sigmoid(-log_snr).sqrt()
 
     @override
-    def at(self, t: Tensor) -> NoiseLevel:
+    def at(self, t: float | Tensor) -> NoiseLevel:
+        check_time(t)
         t = as_time(t)
         if self.interpolation == "nearest":
             return super().at((self.step(t) + 1).to(t.dtype) / self.steps)
@@ -199,6 +206,7 @@ class _Table:
 
 def _checked(name: str, values: TableLike) -> Tensor:
     """Returns a float64 copy on the CPU of a table of finite, non-negative numbers."""
+    values = values if isinstance(values, Tensor) else as_time(values, "cpu")
     dtype = torch.as_tensor(values).dtype
     table = as_time(values, "cpu").clone()
     if dtype in (torch.float16, torch.bfloat16) or table.ndim != 1 or len(table) < 2:

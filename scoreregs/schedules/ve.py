@@ -5,12 +5,14 @@ import math
 import torch
 from torch import Tensor
 
+from scoreregs.arguments import check_numbers, named_calls
 from scoreregs.errors import ArgumentError
 from scoreregs.schedules.base import NoiseSchedule, as_time
 
 __all__ = ["VESchedule"]
 
 
+@named_calls
 class VESchedule(NoiseSchedule):
     r"""The variance-exploding schedule: the data keeps its scale, the noise grows geometrically.
 
@@ -37,6 +39,7 @@ class VESchedule(NoiseSchedule):
     """
 
     def __init__(self, sigma_min: float = 0.01, sigma_max: float = 50.0) -> None:
+        check_numbers(sigma_min=sigma_min, sigma_max=sigma_max)
         if not 0 < sigma_min < sigma_max < float("inf"):
             raise ArgumentError(
                 f"got sigma_min={sigma_min} and sigma_max={sigma_max}, "

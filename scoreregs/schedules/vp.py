@@ -4,12 +4,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from scoreregs.arguments import check_numbers, named_calls
 from scoreregs.schedules.base import NoiseSchedule, as_time
 from scoreregs.schedules.linear_beta import LinearBeta
 
 __all__ = ["VPSchedule"]
 
 
+@named_calls
 class VPSchedule(NoiseSchedule):
     r"""The variance-preserving schedule with a linear beta(t).
 
@@ -38,7 +40,9 @@ class VPSchedule(NoiseSchedule):
     """
 
     def __init__(self, beta_min: float = 0.1, beta_max: float = 20.0) -> None:
+        check_numbers(beta_min=beta_min, beta_max=beta_max)
         self.beta = LinearBeta(float(beta_min), float(beta_max))
+        self.beta_min, self.beta_max = self.beta.minimum, self.beta.maximum
 
     def __call__(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """Returns (alpha, sigma) at t in [0, 1] of any shape."""

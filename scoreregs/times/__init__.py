@@ -5,7 +5,8 @@ from scoreregs.times.base import QuantileTimes, TimeSampler, check_times
 from scoreregs.times.density import DensityTimes
 from scoreregs.times.importance import ImportanceTimes
 from scoreregs.times.log_snr import LogNormalTimes, LogSNRTimes
-from scoreregs.times.points import Points, PointsLike
+from scoreregs.times.named import TimesName, named_times
+from scoreregs.times.points import Points, PointsLike, PointsName
 from scoreregs.times.progressive import AnnealedTimes, DescendingTimes
 from scoreregs.times.uniform import FixedTime, TimesLike, UniformTimes, as_times
 
@@ -20,10 +21,13 @@ __all__ = [
     "LogSNRTimes",
     "Points",
     "PointsLike",
+    "PointsName",
     "QuantileTimes",
     "TimeSampler",
     "TimesLike",
+    "TimesName",
     "UniformTimes",
     "as_times",
     "check_times",
+    "named_times",
 ]

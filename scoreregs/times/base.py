@@ -7,6 +7,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from scoreregs.errors import ArgumentError
+from scoreregs.reprs import construction
 from scoreregs.times.points import PointsLike, as_points
 
 __all__ = ["QuantileTimes", "TimeSampler", "check_times"]
@@ -33,6 +34,10 @@ class TimeSampler(ABC):
 
     low: float
     high: float
+
+    @override
+    def __repr__(self) -> str:
+        return construction(self)
 
     @abstractmethod
     def sample(

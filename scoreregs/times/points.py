@@ -12,13 +12,15 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from scoreregs.arguments import nearest
 from scoreregs.errors import ArgumentError
 from scoreregs.schedules import as_time
 
-__all__ = ["Points", "PointsLike", "as_points"]
+__all__ = ["Points", "PointsLike", "PointsName", "as_points"]
 
 Points = Callable[[int, int, torch.device, torch.Generator | None], Tensor]
-PointsLike = Literal["independent", "stratified", "low_discrepancy"] | Points
+PointsName = Literal["independent", "stratified", "low_discrepancy"]
+PointsLike = PointsName | Points
 
 
 def independent(
@@ -75,4 +77,5 @@ def as_points(points: PointsLike) -> Points:
         return points
     raise ArgumentError(
         f"got points={points!r}, expected one of {', '.join(map(repr, _NAMED))} or a function"
+        f"{nearest(points, _NAMED)}"
     )

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
+from scoreregs.arguments import check_numbers
 from scoreregs.errors import ArgumentError
 from scoreregs.schedules import as_time
 from scoreregs.times.base import QuantileTimes, TimeSampler
@@ -37,6 +38,7 @@ class UniformTimes(QuantileTimes):
         self, low: float = 0.02, high: float = 0.98, points: PointsLike = "independent"
     ) -> None:
         super().__init__(points)
+        check_numbers(low=low, high=high)
         if not 0 <= low < high <= 1:
             raise ArgumentError(
                 f"got the time range ({low}, {high}), expected 0 <= low < high <= 1: 0 is data and "
@@ -65,6 +67,7 @@ class FixedTime(TimeSampler):
     """
 
     def __init__(self, t: float) -> None:
+        check_numbers(t=t)
         if not 0 <= t <= 1:
             raise ArgumentError(f"got the time {t}, expected one in [0, 1]: 0 is data, 1 is noise")
         self.low = self.high = float(t)

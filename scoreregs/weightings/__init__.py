@@ -1,7 +1,7 @@
 """Weightings w of the score residual in Eq. 15."""
 
 from scoreregs.weightings.base import TimeWeighting, Weighting
-from scoreregs.weightings.named import WeightingLike, as_weighting
+from scoreregs.weightings.named import WeightingLike, WeightingName, as_weighting
 from scoreregs.weightings.of_sample import DMDWeighting, SampleWeighting
 from scoreregs.weightings.of_time import (
     SNR,
@@ -26,5 +26,6 @@ __all__ = [
     "Uniform",
     "Weighting",
     "WeightingLike",
+    "WeightingName",
     "as_weighting",
 ]

@@ -5,6 +5,7 @@ from typing import Literal
 
 from torch import Tensor
 
+from scoreregs.arguments import nearest
 from scoreregs.errors import ArgumentError
 from scoreregs.schedules import NoiseLevel
 from scoreregs.weightings.base import Weighting
@@ -19,7 +20,7 @@ from scoreregs.weightings.of_time import (
     Uniform,
 )
 
-__all__ = ["WeightingLike", "as_weighting"]
+__all__ = ["WeightingLike", "WeightingName", "as_weighting"]
 
 _NAMED: dict[str, Weighting] = {
     "sigma2": Sigma2(),
@@ -56,4 +57,5 @@ def as_weighting(weighting: WeightingLike) -> Weighting:
     raise ArgumentError(
         f"got weighting={weighting!r}, expected one of {', '.join(map(repr, _NAMED))}, "
         "a Weighting or a function of the noise level"
+        f"{nearest(weighting, _NAMED)}"
     )

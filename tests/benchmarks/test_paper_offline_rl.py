@@ -13,12 +13,11 @@ from benchmarks.quality.paper import figure_6, figure_8, figure_9, figure_10
 from benchmarks.quality.paper.members import MOST_OUTSIDE, draw_members, members_table
 from benchmarks.quality.paper.offline_rl import Budget, Runs, Variant, measure_variants
 from benchmarks.quality.paper.outcome import Outcome
-from benchmarks.quality.scores.methods import run_cloning
 from benchmarks.quality.scores.protocol import Protocol
-from scoreregs_offline_rl import SweepGrid, sweep, train
+from scoreregs_offline_rl import SweepGrid, sweep
 from scoreregs_offline_rl.data.hdf5 import save_hdf5
 from scoreregs_offline_rl.data.pendulum import record_pendulum_swingup
-from scoreregs_offline_rl.training import health
+from scoreregs_offline_rl.training import monitor
 
 PROTOCOL = Protocol(
     beta=0.1,
@@ -51,11 +50,6 @@ def measured(file, tmp_path_factory):
     return runs, measure_variants(BUDGET, 3, runs, VARIANTS)
 
 
-def reports(folder: Path) -> dict[str, str]:
-    """How the stages of a sweep went, with the seconds that they took."""
-    return {path.parent.name: path.read_text() for path in folder.glob("*/report.json")}
-
-
 class TestVariants:
     def test_each_is_a_row_of_each_seed(self, measured):
         rows = measured[1].tables["members"]
@@ -74,11 +68,17 @@ class TestVariants:
         assert len(set(rows["value"])) == len(found)
 
     def test_all_share_critics_and_behavior_models(self, measured):
-        folders = sorted((measured[0].folder / "swing").glob("*/policy"))
-        found = [reports(folder.parent) for folder in folders]
-        assert len(found) == 3
+        folder = measured[0].folder / "swing"
+        shared, policies = folder / "protocol", sorted(folder.glob("*/policy"))
+        assert len(policies) == 3
         for stage, count in (("critic", 1), ("behavior", 1), ("policy", 3)):
-            assert len({its[stage] for its in found}) == count
+            files = [policy.parent / stage / "weights.safetensors" for policy in policies]
+            assert len({file.read_bytes() for file in files}) == count
+        for policy in policies:
+            report = json.loads((policy.parent / "critic" / "report.json").read_text())
+            trained = policy.parent == shared
+            expected = (4, None) if trained else (0, str(shared))
+            assert (report["steps"], report["source"]) == expected
 
     def test_one_is_the_sweep_of_its_setting_from_the_start(self, file, measured, tmp_path):
         config = PROTOCOL.config(file, 0)
@@ -105,25 +105,13 @@ class TestVariants:
         assert sorted(runs.folder.rglob("*.safetensors")) == paths
         assert [path.stat().st_mtime_ns for path in paths] == before
 
-    def test_a_copy_that_was_cut_is_made_again(self, file, measured, tmp_path):
-        _, outcome = measured
-        again = Runs((str(file),), tmp_path)
-        cut = tmp_path / "swing" / "weighting-uniform_0.1" / "critic.partial"
-        cut.mkdir(parents=True)
-        (cut / "weights.safetensors").write_bytes(b"cut")
-        assert measure_variants(BUDGET, 3, again, VARIANTS).tables == outcome.tables
-
-    def test_cloning_hears_no_critic(self, file, measured, tmp_path):
-        """Handed a critic of another training, it is the same."""
-        found = []
-        for seed in (3, 4):
-            other = replace(PROTOCOL, critic_steps=9).config(file, seed)
-            train(other, tmp_path / f"other-{seed}", stages=("critic",))
-            folder = tmp_path / f"cloning-{seed}"
-            protocol = replace(PROTOCOL, critic_steps=9)
-            rows = run_cloning(protocol, file, seed, folder, tmp_path / f"other-{seed}")
-            found.append(rows[0]["score"])
-        assert measured[1].numbers["files"][0]["cloning"] == found
+    def test_clones_are_those_of_the_stage(self, file, measured, tmp_path):
+        """Nothing but their own stage is trained for them."""
+        grid, config = SweepGrid((3, 4), (7.0,)), replace(PROTOCOL, critic_steps=9).config(file, 0)
+        found = sweep(config, tmp_path, grid=grid, stages=("critic", "cloning"))
+        assert measured[1].numbers["files"][0]["cloning"] == found.values[:, 0].tolist()
+        folder = measured[0].folder / "swing" / "cloning"
+        assert [path.parent.name for path in folder.glob("*/report.json")] == ["cloning"]
 
     def test_checks_of_the_shared_models_are_counted(self, measured):
         result = json.loads((measured[0].folder / "swing/protocol/result.json").read_text())
@@ -212,7 +200,7 @@ class TestDivergence:
 
     def test_a_critic_is_noticed_by_its_warning_alone(self, monkeypatch):
         """Without it a critic that leaves the bound is not said to be noticed."""
-        monkeypatch.setattr(health.logger, "warning", lambda *words: None)
+        monkeypatch.setattr(monitor.logger, "warning", lambda *words: None)
         monkeypatch.setattr(figure_8, "SETTINGS", dict([next(iter(figure_8.SETTINGS.items()))]))
         found = figure_8.measure(figure_8.Budget(seeds=1, steps=250, log_every=50), 0)
         assert max(found.tables["curves"]["largest_q"]) > found.numbers["limit"]

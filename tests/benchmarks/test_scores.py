@@ -1,5 +1,6 @@
 """The score benchmark on the embedded data, shrunk to seconds."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.quality.scores import td3_bc
 from benchmarks.quality.scores.__main__ import Arguments, main, rows_of
+from benchmarks.quality.scores.methods import run_ours
 from benchmarks.quality.scores.protocol import Protocol
 from benchmarks.quality.scores.selection import selecting_policy
-from benchmarks.quality.scores.table import markdown
-from scoreregs_offline_rl import Transitions, load_data, load_models, train
-from scoreregs_offline_rl.stages.networks import BehaviorNetwork, DiracPolicy
+from benchmarks.quality.scores.table import METHODS, markdown
+from benchmarks.quality.time_to_score.settings import PAPER_CODE
+from scoreregs_offline_rl import BehaviorStage, load_models, train
 
 PROTOCOL = Protocol(
     beta=0.1,
@@ -37,26 +38,39 @@ def test_every_method_has_a_row_and_is_trained_once(arguments: Arguments) -> Non
     rows = rows_of(arguments, arguments.data[0], seed=1)
     assert [row["method"] for row in rows] == [
         "data",
-        "advantage-weighted actor",
-        "score-regularised policy",
         "cloning",
+        "advantage-weighted regression",
         "TD3+BC",
+        "SRPO",
         "selection among behavior samples",
     ]
+    assert {row["method"] for row in rows} | {PAPER_CODE} == set(METHODS)
     assert [len(row["returns"]) for row in rows[1:]] == [2, 2, 2, 2, 1]
-    assert [row["episodes"] for row in rows[4:]] == [2, 1]
+    assert [row["episodes"] for row in rows[1:]] == [2, 2, 2, 2, 1]
+    assert len({tuple(row["returns"]) for row in rows[1:]}) == 5
     folder = arguments.run_dir / "pendulum-swingup" / "1"
-    kept = [
-        folder / name for name in ("cloning/baseline/report.json", "td3_bc.json", "selection.json")
-    ]
+    kept = [*folder.rglob("*.safetensors"), folder / "selection.json"]
     before = [path.stat().st_mtime_ns for path in kept]
     assert rows_of(arguments, arguments.data[0], seed=1) == rows
     assert [path.stat().st_mtime_ns for path in kept] == before
 
 
-def test_cloning_is_not_the_weighted_actor(arguments: Arguments) -> None:
-    rows = {row["method"]: row for row in rows_of(arguments, arguments.data[0], seed=1)}
-    assert rows["cloning"]["returns"] != rows["advantage-weighted actor"]["returns"]
+def test_a_policy_has_the_time_and_the_checks_of_what_it_builds_on(arguments: Arguments) -> None:
+    folder = arguments.run_dir / "run"
+    rows = {row["method"]: row for row in run_ours(PROTOCOL, arguments.data[0], 0, folder)}
+    result = json.loads((folder / "result.json").read_text())
+    seconds = {name: report["seconds"] for name, report in result["stages"].items()}
+    used = {
+        "cloning": ["cloning"],
+        "advantage-weighted regression": ["critic", "awr"],
+        "TD3+BC": ["td3_bc"],
+        "SRPO": ["critic", "behavior", "policy"],
+    }
+    for method, stages in used.items():
+        assert rows[method]["seconds"] == pytest.approx(sum(seconds[name] for name in stages))
+        checks = {name: result["health"][name] for name in stages if name in result["health"]}
+        assert rows[method]["health"] == checks
+    assert list(rows["SRPO"]["health"]) == ["critic", "behavior", "policy"]
 
 
 def test_selection_has_the_scales_of_our_run(arguments: Arguments) -> None:
@@ -64,9 +78,9 @@ def test_selection_has_the_scales_of_our_run(arguments: Arguments) -> None:
     folder = arguments.run_dir / "run"
     train(PROTOCOL.config(arguments.data[0], seed=0), folder)
     models, seen = load_models(folder), []
-    network = models.prior.network
-    assert isinstance(network, BehaviorNetwork)
-    network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[2]))
+    behavior = models.stages["behavior"]
+    assert isinstance(behavior, BehaviorStage)
+    behavior.network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[2]))
     models.critic.target_q.mean = lambda action, observation: action[:, 0]
     observations = np.array([[1.0, 0.0, 4.0], [0.0, -1.0, -2.0]])
     actions = selecting_policy(models, candidates=64)(observations)
@@ -76,33 +90,28 @@ def test_selection_has_the_scales_of_our_run(arguments: Arguments) -> None:
     assert all(given.equal(scaled.repeat_interleave(64, dim=0)) for given in seen)
 
 
-def test_td3_bc_has_as_many_steps_as_all_stages_together(
-    arguments: Arguments, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    trained = []
-
-    def train_td3_bc(data: Transitions, steps: int, seed: int) -> DiracPolicy:
-        trained.append((data, steps, seed))
-        return DiracPolicy(3, 1)
-
-    monkeypatch.setattr(td3_bc, "train_td3_bc", train_td3_bc)
+def test_td3_bc_has_as_many_updates_as_our_networks_together() -> None:
     protocol = replace(PROTOCOL, critic_steps=10, behavior_steps=6, policy_steps=8)
-    td3_bc.run_td3_bc(protocol, arguments.data[0], seed=5)
-    ((data, steps, seed),) = trained
-    # 16 of the critic and 8 of the policy.
-    assert (steps, seed) == (16, 5)
-    recorded = load_data("pendulum-swingup")
-    assert data.rewards.equal(recorded.rewards)
-    torch.testing.assert_close(data.actions, recorded.actions / 2)
-    torch.testing.assert_close(data.observations.mean(0), torch.zeros(3), atol=1e-4, rtol=0)
-    torch.testing.assert_close(data.observations.std(0), torch.ones(3), atol=1e-4, rtol=0)
+    config = protocol.config(Path("pendulum-swingup"), seed=5).td3_bc
+    assert config.steps == 16
+    assert config.steps + config.steps // config.policy_every == 10 + 6 + 8
 
 
 def test_the_table_has_means_and_ranges() -> None:
     rows = [{"file": "a", "method": "cloning", "score": score} for score in (1.0, 2.0, 6.0)]
     line = markdown([*rows, {"file": "a", "method": "data", "score": 5.0}]).splitlines()[-1]
-    assert "| Data | Cloning | Advantage-weighted actor | TD3+BC |" in markdown(rows)
+    assert "| Data | Cloning | Advantage-weighted regression | TD3+BC |" in markdown(rows)
     assert line == "| a | 5.0 | 3.0 (1.0 to 6.0) | – | – | – | – | – |"
+
+
+@pytest.mark.parametrize("name", ["scores-medium", "scores-medium-expert"])
+def test_the_page_of_results_has_the_table_of_the_kept_ones(name: str) -> None:
+    """Their methods have the names of older versions."""
+    folder = Path(__file__).resolve().parents[2] / "benchmarks/results"
+    lines = markdown(json.loads((folder / f"{name}.json").read_text())["rows"]).splitlines()
+    page = (folder / "README.md").read_text().replace("not measured", "–")
+    assert len(lines) > 2
+    assert all(line in page for line in lines)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Priors of diffusers models: tiny ones of each kind, and one that knows its data."""
 
+import copy
 import json
 import shutil
 import subprocess
@@ -118,11 +119,11 @@ MODELS = {
         {"encoder_hidden_states": PROMPTS},
     ),
     "text unet by name": (
-        lambda: text_unet(time_cond_proj_dim=5),
-        "LCMScheduler",
+        lambda: text_unet(num_class_embeds=4),
+        "DDIMScheduler",
         "refuse",
-        {"encoder_hidden_states": PROMPTS, "timestep_cond": POOLED},
-        {"encoder_hidden_states": PROMPTS, "timestep_cond": POOLED},
+        {"encoder_hidden_states": PROMPTS, "class_labels": LABELS},
+        {"encoder_hidden_states": PROMPTS, "class_labels": LABELS},
     ),
     "dit": (dit, "DPMSolverMultistepScheduler", "drop", LABELS, {"class_labels": LABELS}),
     "sd3": (
@@ -336,6 +337,77 @@ class TestPretrained:
         with pytest.raises(ArgumentError, match="safetensors"):
             DiffusersPrior.from_pretrained(tmp_path)
 
+    def test_a_variant_is_read_and_named(self, tmp_path):
+        half = unet().half()
+        pipeline = diffusers.DDPMPipeline(half, diffusers.DDPMScheduler())
+        pipeline.save_pretrained(tmp_path, variant="fp16")
+        with pytest.raises(ArgumentError, match=r"fp16\.safetensors, pass variant='fp16'"):
+            DiffusersPrior.from_pretrained(tmp_path)
+        prior = DiffusersPrior.from_pretrained(tmp_path, variant="fp16", torch_dtype=torch.float32)
+        expected = DiffusersPrior(half.float(), diffusers.DDPMScheduler())
+        x_t = randn(2, 1, 8, 8)
+        assert torch.equal(prior.epsilon(x_t, 0.3), expected.epsilon(x_t, 0.3))
+        pipeline.save_pretrained(tmp_path / "plain")
+        with pytest.raises(ArgumentError, match="pass variant=None"):
+            DiffusersPrior.from_pretrained(tmp_path / "plain", variant="bf16")
+
+    def test_both_experts_of_a_pipeline_are_read(self, tmp_path):
+        """As diffusers saves Wan 2.2: each in its range of noise, by its own output."""
+        experts = []
+        for seed in (0, 1):
+            torch.manual_seed(seed)
+            model = diffusers.WanTransformer3DModel(
+                num_attention_heads=2,
+                attention_head_dim=12,
+                in_channels=4,
+                out_channels=4,
+                text_dim=6,
+                freq_dim=16,
+                ffn_dim=32,
+                num_layers=1,
+                rope_max_seq_len=32,
+            )
+            experts.append(model.eval())
+        scheduler = diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0)
+        parts = {"transformer": experts[0], "transformer_2": experts[1], "scheduler": scheduler}
+        for name, part in parts.items():
+            part.save_pretrained(tmp_path / name)
+        index = {
+            "_class_name": "WanPipeline",
+            "boundary_ratio": 0.875,
+            **{name: ["diffusers", type(part).__name__] for name, part in parts.items()},
+        }
+        (tmp_path / "model_index.json").write_text(json.dumps(index))
+        prior = DiffusersPrior.from_pretrained(tmp_path)
+        sigma = torch.tensor([0.95, 0.3], dtype=torch.float64)
+        t = prior.schedule.t_from_log_snr(2 * torch.log((1 - sigma) / sigma))
+        x, text = randn(2, 4, 1, 8, 8), randn(2, 5, 6)
+        got = prior.predict(x, t, text)
+        for row, expert in enumerate(experts):
+            with torch.no_grad():
+                expected = expert(x, 1000 * sigma.float(), text).sample[row]
+            torch.testing.assert_close(got[row], expected, rtol=1e-4, atol=1e-4)
+        image = {"_class_name": "WanImageToVideoPipeline", "expand_timesteps": True}
+        (tmp_path / "model_index.json").write_text(json.dumps({**index, **image}))
+        with pytest.raises(ArgumentError, match="a time for each"):
+            DiffusersPrior.from_pretrained(tmp_path)
+        (tmp_path / "model_index.json").write_text(json.dumps({**index, "boundary_ratio": None}))
+        with pytest.raises(ArgumentError, match="boundary_ratio together"):
+            DiffusersPrior.from_pretrained(tmp_path)
+
+    @pytest.mark.parametrize("name", ["edm-cifar10.pkl", "model.ckpt"])
+    def test_a_pickle_is_refused(self, tmp_path, name):
+        (tmp_path / name).write_bytes(b"")
+        with pytest.raises(ArgumentError, match="EDMPrior"):
+            DiffusersPrior.from_pretrained(tmp_path / name)
+
+    def test_a_pipeline_that_calls_its_model_by_a_rule_of_its_own_is_refused(self, tmp_path):
+        (tmp_path / "model_index.json").write_text(
+            json.dumps({"_class_name": "MarigoldDepthPipeline", "unet": ["diffusers", "X"]})
+        )
+        with pytest.raises(ArgumentError, match="MarigoldDepthPipeline"):
+            DiffusersPrior.from_pretrained(tmp_path)
+
     def test_a_folder_without_a_pipeline_is_refused(self, tmp_path):
         with pytest.raises(ArgumentError, match=r"model_index\.json"):
             DiffusersPrior.from_pretrained(tmp_path)
@@ -429,6 +501,27 @@ class TestLatents:
         objective(z, PROMPTS[:2]).loss.backward()
         assert z.grad is not None
         assert z.grad.abs().max() > 0
+
+    def test_an_autoencoder_that_overflows_is_computed_in_float32(self):
+        """Pictures and gradients of float16 weights are those of the same weights in float32."""
+        vae = self.vae(force_upcast=True)
+        with torch.no_grad():  # activations of the middle block pass 65504
+            vae.decoder.conv_in.weight.mul_(3e5)
+        vae = vae.half()
+        z, images = randn(1, 4, 8, 8).requires_grad_(), randn(1, 3, 8, 8)
+        decoded, encoded = LatentCodec(vae).decode(z), LatentCodec(vae).encode(images)
+        decoded.sum().backward()
+        assert {p.dtype for p in vae.parameters()} == {torch.float16}
+        exact = LatentCodec(copy.deepcopy(vae).float())
+        assert bool(decoded.isfinite().all())
+        assert z.grad is not None
+        assert bool(z.grad.isfinite().all())
+        torch.testing.assert_close(decoded, exact.decode(z))
+        torch.testing.assert_close(encoded, exact.encode(images))
+        plain = self.vae(force_upcast=False).half()
+        with torch.no_grad():
+            plain.decoder.conv_in.weight.mul_(6e4)
+            assert not bool(LatentCodec(plain).decode(z).isfinite().all())
 
     def test_another_autoencoder_is_refused(self):
         with pytest.raises(ArgumentError, match="AutoencoderKL"):

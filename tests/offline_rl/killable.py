@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from scoreregs_offline_rl.runs.configuration import (
+from scoreregs_offline_rl import (
     STAGES,
     BehaviorConfig,
     CriticConfig,

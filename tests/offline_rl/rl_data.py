@@ -2,9 +2,15 @@
 
 import torch
 
+from scoreregs import NetworkPrior, VPSchedule
 from scoreregs_offline_rl.data.transitions import Batch, Transitions
 
 OBSERVATION, ACTION = 4, 2
+
+
+def noise_prior(network) -> NetworkPrior:
+    """A network as a behavior model is by default: noise prediction under VP."""
+    return NetworkPrior(network, VPSchedule(), "epsilon")
 
 
 def make_transitions(rows: int = 60, seed: int = 0) -> Transitions:

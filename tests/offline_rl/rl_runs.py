@@ -12,7 +12,7 @@ from scoreregs_offline_rl.evaluation.rollouts import EvaluationResult
 from scoreregs_offline_rl.files import save_json
 from scoreregs_offline_rl.stages.networks import DiracPolicy
 
-STAGES = ("critic", "behavior", "baseline", "policy")
+STAGES = ("critic", "behavior", "awr", "policy")
 
 
 def make_policy(seed=0):
@@ -39,7 +39,7 @@ def write_run(
     metrics=True,
 ):
     """Write what the commands for finished runs read; `returns` are the episodes' of each stage."""
-    returns = returns or {"policy": [-200.0, -300.0], "baseline": [-400.0, -500.0]}
+    returns = returns or {"policy": [-200.0, -300.0], "awr": [-400.0, -500.0]}
     evaluations = {
         stage: dataclasses.asdict(EvaluationResult.from_returns(environment, r, [200] * len(r)))
         for stage, r in returns.items()
@@ -64,7 +64,7 @@ def write_run(
     }
     save_json(folder / "config.json", config)
     save_json(folder / "result.json", result)
-    for number, agent in enumerate(("agent", "baseline_agent")):
+    for number, agent in enumerate(("agent", "awr_agent")):
         make_policy(number).save(folder / agent)
     for stage in STAGES if metrics else ():
         lines = [{"step": 10 * i, "loss": 1 / i, "q": float(np.log(i))} for i in range(1, 6)]

@@ -9,26 +9,26 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator, PartialState
 
-from scoreregs_offline_rl.data.transitions import Transitions
-from scoreregs_offline_rl.runs.configuration import (
-    BaselineConfig,
+from scoreregs_offline_rl import (
+    AWRConfig,
     BehaviorConfig,
     CriticConfig,
     PolicyConfig,
     TrainConfig,
     TrainerConfig,
 )
+from scoreregs_offline_rl.data.transitions import Transitions
+from scoreregs_offline_rl.randoms import seeded
 from scoreregs_offline_rl.runs.run import train
-from scoreregs_offline_rl.stages.baseline import BaselineStage
+from scoreregs_offline_rl.stages.awr import AWRStage
 from scoreregs_offline_rl.stages.behavior import BehaviorStage
-from scoreregs_offline_rl.stages.critic import CriticStage
+from scoreregs_offline_rl.stages.critic import CriticStage, TwinValue
 from scoreregs_offline_rl.stages.networks import DiracPolicy
 from scoreregs_offline_rl.stages.policy import PolicyStage
 from scoreregs_offline_rl.stages.stacking import stack
-from scoreregs_offline_rl.stages.stage import Stage
+from scoreregs_offline_rl.stages.stage import Given, Stage
 from scoreregs_offline_rl.training.inputs import Members
 from scoreregs_offline_rl.training.interruption import InterruptedRun
-from scoreregs_offline_rl.training.randoms import seeded
 from scoreregs_offline_rl.training.trainer import Trainer
 from tests.offline_rl.rl_data import ACTION, OBSERVATION, make_transitions
 
@@ -44,14 +44,14 @@ def make_stages() -> dict[str, Stage]:
         undropped = BehaviorStage(*SIZES, BehaviorConfig(width=16, dropout=0.0))
         members = [BehaviorStage(*SIZES, BehaviorConfig(width=16)) for _ in range(2)]
         policies = [DiracPolicy(*SIZES, width=16) for _ in range(2)]
-    network, config = dropped.network, PolicyConfig(steps=STEPS)
+    value, config = TwinValue(critic.critic), PolicyConfig(steps=STEPS)
     return {
         "critic": critic,
         "behavior": undropped,
         "behavior with dropout": dropped,
         "stacked behavior": stack(members),
-        "baseline": BaselineStage(policies[0], critic.critic, BaselineConfig(), steps=STEPS),
-        "policy": PolicyStage(policies[1], critic.critic, network, config, beta=0.1),
+        "awr": AWRStage(policies[0], AWRConfig(steps=STEPS), Given(value)),
+        "policy": PolicyStage(policies[1], value, dropped.prior, config, beta=0.1),
     }
 
 

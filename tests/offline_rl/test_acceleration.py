@@ -9,8 +9,8 @@ import torch
 from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
+from scoreregs_offline_rl import TrainConfig, TrainerConfig
 from scoreregs_offline_rl.errors import RunError
-from scoreregs_offline_rl.runs.configuration import TrainConfig, TrainerConfig
 from scoreregs_offline_rl.runs.run import train
 from scoreregs_offline_rl.training.acceleration import tracked_settings
 from tests.offline_rl.killable import configuration

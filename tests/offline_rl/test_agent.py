@@ -1,14 +1,17 @@
 """The finished policy by itself."""
 
+import copy
 import json
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from scoreregs.errors import ArgumentError
 from scoreregs_offline_rl.data.scaling import ActionScaling, ObservationScaling
 from scoreregs_offline_rl.deployment.agent import TrainedPolicy
+from scoreregs_offline_rl.deployment.interface import MachineInterface
 from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.stages.networks import DiracPolicy
 
@@ -124,3 +127,191 @@ def test_a_folder_without_a_policy(agent, tmp_path):
     (tmp_path / "model.safetensors").write_bytes(b"cut")
     with pytest.raises(RunError, match="cannot read"):
         TrainedPolicy.load(tmp_path)
+
+
+def test_only_float32_is_saved(agent, tmp_path):
+    for policy in (copy.deepcopy(agent).double(), copy.deepcopy(agent).half()):
+        with pytest.raises(ArgumentError, match=r"expected torch\.float32: call \.float\(\) first"):
+            policy.save(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_loading_leaves_the_global_generator_alone(agent, tmp_path):
+    agent.save(tmp_path)
+    before = torch.get_rng_state()
+    TrainedPolicy.load(tmp_path)
+    assert torch.get_rng_state().equal(before)
+
+
+def test_the_interface_goes_with_the_policy(agent, tmp_path):
+    agent.interface = MachineInterface.numbered(3, 2)
+    agent.save(tmp_path)
+    assert TrainedPolicy.load(tmp_path).interface == agent.interface
+    # A folder of an earlier version says nothing of it.
+    description = json.loads((tmp_path / "config.json").read_text())
+    del description["interface"]
+    (tmp_path / "config.json").write_text(json.dumps(description))
+    assert TrainedPolicy.load(tmp_path).interface is None
+
+
+def changed(name, change):
+    def damage(tensors):
+        tensors[name] = change(tensors[name])
+
+    return damage
+
+
+WEIGHTS = {
+    "NaN weights": (changed("policy.net.2.weight", lambda w: w * torch.nan), "not finite"),
+    "an infinite bias": (changed("policy.net.0.bias", lambda b: b + torch.inf), "not finite"),
+    "a NaN mean": (changed("observation_mean", lambda m: m * torch.nan), "observation_mean"),
+    "a std of zero": (changed("observation_std", lambda s: 0 * s), "deviation of 0 in"),
+    "a negative std": (changed("observation_std", lambda s: -s), "deviation of -4 in"),
+    "a std that vanishes": (changed("observation_std", lambda s: 1e-42 * s), "deviation of .*e-42"),
+    "a longer mean": (changed("observation_mean", lambda m: m.repeat(2)), r"observation_mean: F32"),
+    "a mean without axes": (changed("observation_mean", lambda m: m[0]), r"F32 \[\]"),
+    "a shorter std": (changed("observation_std", lambda s: s[:1]), "observation_std: F32"),
+    "low above high": (changed("action_low", lambda low: low + 9), "action bounds"),
+    "no room for actions": (changed("action_high", lambda high: high * 0), "action bounds"),
+    "infinite bounds": (changed("action_high", lambda high: high + torch.inf), "action_high"),
+    "other bounds": (changed("action_low", lambda low: low[:1]), "action_low: F32"),
+    "half weights": (changed("policy.net.0.weight", lambda w: w.half()), "net.0.weight: F16"),
+    "bfloat16 weights": (changed("policy.net.0.bias", lambda w: w.bfloat16()), "net.0.bias: BF16"),
+    "double weights": (changed("policy.net.0.weight", lambda w: w.double()), "net.0.weight: F64"),
+    "whole numbers": (changed("policy.net.0.weight", lambda w: w.long()), "net.0.weight: I64"),
+    "a half std": (changed("observation_std", lambda s: s.half()), "observation_std: F16"),
+    "a wider layer": (changed("policy.net.2.weight", lambda w: w.repeat(2, 1)), "net.2.weight"),
+    "a flat layer": (changed("policy.net.2.weight", lambda w: w.flatten()), "no layers"),
+    "one tensor too many": (lambda t: t.update(more=torch.ones(2)), "more: F32"),
+    "one layer less": (lambda t: t.pop("policy.net.4.weight"), "sizes"),
+    "no bias": (lambda t: t.pop("policy.net.4.bias"), "net.4.bias: nothing"),
+    "no mean": (lambda t: t.pop("observation_mean"), "observation_mean: nothing"),
+    "no layers": (lambda t: [t.pop(name) for name in list(t) if "net" in name], "no layers"),
+    "weights that overflow": (
+        lambda t: t.update({n: w.sign() * 3e38 for n, w in t.items() if ".weight" in n}),
+        "actions are not finite",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_weights_that_lie(agent, tmp_path, name):
+    """None of these acts: each folder is refused, in one line that names what is wrong."""
+    damage, message = WEIGHTS[name]
+    agent.save(tmp_path)
+    tensors = load_file(tmp_path / "model.safetensors")
+    damage(tensors)
+    save_file(tensors, tmp_path / "model.safetensors")
+    with pytest.raises(RunError, match=message) as caught:
+        TrainedPolicy.load(tmp_path)
+    assert str(tmp_path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+EVALUATION = {"environment": "Hopper-v5", "returns": [1.0, 2.0], "lengths": [10, 20]}
+RECORD = {
+    "method": "SRPO",
+    "data": "hopper",
+    "seed": 0,
+    "beta": 0.1,
+    "command": None,
+    "evaluation": EVALUATION,
+    "data_return": 1.0,
+    "data_score": None,
+    "versions": {},
+}
+CONFIGS = {
+    "a list": [1, 2],
+    "null": None,
+    "a number": 3,
+    "nothing": {},
+    "a width of a text": {"width": "8"},
+    "a width of a list": {"width": [8]},
+    "a width of a half": {"width": 8.5},
+    "a width as a real number": {"width": 8.0},
+    "another width": {"width": 9},
+    "a width of a terabyte": {"width": 2**40},
+    "a width beyond 64 bits": {"width": 2**70},
+    "a negative width": {"width": -8},
+    "layers without end": {"layers": 10**12},
+    "no layers": {"layers": 0},
+    "true layers": {"layers": True},
+    "an observation of nothing": {"observation_size": 0},
+    "another observation": {"observation_size": 4},
+    "another action": {"action_size": 3},
+    "an environment of a number": {"environment": 3},
+    "an environment of a list": {"environment": ["Hopper-v5"]},
+    "a record of a list": {"record": []},
+    "a record of a text": {"record": "SRPO"},
+    "an empty record": {"record": {}},
+    "a record of more": {"record": RECORD | {"more": 1}},
+    "an interface of a list": {"interface": []},
+    "an interface of nothing": {"interface": {}},
+    "an interface of numbers": {"interface": {"observations": [1], "actions": [2], "rate": 1.0}},
+    "an interface of other sizes": {"interface": MachineInterface.numbered(2, 2).to_dict()},
+}
+WRONG = {
+    "method": (None, 3, [1]),
+    "data": (None, 3, [1]),
+    "seed": (None, 1.5, "text", True),
+    "beta": ("text", [1], True),
+    "command": (3, [1]),
+    "evaluation": (3, "text", [1], True, {}),
+    "data_return": (None, "text", [1], True),
+    "data_score": ("text", [1], True),
+    "versions": (None, 3, "text", [1]),
+}
+CONFIGS |= {
+    f"a record whose {name} is {value!r}": {"record": RECORD | {name: value}}
+    for name, values in WRONG.items()
+    for value in values
+}
+CONFIGS |= {
+    f"an evaluation whose {name} is {value!r}": {
+        "record": RECORD | {"evaluation": EVALUATION | {name: value}}
+    }
+    for name in EVALUATION
+    for value in (None, 3, [], ["a"], [True, 1], [1.0])
+}
+CONFIGS |= {
+    f"successes that are {value!r}": {
+        "record": RECORD | {"evaluation": EVALUATION | {"successes": value}}
+    }
+    for value in (3, "ab", [], [True], [1, 0], [True, None])
+}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_description_that_lies(agent, tmp_path, name):
+    agent.save(tmp_path)
+    path = tmp_path / "config.json"
+    change = CONFIGS[name]
+    whole = json.loads(path.read_text()) if isinstance(change, dict) and change else {}
+    path.write_text(json.dumps(whole | change if isinstance(change, dict) else change))
+    for load in (TrainedPolicy.load, TrainedPolicy.from_pretrained):
+        with pytest.raises(RunError) as caught:
+            load(tmp_path)
+        assert str(tmp_path) in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_description_that_does_not(agent, tmp_path):
+    """The pieces of the lies above are true ones."""
+    agent.save(tmp_path)
+    path = tmp_path / "config.json"
+    whole = json.loads(path.read_text())
+    path.write_text(json.dumps(whole | {"record": RECORD, "environment": None}))
+    record = TrainedPolicy.load(tmp_path).record
+    assert record is not None
+    assert record.to_dict()["evaluation"]["returns"] == (1.0, 2.0)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.99])
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_a_file_that_is_cut(agent, tmp_path, name, share):
+    agent.save(tmp_path)
+    whole = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(RunError, match="cannot read") as caught:
+        TrainedPolicy.from_pretrained(tmp_path)
+    assert "\n" not in str(caught.value)

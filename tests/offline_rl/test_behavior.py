@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from scoreregs_offline_rl.runs.configuration import BehaviorConfig
-from scoreregs_offline_rl.stages.behavior import BehaviorStage, behavior_prior
-from scoreregs_offline_rl.training.randoms import generator_for
+from scoreregs_offline_rl import BehaviorConfig
+from scoreregs_offline_rl.randoms import generator_for
+from scoreregs_offline_rl.stages.behavior import BehaviorStage
 from tests.offline_rl.rl_data import ACTION, OBSERVATION, as_double, make_transitions, rows_of
 
 CONFIG = BehaviorConfig(width=16, blocks=2, dropout=0.25)
@@ -105,7 +105,7 @@ def test_optimizer_and_defaults():
 
 
 def test_the_prior_drops_nothing(stage):
-    prior = behavior_prior(stage.network)
+    prior = stage.prior
     x, t, s = torch.randn(5, ACTION).double(), torch.rand(5), torch.randn(5, OBSERVATION).double()
     torch.testing.assert_close(prior.epsilon(x, t, s), stage.network(x, t, s).detach())
 

@@ -8,11 +8,12 @@ import sys
 import pytest
 import torch
 
+from scoreregs_offline_rl import TrainConfig
 from scoreregs_offline_rl.commands.main import main
+from scoreregs_offline_rl.configuration import from_dict
 from scoreregs_offline_rl.data.hdf5 import save_hdf5
 from scoreregs_offline_rl.data.pendulum import record_pendulum_swingup
 from scoreregs_offline_rl.errors import DataError
-from scoreregs_offline_rl.runs.configuration import TrainConfig, from_dict
 from scoreregs_offline_rl.training.interruption import InterruptedRun
 
 
@@ -28,7 +29,7 @@ def train(data, run_dir, *more):
         "critic.steps": 5,
         "behavior.steps": 5,
         "policy.steps": 5,
-        "baseline.steps": 4,
+        "awr.steps": 4,
         "behavior.batch-size": 64,
         "evaluation.episodes": 2,
     }
@@ -40,15 +41,15 @@ def train(data, run_dir, *more):
 def test_train_and_evaluate(data_file, tmp_path, capsys):
     assert train(data_file, tmp_path / "run", "--beta", "0.1") == 0
     captured = capsys.readouterr()
-    for line in ("SRPO: return", "advantage-weighted actor: return", "data: return"):
+    for line in ("SRPO: return", "advantage-weighted regression: return", "data: return"):
         assert line in captured.out
-    for stage in ("critic", "behavior", "baseline", "policy"):
+    for stage in ("critic", "behavior", "awr", "policy"):
         assert f"{stage}: 100%" in captured.err
     result = json.loads((tmp_path / "run/result.json").read_text())
     assert {name: stage["steps"] for name, stage in result["stages"].items()} == {
         "critic": 5,
         "behavior": 5,
-        "baseline": 4,
+        "awr": 4,
         "policy": 5,
     }
     assert main(["evaluate", str(tmp_path / "run"), "--episodes", "2"]) == 0
@@ -146,7 +147,7 @@ COMMANDS = {
     "train": "--policy.beta-on",
     "critic": "--critic.expectile",
     "behavior": "--behavior.held-out",
-    "baseline": "--baseline.advantage-scale",
+    "awr": "--awr.advantage-scale",
     "policy": "--run-dir",
     "diagnose": "without a simulator",
     "evaluate": "--environment",
@@ -181,7 +182,7 @@ def test_help_shows_the_settings_of_the_data(capsys):
 def test_show_config(data_file, tmp_path, capsys):
     assert train(data_file, tmp_path / "run", "--beta", "0.1", "--show-config") == 0
     config = from_dict(TrainConfig, json.loads(capsys.readouterr().out))
-    assert (config.beta, config.critic.steps, config.baseline.steps) == (0.1, 5, 4)
+    assert (config.beta, config.critic.steps, config.awr.steps) == (0.1, 5, 4)
     assert (config.action_low, config.evaluation.environment) == ((-2.0,), "Pendulum-v1")
     assert not (tmp_path / "run").exists()
     assert train(data_file, "run", "--beta=1", "--preset", "paper-exact", "--show-config") == 0
@@ -204,7 +205,7 @@ def test_stage_by_stage_with_the_settings_of_the_run(data_file, tmp_path, capsys
         "policy": 7,
     }
     assert result["beta"] == 0.2
-    assert result["baseline"] is None
+    assert result["awr"] is None
     assert main(["policy", "--run-dir", str(run_dir), "--beta", "0.3"]) == 2
     assert "(beta: 0.2 before, 0.3 now): choose another run" in capsys.readouterr().err
     assert main(["diagnose", str(run_dir)]) == 0

@@ -8,10 +8,10 @@ from matplotlib.image import imread
 
 from scoreregs.errors import ArgumentError
 from scoreregs_offline_rl.errors import RunError
-from scoreregs_offline_rl.evaluation import comparison_plot
-from scoreregs_offline_rl.evaluation.comparison import FinishedRun, compare_runs
-from scoreregs_offline_rl.evaluation.comparison_plot import draw_comparison
 from scoreregs_offline_rl.evaluation.statistics import bootstrap_interval
+from scoreregs_offline_rl.runs import comparison_plot
+from scoreregs_offline_rl.runs.comparison import FinishedRun, compare_runs
+from scoreregs_offline_rl.runs.comparison_plot import draw_comparison
 from scoreregs_offline_rl.tasks import normalized_score
 from tests.offline_rl.rl_runs import write_run
 
@@ -21,14 +21,14 @@ MEANS = (-200.0, -180.0, -400.0, -160.0)
 @pytest.fixture
 def runs(tmp_path):
     """Four seeds of one task and two of another, out of order."""
-    hopper = {"policy": [3000.0, 3100.0], "baseline": [2000.0, 2100.0]}
+    hopper = {"policy": [3000.0, 3100.0], "awr": [2000.0, 2100.0]}
     return [
         write_run(tmp_path / "h1", data="hopper", environment="Hopper-v4", seed=1, returns=hopper),
         *(
             write_run(
                 tmp_path / f"p{seed}",
                 seed=seed,
-                returns={"policy": [mean - 10, mean + 10], "baseline": [-500.0, -500.0]},
+                returns={"policy": [mean - 10, mean + 10], "awr": [-500.0, -500.0]},
             )
             for seed, mean in reversed(list(enumerate(MEANS)))
         ),
@@ -61,7 +61,7 @@ def test_numbers_by_hand(runs):
 
 def test_a_single_seed_has_the_interval_of_its_episodes(tmp_path):
     returns = [-100.0, -200.0, -600.0]
-    folder = write_run(tmp_path / "a", returns={"policy": returns, "baseline": [-1.0]})
+    folder = write_run(tmp_path / "a", returns={"policy": returns, "awr": [-1.0]})
     rows = rows_by_name(compare_runs([folder]))
     found = rows["swing", "policy"].interval
     episodes = FinishedRun.load(folder).evaluations["policy"].interval
@@ -69,7 +69,7 @@ def test_a_single_seed_has_the_interval_of_its_episodes(tmp_path):
     assert found is not None
     ends = [normalized_score(end, "Pendulum-v1") for end in episodes]
     assert (found.low, found.high) == pytest.approx(tuple(ends))
-    assert rows["swing", "baseline"].interval is None
+    assert rows["swing", "awr"].interval is None
     assert not compare_runs([folder]).overall
 
 
@@ -106,7 +106,7 @@ def test_returns_where_there_is_no_score(tmp_path):
             data="ant",
             seed=seed,
             data_score=None,
-            returns={"policy": [3000.0 + seed, 3000.0 + seed], "baseline": [1.0, 3.0]},
+            returns={"policy": [3000.0 + seed, 3000.0 + seed], "awr": [1.0, 3.0]},
         )
         for seed in range(2)
     ]
@@ -160,9 +160,9 @@ def test_what_the_picture_shows(runs, tmp_path, monkeypatch):
     ticks = [label.get_text() for label in scores.get_yticklabels()]
     assert ticks == ["hopper\n2 seeds", "swing\n4 seeds", "all tasks"]
     legend = [text.get_text() for text in scores.get_legend().get_texts()]
-    assert legend == ["SRPO", "advantage-weighted actor", "data"]
+    assert legend == ["SRPO", "advantage-weighted regression", "data"]
     titles = [axis.get_title().split(":")[0] for axis in curves]
-    assert titles == ["critic", "behavior", "baseline", "policy"]
+    assert titles == ["critic", "behavior", "awr", "policy"]
     assert [len(axis.lines) for axis in curves] == [6] * 4
     tasks = [text.get_text() for text in figures[0].subfigs[-1].legends[0].get_texts()]
     assert tasks == ["hopper", "swing"]
@@ -186,7 +186,7 @@ def test_what_cannot_be_compared(tmp_path):
     (first / "critic/metrics.jsonl").write_text('{"step": 1')
     with pytest.raises(RunError, match=r"metrics\.jsonl"):
         compare_runs([first])
-    (first / "result.json").write_text('{"policy": null, "baseline": null, "data": "swing"}')
+    (first / "result.json").write_text('{"policy": null, "awr": null, "data": "swing"}')
     with pytest.raises(RunError, match=r"were not evaluated.*--evaluation\.environment"):
         compare_runs([first])
     (first / "result.json").write_text('{"policy": {"returns": [1.0]}}')

@@ -6,9 +6,7 @@ import sys
 import pytest
 import torch
 
-from scoreregs_offline_rl.errors import RunError
-from scoreregs_offline_rl.files import load_json, load_tensors
-from scoreregs_offline_rl.runs.configuration import (
+from scoreregs_offline_rl import (
     BehaviorConfig,
     CriticConfig,
     EvaluationConfig,
@@ -16,6 +14,8 @@ from scoreregs_offline_rl.runs.configuration import (
     TrainConfig,
     TrainerConfig,
 )
+from scoreregs_offline_rl.errors import RunError
+from scoreregs_offline_rl.files import load_json, load_tensors
 from scoreregs_offline_rl.runs.run import train
 from scoreregs_offline_rl.stages.behavior import BehaviorStage
 from scoreregs_offline_rl.stages.critic import CriticStage

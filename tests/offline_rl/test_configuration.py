@@ -5,18 +5,16 @@ import json
 import pytest
 
 from scoreregs.errors import ArgumentError
-from scoreregs_offline_rl.runs.configuration import (
-    BaselineConfig,
+from scoreregs_offline_rl import (
+    AWRConfig,
     BehaviorConfig,
     CriticConfig,
     EvaluationConfig,
     PolicyConfig,
     TrainConfig,
     TrainerConfig,
-    differences,
-    from_dict,
-    to_dict,
 )
+from scoreregs_offline_rl.configuration import differences, from_dict, to_dict
 
 
 def test_json_and_back():
@@ -55,8 +53,8 @@ def test_differences_name_what_changed():
         (BehaviorConfig, {"first_time": 0.0}),
         (BehaviorConfig, {"batch_size": -1}),
         (PolicyConfig, {"learning_rate": 0.0}),
-        (BaselineConfig, {"steps": 0}),
-        (BaselineConfig, {"clip": 0.0}),
+        (AWRConfig, {"steps": 0}),
+        (AWRConfig, {"clip": 0.0}),
         (EvaluationConfig, {"episodes": -1}),
         (BehaviorConfig, {"held_out": -1}),
         (TrainerConfig, {"log_every": 0}),

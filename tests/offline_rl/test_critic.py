@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from scoreregs_offline_rl.runs.configuration import CriticConfig
+from scoreregs_offline_rl import CriticConfig
 from scoreregs_offline_rl.stages.critic import Critic, CriticStage, expectile_loss
 from scoreregs_offline_rl.stages.networks import TwinQ, ValueNetwork
 from tests.offline_rl.rl_data import ACTION, OBSERVATION, as_double, make_transitions, rows_of

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from scoreregs_offline_rl.runs.configuration import BehaviorConfig, CriticConfig
+from scoreregs_offline_rl import BehaviorConfig, CriticConfig
 from scoreregs_offline_rl.stages.behavior import BehaviorStage
 from scoreregs_offline_rl.stages.critic import CriticStage
 

@@ -9,7 +9,6 @@ from gymnasium.envs.classic_control import PendulumEnv
 
 from scoreregs.errors import ArgumentError
 from scoreregs_offline_rl.environments.making import make_environment
-from scoreregs_offline_rl.environments.recorded import RecordedEnvironment
 from scoreregs_offline_rl.evaluation.rollouts import evaluate
 from scoreregs_offline_rl.tasks import (
     environment_for,
@@ -18,6 +17,7 @@ from scoreregs_offline_rl.tasks import (
     step_limit,
     task_of_file,
 )
+from scoreregs_offline_rl.tasks.recorded import RecordedEnvironment
 
 
 def heavy(**kwargs: Any) -> PendulumEnv:

@@ -1,16 +1,21 @@
 """ONNX: the file against NumPy and PyTorch, and everything that may go wrong."""
 
+import hashlib
+import json
 import logging
 import sys
 import warnings
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
 
-from scoreregs.errors import MissingDependencyError
+from scoreregs.errors import ArgumentError, MissingDependencyError
 from scoreregs_offline_rl.deployment import export
 from scoreregs_offline_rl.deployment.export import TOLERANCE, export_onnx
+from scoreregs_offline_rl.deployment.interface import MachineInterface, Signal
+from scoreregs_offline_rl.deployment.record import TrainingRecord
 from scoreregs_offline_rl.errors import RunError
 from tests.offline_rl.rl_runs import make_policy
 
@@ -62,7 +67,100 @@ def test_what_is_told_of_the_file(exported):
     assert exported.opset == model.opset_import[0].version >= 18
     assert exported.checked == 256
     assert exported.error <= TOLERANCE
-    assert [path.name for path in exported.path.parent.iterdir()] == ["policy.onnx"]
+    names = sorted(path.name for path in exported.path.parent.iterdir())
+    assert names == ["policy.onnx", "policy.onnx.json"]
+
+
+def test_the_manifest(tmp_path):
+    policy = make_policy()
+    policy.interface = MachineInterface(
+        observations=(Signal("cos"), Signal("sin"), Signal("speed", "rad/s")),
+        actions=(Signal("torque", "N m"),),
+        rate=20.0,
+    )
+    policy.record = TrainingRecord(
+        "SRPO", "swing", 0, 0.1, None, None, -900.0, None, {"torch": "2.13"}
+    )
+    exported = export_onnx(policy, tmp_path / "policy.onnx", licence="cc-by-4.0")
+    assert exported.manifest == tmp_path / "policy.onnx.json"
+    content = exported.path.read_bytes()
+    (inputs,) = runtime.InferenceSession(content).get_inputs()
+    (outputs,) = runtime.InferenceSession(content).get_outputs()
+    manifest = json.loads(exported.manifest.read_text())
+    numbers = [column.pop(key) for column, key in columns_of(manifest)]
+    np.testing.assert_allclose(numbers, [0.3, 0.5, -0.1, 0.8, 1.0, 3.0, -2.0, 2.0], rtol=1e-6)
+    assert manifest == {
+        "format": "scoreregs-policy/1",
+        "model": {
+            "file": "policy.onnx",
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "opset": exported.opset,
+        },
+        "input": {"name": inputs.name, "dtype": "float32", "shape": inputs.shape},
+        "output": {"name": outputs.name, "dtype": "float32", "shape": outputs.shape},
+        "observations": [
+            {"name": "cos", "unit": None},
+            {"name": "sin", "unit": None},
+            {"name": "speed", "unit": "rad/s"},
+        ],
+        "actions": [{"name": "torque", "unit": "N m"}],
+        "rate_hz": 20.0,
+        "environment": "Pendulum-v1",
+        "data": "swing",
+        "method": "SRPO",
+        "versions": {"torch": "2.13"},
+        "licence": "cc-by-4.0",
+    }
+
+
+def columns_of(manifest):
+    return [(column, key) for column in manifest["observations"] for key in ("mean", "std")] + [
+        (column, key) for column in manifest["actions"] for key in ("low", "high")
+    ]
+
+
+def test_the_manifest_of_a_policy_of_which_little_is_known(exported):
+    manifest = json.loads(exported.manifest.read_text())
+    assert [column["name"] for column in manifest["observations"]] == [
+        "observation_0",
+        "observation_1",
+        "observation_2",
+    ]
+    assert [column["name"] for column in manifest["actions"]] == ["action_0"]
+    assert (manifest["rate_hz"], manifest["licence"], manifest["data"]) == (None, None, None)
+
+
+def test_an_interface_of_another_policy(tmp_path):
+    policy = make_policy()
+    policy.interface = MachineInterface.numbered(3, 2)
+    with pytest.raises(ArgumentError, match="2 actions, expected 3 and 1"):
+        export_onnx(policy, tmp_path / "policy.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+SIGNAL, OTHER = (Signal("a"),), (Signal("b"),)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Signal(""),
+        lambda: Signal(" "),
+        lambda: Signal(cast("Any", 3)),
+        lambda: Signal("a", cast("Any", 3)),
+        lambda: MachineInterface((), SIGNAL),
+        lambda: MachineInterface(SIGNAL, ()),
+        lambda: MachineInterface(SIGNAL * 2, OTHER),
+        lambda: MachineInterface(SIGNAL, OTHER * 2),
+        *(
+            lambda rate=rate: MachineInterface(SIGNAL, OTHER, rate)
+            for rate in (0.0, -1.0, np.nan, np.inf, True, cast("Any", "100"))
+        ),
+    ],
+)
+def test_an_interface_that_is_none(make):
+    with pytest.raises(ArgumentError, match="expected"):
+        make()
 
 
 def test_the_policy_is_left_as_it_is_and_nothing_warns(tmp_path, caplog):

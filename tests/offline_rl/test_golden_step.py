@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from scoreregs import ScoreRegularizedObjective, VPSchedule
+from scoreregs_offline_rl import BehaviorConfig, PolicyConfig
 from scoreregs_offline_rl.data.transitions import Batch
-from scoreregs_offline_rl.runs.configuration import BehaviorConfig, PolicyConfig
 from scoreregs_offline_rl.runs.paper_weights import (
     behavior_from_paper,
     load_paper_behavior,
@@ -16,11 +16,12 @@ from scoreregs_offline_rl.runs.paper_weights import (
     policy_from_paper,
     twin_q_from_paper,
 )
-from scoreregs_offline_rl.stages.behavior import BehaviorStage, behavior_prior
-from scoreregs_offline_rl.stages.critic import Critic
+from scoreregs_offline_rl.stages.behavior import BehaviorStage
+from scoreregs_offline_rl.stages.critic import Critic, TwinValue
 from scoreregs_offline_rl.stages.networks import ValueNetwork
 from scoreregs_offline_rl.stages.policy import PolicyStage
 from scoreregs_offline_rl.training.compilation import COMPILE_FROM, compile_networks
+from tests.offline_rl.rl_data import noise_prior
 from tests.shared import shared_file
 
 TOLERANCE = 1e-5
@@ -81,7 +82,7 @@ def test_objective_gradients(golden, networks, beta_on):
     policy, behavior, twin_q = networks
     beta = float(golden["beta"])
     objective = ScoreRegularizedObjective.from_value(
-        twin_q.mean, behavior_prior(behavior), beta=beta, beta_on=beta_on
+        twin_q.mean, noise_prior(behavior), beta=beta, beta_on=beta_on
     )
     action = policy(golden["state"])
     result = objective(action, golden["state"], t=golden["t"], noise=golden["noise"])
@@ -95,7 +96,9 @@ def policy_stage_and_batch(golden, networks):
     policy, behavior, twin_q = networks
     critic = Critic(twin_q, ValueNetwork(golden["state"].shape[1]))
     config = PolicyConfig(beta_on="value")
-    stage = PolicyStage(policy, critic, behavior, config, beta=float(golden["beta"]))
+    stage = PolicyStage(
+        policy, TwinValue(critic), noise_prior(behavior), config, beta=float(golden["beta"])
+    )
     rows = len(golden["state"])
     batch = Batch(
         golden["state"],
@@ -125,7 +128,7 @@ def test_checkpoints_of_the_paper():
     action, observation = torch.zeros(2, 3), torch.zeros(2, 11)
     assert behavior(action, torch.ones(2), observation).shape == (2, 3)
     assert not critic.target_q.mean(action, observation).equal(critic.q.mean(action, observation))
-    assert critic.advantage(action, observation).isfinite().all()
+    assert TwinValue(critic).advantage(action, observation).isfinite().all()
 
 
 def test_compiled_behavior_step(golden, networks):

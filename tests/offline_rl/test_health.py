@@ -8,9 +8,7 @@ import pytest
 import torch
 
 from scoreregs import GaussianMixturePrior, VPSchedule
-from scoreregs_offline_rl.data.transitions import Transitions
-from scoreregs_offline_rl.errors import RunError
-from scoreregs_offline_rl.runs.configuration import (
+from scoreregs_offline_rl import (
     BehaviorConfig,
     CriticConfig,
     EvaluationConfig,
@@ -18,20 +16,19 @@ from scoreregs_offline_rl.runs.configuration import (
     TrainConfig,
     TrainerConfig,
 )
+from scoreregs_offline_rl.data.transitions import Transitions
+from scoreregs_offline_rl.errors import RunError
+from scoreregs_offline_rl.runs.models import diagnose
 from scoreregs_offline_rl.runs.run import train
-from scoreregs_offline_rl.stages.behavior import BehaviorStage, behavior_prior
-from scoreregs_offline_rl.stages.critic import Critic
+from scoreregs_offline_rl.stages.actor import check_policy
+from scoreregs_offline_rl.stages.behavior import BehaviorStage, check_behavior
+from scoreregs_offline_rl.stages.critic import Critic, check_critic, largest_q_allowed
+from scoreregs_offline_rl.stages.finding import Finding
+from scoreregs_offline_rl.stages.gaussian_actions import GaussianActions
 from scoreregs_offline_rl.stages.networks import TwinQ, ValueNetwork
-from scoreregs_offline_rl.training.diagnosis import diagnose
-from scoreregs_offline_rl.training.health import (
-    Finding,
-    Monitor,
-    check_behavior,
-    check_critic,
-    check_policy,
-    largest_q_allowed,
-)
-from scoreregs_offline_rl.training.probe import GaussianActions, Probe, held_rows
+from scoreregs_offline_rl.stages.probe import Probe, held_rows
+from scoreregs_offline_rl.training.monitor import Monitor
+from tests.offline_rl.rl_data import noise_prior
 
 ROWS, NOISE = 4000, 0.4
 WEIGHT = torch.tensor([[0.4, -0.3], [0.0, 0.5], [0.2, 0.1]])
@@ -127,7 +124,7 @@ def test_an_error_is_the_mean_over_times_and_dimensions(data):
             x_t = alpha * actions[i] + sigma * probe.noise[k, i]
             predicted = exact(x_t[None], probe.t[k, i : i + 1], probe.batch.observations[i : i + 1])
             expected[i] += (predicted[0] - probe.noise[k, i]).square().mean() / 8
-    torch.testing.assert_close(probe.errors(exact, actions), expected)
+    torch.testing.assert_close(probe.errors(noise_prior(exact), actions), expected)
 
 
 def test_the_gaussian_is_the_best_one(data, gaussian):
@@ -143,7 +140,9 @@ def test_the_gaussian_is_the_best_one(data, gaussian):
         mean = inputs[i] @ solution
         prior = GaussianMixturePrior([1.0], mean[None], covariance[None], VPSchedule())
         expected = prior.epsilon(x_t[i : i + 1].double(), t[i : i + 1], None)
-        actual = gaussian(x_t[i : i + 1].double(), t[i : i + 1], data.observations[i : i + 1])
+        actual = gaussian.epsilon(
+            x_t[i : i + 1].double(), t[i : i + 1], data.observations[i : i + 1]
+        )
         torch.testing.assert_close(actual, expected, atol=1e-6, rtol=1e-6)
 
 
@@ -156,7 +155,7 @@ def test_a_constant_feature_does_not_matter(data, gaussian):
 @pytest.mark.parametrize(("q", "ok"), [(10.0, True), (140.0, True), (-160.0, False), (1e6, False)])
 def test_critic(data, probes, q, ok):
     """Rewards within 1 and a discount of 0.99 allow returns within 100, and half as much again."""
-    limit = largest_q_allowed(data.rewards, 0.99)
+    limit = largest_q_allowed(float(data.rewards.abs().max()), 0.99)
     assert limit == pytest.approx(150, abs=0.5)
     finding = check_critic(make_critic(q), probes[0], limit)
     assert finding.measured == pytest.approx(abs(q))
@@ -169,7 +168,7 @@ def test_a_critic_that_is_not_a_number_fails(probes):
 
 
 def test_a_behavior_that_knows_the_state_passes(probes, gaussian):
-    finding = check_behavior(exact, gaussian, *probes)
+    finding = check_behavior(noise_prior(exact), gaussian, *probes)
     assert finding.ok
     # The limit is a quarter more than the Gaussian's error, and a little for chance.
     assert finding.measured == pytest.approx(finding.limit / 1.25, rel=0.05)
@@ -178,7 +177,7 @@ def test_a_behavior_that_knows_the_state_passes(probes, gaussian):
 
 
 def test_a_behavior_that_does_not_fails(probes, gaussian):
-    finding = check_behavior(blind, gaussian, *probes)
+    finding = check_behavior(noise_prior(blind), gaussian, *probes)
     assert not finding.ok
     assert "fits worse than a Gaussian; take more behavior.steps" in finding.message
 
@@ -196,7 +195,7 @@ def test_a_behavior_that_knows_its_rows_by_heart_is_told_apart(data):
 
     gaussian = GaussianActions.fit(few.observations, few.actions, trained)
     probes = Probe.draw(few, held, 0), Probe.draw(few, trained, 0)
-    finding = check_behavior(memory, gaussian, *probes)
+    finding = check_behavior(noise_prior(memory), gaussian, *probes)
     assert not finding.ok
     assert "learnt its rows by heart; take fewer behavior.steps" in finding.message
 
@@ -204,14 +203,18 @@ def test_a_behavior_that_knows_its_rows_by_heart_is_told_apart(data):
 @pytest.mark.parametrize(("offset", "ok"), [(0.0, True), (1.5, True), (3.0, False)])
 def test_policy(probes, offset, ok):
     """Actions at a number of standard deviations from the data's mean, in every state."""
-    finding = check_policy(lambda s: s @ WEIGHT + offset * NOISE, exact, probes[0])
+    finding = check_policy(
+        "policy", lambda s: s @ WEIGHT + offset * NOISE, noise_prior(exact), probes[0]
+    )
     assert finding.ok is ok
     assert (finding.measured < 0.2) is ok
     assert ("leaves the data's support; lower beta" in finding.message) is not ok
 
 
 def test_the_data_itself_is_within_its_support(probes):
-    finding = check_policy(lambda s: probes[0].batch.actions, exact, probes[0])
+    finding = check_policy(
+        "policy", lambda s: probes[0].batch.actions, noise_prior(exact), probes[0]
+    )
     assert finding.measured == pytest.approx(0.05, abs=0.005)
 
 
@@ -273,7 +276,7 @@ def test_training_warns_and_keeps_what_was_found(data, tmp_path, caplog, sick):
 def test_a_healthy_run(data, tmp_path, caplog):
     behavior = BehaviorConfig(steps=400, batch_size=256, width=64, blocks=1, learning_rate=3e-3)
     config = quick(behavior=behavior, beta=1e-3, policy=PolicyConfig(steps=300, batch_size=64))
-    with caplog.at_level(logging.WARNING, logger="scoreregs_offline_rl.training.health"):
+    with caplog.at_level(logging.WARNING, logger="scoreregs_offline_rl.training.monitor"):
         result = train(replace(config, trainer=TrainerConfig(cpu=True)), tmp_path, data=data)
     health = result["health"]
     assert {name: finding["ok"] for name, finding in health.items()} == {
@@ -321,7 +324,7 @@ def test_diagnosis_of_what_is_finished(data, tmp_path):
 def test_checks_leave_the_behavior_model_as_it_was(data, probes, gaussian):
     stage = BehaviorStage(3, 2, BehaviorConfig(width=16, blocks=1))
     state = torch.get_rng_state()
-    check_behavior(behavior_prior(stage.network).epsilon, gaussian, *probes)
+    check_behavior(stage.prior, gaussian, *probes)
     assert stage.training
     assert all(parameter.grad is None for parameter in stage.parameters())
     assert torch.get_rng_state().equal(state)

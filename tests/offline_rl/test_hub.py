@@ -2,6 +2,8 @@
 
 import json
 import re
+import socket
+import time
 from pathlib import Path
 
 import numpy as np
@@ -36,14 +38,14 @@ def test_save_and_load(run_dir, tmp_path):
 
 
 def test_the_record_is_that_of_the_run(run_dir):
-    policy, baseline = load_policy(run_dir), load_policy(run_dir, "baseline")
+    policy, baseline = load_policy(run_dir), load_policy(run_dir, "awr")
     assert isinstance(policy.record, TrainingRecord)
     assert isinstance(baseline.record, TrainingRecord)
     assert (policy.record.method, policy.record.seed, policy.record.beta) == ("SRPO", 7, 0.1)
     assert policy.record.data == "swing"
     assert policy.record.evaluation is not None
     assert policy.record.evaluation.returns == (-200.0, -300.0)
-    assert (baseline.record.method, baseline.record.beta) == ("advantage-weighted actor", None)
+    assert (baseline.record.method, baseline.record.beta) == ("advantage-weighted regression", None)
     assert baseline.record.evaluation is not None
     assert baseline.record.evaluation.mean == -450.0
     np.testing.assert_array_equal(policy(OBSERVATIONS), make_policy(0)(OBSERVATIONS))
@@ -158,7 +160,10 @@ def test_push(run_dir, monkeypatch):
 
 
 def test_what_is_no_policy(run_dir, tmp_path):
-    with pytest.raises(ArgumentError, match="got stage 'critic', expected one of policy, baseline"):
+    with pytest.raises(
+        ArgumentError,
+        match="got stage 'critic', expected one with a policy: cloning, awr, td3_bc, policy",
+    ):
         load_policy(run_dir, "critic")
     with pytest.raises(RunError, match="no finished policy"):
         load_policy(tmp_path)
@@ -168,3 +173,51 @@ def test_what_is_no_policy(run_dir, tmp_path):
     (run_dir / "agent/model.safetensors").unlink()
     with pytest.raises(RunError, match="cannot read"):
         TrainedPolicy.from_pretrained(run_dir / "agent")
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    """A machine without a name server."""
+
+    def refuse(*arguments, **options):
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+def test_offline_in_one_line_at_once(offline, tmp_path, capfd):
+    """A single file's download would try five times, for 23 seconds."""
+    start = time.perf_counter()
+    with pytest.raises(RunError, match="'user/swing' is no folder here") as caught:
+        TrainedPolicy.from_pretrained("user/swing", cache_dir=tmp_path)
+    with pytest.raises(RunError, match="cannot push the policy to 'user/swing'") as pushed:
+        make_policy().push_to_hub("user/swing", token="hf_" + "x" * 30)
+    assert time.perf_counter() - start < 5
+    for error in (caught.value, pushed.value):
+        assert "\n" not in str(error)
+        assert len(str(error)) < 400
+    assert "Retrying" not in "".join(capfd.readouterr())
+
+
+def test_offline_the_cache_is_enough(offline, tmp_path):
+    policy = make_policy()
+    repository = tmp_path / "models--user--swing"
+    policy.save_pretrained(repository / "snapshots" / ("a" * 40))
+    (repository / "refs").mkdir()
+    (repository / "refs/main").write_text("a" * 40)
+    loaded = TrainedPolicy.from_pretrained("user/swing", cache_dir=tmp_path)
+    np.testing.assert_array_equal(loaded(OBSERVATIONS), policy(OBSERVATIONS))
+
+
+@pytest.mark.parametrize("name", ["runs/swing/agent", "/no/such/folder", "..", "", "a b"])
+def test_what_is_neither_a_folder_nor_a_name(tmp_path, monkeypatch, offline, name):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RunError) as caught:
+        TrainedPolicy.from_pretrained(name, cache_dir=tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_settings_are_those_of_the_folder(tmp_path):
+    make_policy().save_pretrained(tmp_path)
+    with pytest.raises(ArgumentError, match="got width, expected nothing beyond"):
+        TrainedPolicy.from_pretrained(tmp_path, width=3)

@@ -12,17 +12,19 @@ from pathlib import Path
 import pytest
 import torch
 
+from scoreregs_offline_rl import STAGES, TrainConfig
 from scoreregs_offline_rl.commands.console import Bars
 from scoreregs_offline_rl.commands.main import main
 from scoreregs_offline_rl.data.hdf5 import save_hdf5
 from scoreregs_offline_rl.data.pendulum import record_pendulum_swingup
-from scoreregs_offline_rl.runs.configuration import STAGES
+from scoreregs_offline_rl.runs.configuration import usual_stages
 from scoreregs_offline_rl.runs.run import train
 from scoreregs_offline_rl.training.interruption import InterruptedRun, watch_signals
 from tests.offline_rl.killable import configuration
 from tests.offline_rl.test_trainer import assert_same_outcome, metrics_of, run
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+USUAL = usual_stages(TrainConfig.stages())
 # Before the first checkpoint, in the middle of it, beside it, later, and at the end of a stage.
 KILLS = [("step", 3), ("access", 8), ("access", 12), ("step", 17), ("file", ".weights.")]
 
@@ -55,7 +57,7 @@ def send(number, at):
 
 
 def test_a_run_that_is_killed_again_and_again_ends_as_one_that_was_not(data_file, tmp_path):
-    plan = [[stage, kind, moment] for stage in STAGES for kind, moment in KILLS]
+    plan = [[stage, kind, moment] for stage in USUAL for kind, moment in KILLS]
     command = [sys.executable, str(Path(__file__).with_name("killable.py")), str(data_file)]
     environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
     child = subprocess.run(
@@ -70,17 +72,17 @@ def test_a_run_that_is_killed_again_and_again_ends_as_one_that_was_not(data_file
     # Every child before the end was killed, and several of them before the stage was finished.
     killed = Counter(stage for stage, was_killed, finished in ends if was_killed)
     within = Counter(stage for stage, was_killed, finished in ends if stage not in finished)
-    assert all(killed[stage] == len(KILLS) for stage in STAGES), ends
-    assert all(within[stage] == len(KILLS) for stage in STAGES), ends
+    assert all(killed[stage] == len(KILLS) for stage in USUAL), ends
+    assert all(within[stage] == len(KILLS) for stage in USUAL), ends
 
     train(configuration(str(data_file)), tmp_path / "whole")
-    for stage in STAGES:
+    for stage in USUAL:
         assert_same_outcome(tmp_path / "killed" / stage, tmp_path / "whole" / stage)
     assert not list((tmp_path / "killed").rglob("*partial*"))
     results = [
         json.loads((tmp_path / name / "result.json").read_text()) for name in ("killed", "whole")
     ]
-    for name in ("policy", "baseline", "health", "beta"):
+    for name in ("policy", "awr", "health", "beta"):
         assert results[0][name] == results[1][name]
 
 

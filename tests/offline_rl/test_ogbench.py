@@ -14,11 +14,11 @@ from scoreregs.errors import MissingDependencyError
 from scoreregs_offline_rl.data.loading import DataKeys, LoadingConfig
 from scoreregs_offline_rl.data.scaling import RewardScaling
 from scoreregs_offline_rl.data.sources import load_data
-from scoreregs_offline_rl.environments.ogbench import OGBenchTask
 from scoreregs_offline_rl.errors import DataError
 from scoreregs_offline_rl.evaluation.rollouts import EvaluationResult, data_score, evaluate
 from scoreregs_offline_rl.inspection.inspection import inspect_data
 from scoreregs_offline_rl.tasks import environment_for, paper_settings, scored_by_success
+from scoreregs_offline_rl.tasks.ogbench import OGBenchTask
 
 NAME = "pointmaze-medium-navigate-singletask-task1-v0"
 

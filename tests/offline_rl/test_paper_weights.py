@@ -14,8 +14,8 @@ from scoreregs_offline_rl.runs.paper_weights import (
     load_paper_critic,
     load_paper_policy,
 )
-from scoreregs_offline_rl.stages.behavior import behavior_prior
 from scoreregs_offline_rl.stages.networks import DiracPolicy
+from tests.offline_rl.rl_data import noise_prior
 from tests.shared import shared_file
 
 ROWS = 4000
@@ -39,7 +39,7 @@ def test_the_behavior_model_knows_the_data(batch):
     noise = torch.randn(batch.actions.shape, generator=generator)
     with torch.no_grad():
         losses = [
-            denoising_loss(behavior_prior(network), batch.actions, observations, t, noise).mean()
+            denoising_loss(noise_prior(network), batch.actions, observations, t, noise).mean()
             for observations in (batch.observations, batch.observations.roll(1, 0))
         ]
     assert 0.26 < losses[0] < 0.32

@@ -6,12 +6,19 @@ import math
 import pytest
 import torch
 
-from scoreregs_offline_rl.runs.configuration import PolicyConfig
-from scoreregs_offline_rl.stages.critic import Critic
+from scoreregs_offline_rl import PolicyConfig
+from scoreregs_offline_rl.randoms import generator_for
+from scoreregs_offline_rl.stages.critic import Critic, TwinValue
 from scoreregs_offline_rl.stages.networks import BehaviorNetwork, DiracPolicy, TwinQ, ValueNetwork
 from scoreregs_offline_rl.stages.policy import PolicyStage
-from scoreregs_offline_rl.training.randoms import generator_for
-from tests.offline_rl.rl_data import ACTION, OBSERVATION, as_double, make_transitions, rows_of
+from tests.offline_rl.rl_data import (
+    ACTION,
+    OBSERVATION,
+    as_double,
+    make_transitions,
+    noise_prior,
+    rows_of,
+)
 
 BETA = 0.3
 
@@ -25,7 +32,8 @@ def make_stage(config=None):
     behavior = BehaviorNetwork(OBSERVATION, ACTION, width=16).double()
     policy = DiracPolicy(OBSERVATION, ACTION, width=16).double()
     config = config or PolicyConfig()
-    return PolicyStage(policy, critic, behavior, config, beta=BETA), critic, behavior
+    value, prior = TwinValue(critic), noise_prior(behavior)
+    return PolicyStage(policy, value, prior, config, beta=BETA), critic, behavior
 
 
 @pytest.fixture

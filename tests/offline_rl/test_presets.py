@@ -3,13 +3,7 @@
 import pytest
 
 from scoreregs.errors import ArgumentError
-from scoreregs_offline_rl.runs.configuration import (
-    BaselineConfig,
-    BehaviorConfig,
-    CriticConfig,
-    PolicyConfig,
-    TrainConfig,
-)
+from scoreregs_offline_rl import AWRConfig, BehaviorConfig, CriticConfig, PolicyConfig, TrainConfig
 from scoreregs_offline_rl.runs.presets import beta_for, preset
 from scoreregs_offline_rl.tasks import PAPER_TASKS, paper_settings
 
@@ -55,7 +49,7 @@ def test_locomotion_is_appendix_c():
     assert (policy.weighting, policy.baseline) == ("sigma2", "noise")
     assert (policy.normalize, policy.beta_on) == (None, "prior")
     assert (config.rewards, config.normalize_observations) == ("return_range", True)
-    assert (config.baseline.advantage_scale, config.baseline.clip) == (3.0, 100.0)
+    assert (config.awr.advantage_scale, config.awr.clip) == (3.0, 100.0)
 
 
 @pytest.mark.parametrize("data", ["antmaze-large-play-v2", "D4RL/antmaze/umaze-v1"])
@@ -63,7 +57,7 @@ def test_antmaze_is_the_form_that_its_temperatures_belong_to(data):
     config = preset(data)
     assert config.critic == CriticConfig(expectile=0.9)
     assert config.policy == PolicyConfig(layers=4, normalize="rms", beta_on="value")
-    assert config.baseline == BaselineConfig(advantage_scale=10.0)
+    assert config.awr == AWRConfig(advantage_scale=10.0)
     assert (config.rewards, config.behavior) == ("antmaze", BehaviorConfig())
     assert config.beta == (0.06 if data.endswith("v2") else None)
 

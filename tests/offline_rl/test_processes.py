@@ -12,15 +12,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from scoreregs_offline_rl import TrainConfig
 from scoreregs_offline_rl.commands.main import main
 from scoreregs_offline_rl.data.hdf5 import save_hdf5
 from scoreregs_offline_rl.data.pendulum import record_pendulum_swingup
 from scoreregs_offline_rl.errors import RunError
-from scoreregs_offline_rl.runs.configuration import STAGES
+from scoreregs_offline_rl.runs.configuration import usual_stages
 from scoreregs_offline_rl.runs.run import train
 from tests.offline_rl.several_processes import configuration, make_stages, train_stages
 from tests.offline_rl.test_trainer import metrics_of
 
+STAGES = usual_stages(TrainConfig.stages())
 pytestmark = pytest.mark.skipif(
     not torch.distributed.is_available() or sys.platform == "win32", reason="needs gloo"
 )
@@ -143,7 +145,7 @@ def test_two_machines(data_file, tmp_path):
 
 
 def test_a_batch_that_does_not_divide_is_refused():
-    from scoreregs_offline_rl.training.randoms import process_slice
+    from scoreregs_offline_rl.randoms import process_slice
 
     with pytest.raises(RunError, match="batch size of 255 for 2 processes"):
         process_slice(255, 0, 2)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from scoreregs_offline_rl.errors import RunError
-from scoreregs_offline_rl.training.randoms import EpochSampler, generator_for, process_slice, seeded
+from scoreregs_offline_rl.randoms import EpochSampler, generator_for, process_slice, seeded
 
 
 def draw(*arguments):

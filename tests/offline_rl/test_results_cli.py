@@ -30,7 +30,7 @@ def test_report(run_dir, tmp_path, monkeypatch, capsys):
     assert (tmp_path / "a/b.png").exists()
 
 
-@pytest.mark.parametrize(("stage", "seed"), [("policy", 0), ("baseline", 1)])
+@pytest.mark.parametrize(("stage", "seed"), [("policy", 0), ("awr", 1)])
 def test_export_onnx(run_dir, tmp_path, capsys, stage, seed):
     runtime = pytest.importorskip("onnxruntime", reason="needs the extra onnx")
     path = tmp_path / "policy.onnx"

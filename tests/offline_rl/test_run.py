@@ -8,27 +8,27 @@ import numpy as np
 import pytest
 import torch
 
-from scoreregs_offline_rl.data.hdf5 import load_hdf5, save_hdf5
-from scoreregs_offline_rl.data.loading import LoadingConfig
-from scoreregs_offline_rl.data.pendulum import record_pendulum_swingup
-from scoreregs_offline_rl.deployment.agent import TrainedPolicy
-from scoreregs_offline_rl.errors import RunError
-from scoreregs_offline_rl.evaluation.rollouts import data_score, evaluate
-from scoreregs_offline_rl.runs.configuration import (
+from scoreregs_offline_rl import (
     BehaviorConfig,
     CriticConfig,
     EvaluationConfig,
     PolicyConfig,
     TrainConfig,
     TrainerConfig,
-    to_dict,
 )
-from scoreregs_offline_rl.runs.pipeline import scale
+from scoreregs_offline_rl.configuration import to_dict
+from scoreregs_offline_rl.data.hdf5 import load_hdf5, save_hdf5
+from scoreregs_offline_rl.data.loading import LoadingConfig
+from scoreregs_offline_rl.data.pendulum import record_pendulum_swingup
+from scoreregs_offline_rl.deployment.agent import TrainedPolicy
+from scoreregs_offline_rl.errors import RunError
+from scoreregs_offline_rl.evaluation.rollouts import data_score, evaluate
+from scoreregs_offline_rl.runs.directory import RunDirectory
 from scoreregs_offline_rl.runs.resolution import resolve
 from scoreregs_offline_rl.runs.run import evaluate_run, train
-from scoreregs_offline_rl.runs.run_directory import check_data
+from scoreregs_offline_rl.runs.scaled import scale
 
-STAGES = ("critic", "behavior", "baseline", "policy")
+STAGES = ("critic", "behavior", "awr", "policy")
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def test_what_a_run_leaves(finished):
         expected |= {
             f"{stage}/{n}" for n in ("weights.safetensors", "metrics.jsonl", "report.json")
         }
-    for agent in ("agent", "baseline_agent"):
+    for agent in ("agent", "awr_agent"):
         expected |= {f"{agent}/config.json", f"{agent}/model.safetensors"}
     assert kept == expected
 
@@ -74,7 +74,7 @@ def test_what_a_run_leaves(finished):
 def test_result(finished, data_file):
     run_dir, result = finished
     assert json.loads((run_dir / "result.json").read_text()) == result
-    steps = {"critic": 30, "behavior": 25, "baseline": 20, "policy": 20}
+    steps = {"critic": 30, "behavior": 25, "awr": 20, "policy": 20}
     assert {name: stage["steps"] for name, stage in result["stages"].items()} == steps
     for stage in result["stages"].values():
         assert stage["steps_per_second"] == pytest.approx(stage["steps"] / stage["seconds"])
@@ -82,7 +82,7 @@ def test_result(finished, data_file):
     assert total < result["seconds"] < total + 60
     assert result["data_score"] == pytest.approx(data_score(load_hdf5(data_file)))
     assert result["normalized_score"] == result["policy"]["normalized_score"]
-    assert result["baseline_score"] == result["baseline"]["normalized_score"]
+    assert result["scores"]["awr"] == result["awr"]["normalized_score"]
     assert len(result["policy"]["returns"]) == 3
     assert result["policy"]["mean"] == pytest.approx(np.mean(result["policy"]["returns"]))
     assert result["policy"]["standard_error"] > 0
@@ -97,8 +97,8 @@ def test_the_saved_policies_are_those_that_were_evaluated(finished):
     again = evaluate(policy, "Pendulum-v1", 3, 5)
     assert list(again.returns) == result["policy"]["returns"]
     both = evaluate_run(run_dir, 3, 5)
-    assert list(both["baseline"].returns) == result["baseline"]["returns"]
-    assert both["baseline"].returns != both["policy"].returns
+    assert list(both["awr"].returns) == result["awr"]["returns"]
+    assert both["awr"].returns != both["policy"].returns
 
 
 def test_statistics_and_bounds_are_part_of_the_policy(finished, data_file):
@@ -158,11 +158,11 @@ def test_other_data_under_the_same_name_is_refused(data_file, tmp_path):
 )
 def test_every_column_tells_data_apart(finished, data_file, column):
     data = load_hdf5(data_file)
-    check_data(finished[0], data)
+    RunDirectory(finished[0]).check_data(data)
     changed = getattr(data, column).clone()
     changed[7] = 1
     with pytest.raises(RunError, match="sha256"):
-        check_data(finished[0], dataclasses.replace(data, **{column: changed}))
+        RunDirectory(finished[0]).check_data(dataclasses.replace(data, **{column: changed}))
 
 
 def test_a_seed_gives_the_same_bits(finished, data_file, tmp_path):
@@ -185,7 +185,7 @@ def test_a_temperature_is_asked_for(data_file):
 def test_what_depends_on_the_data_is_resolved(data_file, finished):
     resolved = resolve(small(data_file), load_hdf5(data_file))
     assert resolved.evaluation.environment == "Pendulum-v1"
-    assert resolved.baseline.steps == 20
+    assert resolved.awr.steps == 20
     assert json.loads((finished[0] / "config.json").read_text()) == to_dict(resolved)
     named = dataclasses.replace(resolved, data="x/hopper-medium-v2.hdf5", beta=None)
     assert resolve(named, load_hdf5(data_file)).beta == 0.05

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 from scoreregs.errors import MissingDependencyError
+from scoreregs_offline_rl import TrainConfig
+from scoreregs_offline_rl.configuration import from_dict, to_dict
 from scoreregs_offline_rl.data import d4rl_data, sources
 from scoreregs_offline_rl.data.hdf5 import save_hdf5
 from scoreregs_offline_rl.data.loading import DataKeys, LoadingConfig
 from scoreregs_offline_rl.data.minari_data import load_minari
 from scoreregs_offline_rl.data.sources import SOURCES, describe_sources, load_data
 from scoreregs_offline_rl.errors import DataError, RunError
-from scoreregs_offline_rl.runs.configuration import TrainConfig, from_dict, to_dict
 from scoreregs_offline_rl.runs.run import train
 from scoreregs_offline_rl.tasks import (
     PAPER_TASKS,
@@ -231,7 +232,7 @@ def test_a_folder_of_something_else_is_no_minari_id(tmp_path, monkeypatch):
 
 
 def test_a_name_that_only_d4rl_knows(monkeypatch):
-    monkeypatch.setattr("scoreregs_offline_rl.tasks.d4rl_infos", lambda: None)
+    monkeypatch.setattr("scoreregs_offline_rl.tasks.d4rl.d4rl_infos", lambda: None)
     with pytest.raises(DataError, match=r"hopper-medium-v2.*scoreregs\[d4rl\]"):
         d4rl_data.load_d4rl("pen-human-v1")
 

@@ -5,10 +5,10 @@ import torch
 from torch import Tensor, nn
 
 from scoreregs.errors import ArgumentError
-from scoreregs_offline_rl.runs.configuration import CriticConfig
+from scoreregs_offline_rl import CriticConfig
 from scoreregs_offline_rl.stages.critic import CriticStage
 from scoreregs_offline_rl.stages.networks import BehaviorNetwork, DiracPolicy, TwinQ, ValueNetwork
-from scoreregs_offline_rl.stages.stacking import by_member, member_state, stack
+from scoreregs_offline_rl.stages.stacking import by_member, share, stack
 from tests.offline_rl.rl_data import ACTION, OBSERVATION
 
 SIZES = (OBSERVATION, ACTION)
@@ -57,9 +57,10 @@ def test_state_goes_in_and_out_and_nothing_is_shared():
     with torch.no_grad():
         for parameter in stacked.parameters():
             parameter.add_(1.0)
-    for member, network in enumerate(networks):
-        before = network.state_dict()
-        after = member_state(stacked, member)
+    befores = [{k: v.clone() for k, v in network.state_dict().items()} for network in networks]
+    share(stacked, networks)
+    for before, network in zip(befores, networks, strict=True):
+        after = network.state_dict()
         assert before.keys() == after.keys()
         for name, value in before.items():
             moved = value if name == "frequencies" else value + 1.0

@@ -10,12 +10,12 @@ import torch
 from safetensors.torch import load_file
 
 from scoreregs.errors import ArgumentError
+from scoreregs_offline_rl import CriticConfig, PolicyConfig
 from scoreregs_offline_rl.data.hdf5 import save_hdf5
 from scoreregs_offline_rl.data.pendulum import record_pendulum_swingup
 from scoreregs_offline_rl.data.transitions import Transitions
 from scoreregs_offline_rl.deployment.agent import TrainedPolicy
 from scoreregs_offline_rl.errors import DataError, RunError
-from scoreregs_offline_rl.runs.configuration import CriticConfig, PolicyConfig
 from scoreregs_offline_rl.runs.models import load_policy
 from scoreregs_offline_rl.runs.paper_weights import load_paper_behavior, load_paper_critic
 from scoreregs_offline_rl.runs.presets import preset
@@ -52,9 +52,9 @@ def whole(tmp_path_factory, data):
 
 def test_stages_one_by_one_are_a_whole_run(whole, data, tmp_path):
     result = {}
-    for stage in ("behavior", "critic", "policy", "baseline"):
+    for stage in ("behavior", "critic", "policy", "awr"):
         result = train(small(), tmp_path, data=data, stages=[stage])
-    for stage in ("critic", "behavior", "baseline", "policy"):
+    for stage in ("critic", "behavior", "awr", "policy"):
         assert weights_of(tmp_path, stage) == weights_of(whole[0], stage)
     assert set(result["stages"]) == set(whole[1]["stages"])
     assert result["health"] == whole[1]["health"]
@@ -72,7 +72,7 @@ def test_a_subset_trains_what_it_says(data, tmp_path):
 
 @pytest.mark.parametrize(
     ("stage", "finished", "missing"),
-    [("policy", [], "critic"), ("policy", ["critic"], "behavior"), ("baseline", [], "critic")],
+    [("policy", [], "critic"), ("policy", ["critic"], "behavior"), ("awr", [], "critic")],
 )
 def test_a_stage_without_what_it_builds_on(data, tmp_path, stage, finished, missing):
     if finished:
@@ -85,7 +85,9 @@ def test_a_stage_without_what_it_builds_on(data, tmp_path, stage, finished, miss
 def test_unknown_stages(data, tmp_path):
     stages: list[Any]
     for stages in ([], ["actor"]):
-        with pytest.raises(RunError, match="expected some of critic, behavior, baseline, policy"):
+        with pytest.raises(
+            RunError, match="expected some of critic, behavior, cloning, awr, td3_bc, policy"
+        ):
             train(small(), tmp_path, data=data, stages=stages)
 
 
@@ -184,7 +186,7 @@ def test_without_an_environment(whole, data):
     assert config["evaluation"]["environment"] is None
     assert config["action_low"] == pytest.approx(data.actions.amin(0).tolist())
     assert config["action_high"] == pytest.approx(data.actions.amax(0).tolist())
-    assert (result["policy"], result["baseline"], result["normalized_score"]) == (None, None, None)
+    assert (result["policy"], result["awr"], result["normalized_score"]) == (None, None, None)
     assert result["data_score"] is None
     assert set(result["health"]) == {"critic", "behavior", "policy"}
     policy = TrainedPolicy.load(run_dir / "agent")

@@ -11,22 +11,28 @@ import torch
 from accelerate import Accelerator
 
 from scoreregs.errors import ArgumentError
-from scoreregs_offline_rl import SweepGrid, SweepTable, TrainedPolicy, compare_runs, evaluate, sweep
-from scoreregs_offline_rl.commands.main import main
-from scoreregs_offline_rl.data.scaling import ActionScaling, ObservationScaling
-from scoreregs_offline_rl.errors import RunError
-from scoreregs_offline_rl.files import load_json, load_tensors
-from scoreregs_offline_rl.runs.configuration import (
+from scoreregs_offline_rl import (
     BehaviorConfig,
     CriticConfig,
     EvaluationConfig,
     PolicyConfig,
+    SweepGrid,
+    SweepTable,
     TrainConfig,
+    TrainedPolicy,
     TrainerConfig,
+    compare_runs,
+    evaluate,
+    sweep,
 )
-from scoreregs_offline_rl.runs.pipeline import Pipeline, ScaledData
+from scoreregs_offline_rl.commands.main import main
+from scoreregs_offline_rl.data.scaling import ActionScaling, ObservationScaling
+from scoreregs_offline_rl.errors import RunError
+from scoreregs_offline_rl.files import load_json, load_tensors
+from scoreregs_offline_rl.runs.directory import RunDirectory
+from scoreregs_offline_rl.runs.pipeline import Pipeline
 from scoreregs_offline_rl.runs.run import train
-from scoreregs_offline_rl.sweeps.pipeline import SweepPipeline
+from scoreregs_offline_rl.runs.scaled import ScaledData
 from scoreregs_offline_rl.training.interruption import InterruptedRun
 from scoreregs_offline_rl.training.trainer import Trainer
 from tests.offline_rl.rl_data import ACTION, OBSERVATION, make_transitions
@@ -71,11 +77,12 @@ def test_a_member_equals_training_it_alone(tmp_path, policy):
     torch.set_default_dtype(torch.float64)
     try:
         data, trainer = pipeline_parts(config, 0)
-        found = SweepPipeline(config, GRID, data, trainer, tmp_path / "sweep").run()
+        sweep_dir = RunDirectory(tmp_path / "sweep")
+        found = Pipeline(config, data, trainer, sweep_dir, GRID).run(STAGES)
         for index, its in enumerate(GRID.configs(config)):
             data, trainer = pipeline_parts(its, its.seed)
             folder = tmp_path / GRID.labels[index]
-            alone = Pipeline(its, data, trainer, folder).run(STAGES)
+            alone = Pipeline(its, data, trainer, RunDirectory(folder)).run(STAGES).members[0]
             states = {
                 stage: load_tensors(folder / stage / "weights.safetensors") for stage in STAGES
             }
@@ -86,7 +93,9 @@ def test_a_member_equals_training_it_alone(tmp_path, policy):
                     assert value.dtype == torch.float64
                     torch.testing.assert_close(stacked[name][member], value, rtol=0, atol=1e-9)
             for stage, finding in alone.findings.items():
-                assert found.findings[index][stage].measured == pytest.approx(finding.measured)
+                assert found.members[index].findings[stage].measured == pytest.approx(
+                    finding.measured
+                )
     finally:
         torch.set_default_dtype(torch.float32)
 

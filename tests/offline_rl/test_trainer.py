@@ -8,23 +8,27 @@ import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file
 
-from scoreregs_offline_rl.errors import RunError
-from scoreregs_offline_rl.files import save_json
-from scoreregs_offline_rl.runs.configuration import (
-    BaselineConfig,
+from scoreregs_offline_rl import (
+    STAGES,
+    AWRConfig,
     BehaviorConfig,
     CriticConfig,
     PolicyConfig,
     TrainerConfig,
 )
-from scoreregs_offline_rl.stages.baseline import BaselineStage
+from scoreregs_offline_rl.errors import RunError
+from scoreregs_offline_rl.files import save_json
+from scoreregs_offline_rl.randoms import EpochSampler, generator_for, seeded
+from scoreregs_offline_rl.stages.awr import AWRStage
 from scoreregs_offline_rl.stages.behavior import BehaviorStage
-from scoreregs_offline_rl.stages.critic import CriticStage
-from scoreregs_offline_rl.stages.networks import DiracPolicy
+from scoreregs_offline_rl.stages.cloning import CloningConfig, CloningStage
+from scoreregs_offline_rl.stages.critic import CriticStage, TwinValue
+from scoreregs_offline_rl.stages.networks import DiracPolicy, TwinQ
 from scoreregs_offline_rl.stages.policy import PolicyStage
+from scoreregs_offline_rl.stages.stage import Given
+from scoreregs_offline_rl.stages.td3_bc import TD3BCConfig, TD3BCStage
 from scoreregs_offline_rl.training import checkpoints as checkpoints_module
 from scoreregs_offline_rl.training.metrics import MetricsFile
-from scoreregs_offline_rl.training.randoms import EpochSampler, generator_for, seeded
 from scoreregs_offline_rl.training.trainer import Trainer, no_progress
 from tests.offline_rl.rl_data import ACTION, OBSERVATION, make_transitions
 
@@ -45,10 +49,15 @@ def make_stage(name):
         return critic
     if name == "behavior":
         return behavior
-    if name == "baseline":
-        return BaselineStage(policy, critic.critic, BaselineConfig(), steps=STEPS)
+    if name == "awr":
+        return AWRStage(policy, AWRConfig(steps=STEPS), Given(TwinValue(critic.critic)))
+    if name == "cloning":
+        return CloningStage(policy, CloningConfig(steps=STEPS))
+    if name == "td3_bc":
+        with seeded(0, name):
+            return TD3BCStage(policy, TwinQ(*SIZES, width=16), TD3BCConfig(steps=STEPS))
     config = PolicyConfig(steps=STEPS)
-    return PolicyStage(policy, critic.critic, behavior.network, config, beta=0.1)
+    return PolicyStage(policy, TwinValue(critic.critic), behavior.prior, config, beta=0.1)
 
 
 def make_trainer(progress=no_progress, **settings):
@@ -83,14 +92,14 @@ def assert_same_outcome(folder, reference):
     assert metrics_of(folder) == metrics_of(reference)
 
 
-@pytest.mark.parametrize("name", ["critic", "behavior", "baseline", "policy"])
+@pytest.mark.parametrize("name", STAGES)
 def test_the_loop_is_a_plain_loop(tmp_path, name):
     """A loop written out by hand, with the same batches and noise, ends at the same weights."""
     stage, data = make_stage(name), make_transitions()
     optimizer, scheduler = stage.optimizer()
-    sampler = EpochSampler(len(data), BATCH, seed=0, purpose=name)
+    sampler = EpochSampler(len(data), BATCH, seed=0, purpose=stage.stream())
     for step in range(STEPS):
-        randoms = stage.draw(BATCH, generator_for(0, name, step))
+        randoms = stage.draw(BATCH, generator_for(0, stage.stream(), step))
         loss, _ = stage(data.select(sampler(step)), randoms)
         optimizer.zero_grad()
         loss.backward()
@@ -106,7 +115,7 @@ def test_the_loop_is_a_plain_loop(tmp_path, name):
     assert metrics_of(tmp_path)[-1] == {"step": STEPS, **report.metrics}
 
 
-@pytest.mark.parametrize("name", ["critic", "behavior", "baseline", "policy"])
+@pytest.mark.parametrize("name", STAGES)
 @pytest.mark.parametrize("moment", [3, 7, 10])
 def test_an_interrupted_stage_ends_as_an_uninterrupted_one(tmp_path, name, moment):
     run(tmp_path / "whole", name)

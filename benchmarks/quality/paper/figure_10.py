@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 from benchmarks.quality.paper.members import draw_members, members_table
 from benchmarks.quality.paper.offline_rl import Budget, Runs, Variant, measure_variants
 from benchmarks.quality.paper.outcome import Outcome
-from scoreregs_offline_rl.sweeps.grid import PAPER_BETAS
+from scoreregs_offline_rl.runs.grid import PAPER_BETAS
 
 __all__ = ["FULL", "QUICK", "draw", "measure", "table"]
 

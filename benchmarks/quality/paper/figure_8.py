@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from benchmarks.quality.paper import style
 from benchmarks.quality.paper.outcome import Outcome
 from scoreregs_offline_rl import CriticConfig, TrainConfig, TrainerConfig, load_data, train
-from scoreregs_offline_rl.training import health
+from scoreregs_offline_rl.training import monitor
 
 __all__ = ["FULL", "QUICK", "Budget", "draw", "measure", "table"]
 
@@ -99,7 +99,7 @@ def _config(budget: Budget, seed: int, changes: Mapping[str, Any]) -> TrainConfi
 def _warnings() -> Iterator[list[str]]:
     """A context with the lines that the check of the critic warns with, as they are logged."""
     found: list[str] = []
-    logger = logging.getLogger(health.__name__)
+    logger = logging.getLogger(monitor.__name__)
 
     class Keep(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:

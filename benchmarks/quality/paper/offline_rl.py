@@ -1,12 +1,11 @@
 """Policies that differ in one setting of Eq. 15, on critics and behavior models that all share.
 
 For every file one sweep trains a critic and a behavior model of each seed and extracts policies as
-the protocol has them; every further sweep starts with copies of its critics and behavior models and
-extracts policies alone. What is finished in the run directory is not trained again, so that the
-figures that are given the same directory share everything that they have in common.
+the protocol has them; every further sweep is given its critics and behavior models and extracts
+policies alone. What is finished in the run directory is not trained again, so that the figures that
+are given the same directory share everything that they have in common.
 """
 
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,13 +14,13 @@ from typing import Any
 from benchmarks.quality.paper.outcome import Outcome
 from benchmarks.quality.scores.protocol import Protocol
 from scoreregs_offline_rl import (
+    CloningStage,
     SweepGrid,
     SweepTable,
     TrainConfig,
     Transitions,
     load_data,
     sweep,
-    train,
 )
 from scoreregs_offline_rl.files import load_json
 
@@ -139,7 +138,7 @@ class SharedModels:
         for variant in variants:
             beta = self.protocol.beta if variant.beta is None else variant.beta
             groups.setdefault(_name(variant.changes), []).append((variant, beta))
-        shared = self._sweep(_SHARED, {}, (self.protocol.beta,))
+        shared = self._sweep(_SHARED, self._config, (self.protocol.beta,))
         found: list[tuple[Variant, float, SweepTable]] = []
         for name, members in groups.items():
             changes = members[0][0].changes
@@ -148,47 +147,45 @@ class SharedModels:
                 table = shared
             else:
                 label = "_".join([name, *(f"{beta:g}" for beta in betas)])
-                self._adopt(self.folder / label)
-                table = self._sweep(label, changes, betas)
+                table = self._sweep(label, self._extraction(changes), betas)
             found += [(variant, beta, table) for variant, beta in members]
         return found
 
     def cloning(self, kind: str) -> list[float]:
         """Returns what clones of the data reach, one of each seed; none without an environment."""
-        found = []
-        for seed in self.seeds if kind != "outside" else ():
-            config = self._config(seed, advantage_scale=0.0)
-            # The stage is handed a critic, which at this scale has no say.
-            config = replace(config, critic=replace(config.critic, steps=1))
-            folder = self.folder / "cloning" / str(seed)
-            result = train(config, folder, stages=("critic", "baseline"), data=self.data)
-            found.append(result["baseline"]["normalized_score" if kind == "score" else "mean"])
-        return found
+        if kind == "outside":
+            return []
+        name, betas = CloningStage.name, (self.protocol.beta,)
+        return self._sweep(name, self._config, betas, (name,)).values[:, 0].tolist()
 
     def passed(self) -> dict[str, int]:
         """Returns how many of the shared critics and behavior models passed their checks."""
         members = load_json(self.folder / _SHARED / "result.json")["members"].values()
         return {stage: sum(line["health"][stage]["ok"] for line in members) for stage in _MODELS}
 
-    def _config(self, seed: int = 0, advantage_scale: float = 3.0) -> TrainConfig:
-        return self.protocol.config(Path(self.source), seed, advantage_scale)
+    @property
+    def _config(self) -> TrainConfig:
+        return self.protocol.config(Path(self.source), 0)
+
+    def _extraction(self, changes: Mapping[str, Any]) -> TrainConfig:
+        """Returns the configuration of policies on the shared critics and behavior models."""
+        config, models = self._config, str(self.folder / _SHARED)
+        return replace(
+            config,
+            critic=replace(config.critic, weights=models),
+            behavior=replace(config.behavior, weights=models),
+            policy=replace(config.policy, **changes),
+        )
 
     def _sweep(
-        self, label: str, changes: Mapping[str, Any], betas: tuple[float, ...]
+        self,
+        label: str,
+        config: TrainConfig,
+        betas: tuple[float, ...],
+        stages: Sequence[str] | None = None,
     ) -> SweepTable:
-        config = self._config()
-        config = replace(config, policy=replace(config.policy, **changes))
         grid = SweepGrid(self.seeds, betas)
-        return sweep(config, self.folder / label, grid=grid, data=self.data)
-
-    def _adopt(self, run_dir: Path) -> None:
-        """Copies the finished critics and behavior models, which a sweep there then loads."""
-        for stage in _MODELS:
-            partial = run_dir / f"{stage}.partial"
-            if not (run_dir / stage).exists():
-                shutil.rmtree(partial, ignore_errors=True)
-                shutil.copytree(self.folder / _SHARED / stage, partial)
-                partial.rename(run_dir / stage)
+        return sweep(config, self.folder / label, grid=grid, stages=stages, data=self.data)
 
 
 def _name(changes: Mapping[str, Any]) -> str:

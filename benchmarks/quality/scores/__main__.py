@@ -17,13 +17,12 @@ import tyro
 
 from benchmarks.machine import machine, public_command
 from benchmarks.quality.command import each_once, plain_errors
-from benchmarks.quality.scores.methods import run_cloning, run_ours
+from benchmarks.quality.scores.methods import run_ours
 from benchmarks.quality.scores.paper import run_paper
 from benchmarks.quality.scores.protocol import Protocol
 from benchmarks.quality.scores.rows import Row
 from benchmarks.quality.scores.selection import run_selection
 from benchmarks.quality.scores.table import markdown
-from benchmarks.quality.scores.td3_bc import run_td3_bc
 from scoreregs_offline_rl import load_data
 from scoreregs_offline_rl.files import save_json
 
@@ -51,8 +50,6 @@ def rows_of(arguments: Arguments, data: Path, seed: int) -> list[Row]:
     """Returns every method's rows on one file with one seed."""
     protocol, folder = arguments.protocol, arguments.run_dir / data.stem / str(seed)
     rows = run_ours(protocol, data, seed, folder / "ours")
-    rows += run_cloning(protocol, data, seed, folder / "cloning", folder / "ours")
-    rows += kept_rows(folder / "td3_bc.json", lambda: run_td3_bc(protocol, data, seed))
     rows += kept_rows(
         folder / "selection.json", lambda: run_selection(protocol, data, seed, folder / "ours")
     )

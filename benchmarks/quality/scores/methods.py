@@ -1,44 +1,31 @@
-"""Each method on one file with one seed: the returns of its policy and what it cost."""
+"""The library's methods on one file with one seed: stages of one run, a row for each policy."""
 
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from benchmarks.quality.scores.protocol import Protocol
-from benchmarks.quality.scores.rows import Row
-from scoreregs_offline_rl import train
+from benchmarks.quality.scores.rows import Row, evaluated_row
+from scoreregs_offline_rl import EvaluationResult, train
+from scoreregs_offline_rl.stages.registry import actors_of, with_needs
 
-__all__ = ["run_cloning", "run_ours"]
+__all__ = ["run_ours"]
 
 
 def run_ours(protocol: Protocol, data: Path, seed: int, run_dir: Path) -> list[Row]:
-    """Returns the rows of the data, the advantage-weighted actor and the policy of Eq. 15."""
-    result = train(protocol.config(data, seed), run_dir)
-    seconds = {name: report["seconds"] for name, report in result["stages"].items()}
-    common = {"file": data.stem, "seed": seed, "health": result["health"]}
-    return [
-        {"file": data.stem, "seed": seed, "method": "data", "score": result["data_score"]},
-        _row("advantage-weighted actor", result["baseline"], common)
-        | {"seconds": seconds["critic"] + seconds["baseline"]},
-        _row("score-regularised policy", result["policy"], common)
-        | {"seconds": seconds["critic"] + seconds["behavior"] + seconds["policy"]},
+    """Returns the row of the data, and of every policy with what the checks of its stages found.
+
+    A policy's time is that of its stage and of those that it builds on.
+    """
+    config = protocol.config(data, seed)
+    stages = config.stages()
+    result = train(config, run_dir, stages=tuple(stages))
+    rows: list[Row] = [
+        {"file": data.stem, "seed": seed, "method": "data", "score": result["data_score"]}
     ]
-
-
-def run_cloning(protocol: Protocol, data: Path, seed: int, run_dir: Path, ours: Path) -> list[Row]:
-    """Returns the row of cloning, which is the baseline without its weights."""
-    config = protocol.config(data, seed, advantage_scale=0.0)
-    # The stage is handed a critic, which at this scale has no say.
-    config = replace(config, critic=replace(config.critic, weights=str(ours)))
-    result = train(config, run_dir, stages=("baseline",))
-    row = _row("cloning", result["baseline"], {"file": data.stem, "seed": seed})
-    return [row | {"seconds": result["stages"]["baseline"]["seconds"]}]
-
-
-def _row(method: str, evaluation: dict[str, Any], common: Row) -> Row:
-    return common | {
-        "method": method,
-        "score": evaluation["normalized_score"],
-        "returns": evaluation["returns"],
-        "environment": evaluation["environment"],
-    }
+    for name, stage in actors_of(stages).items():
+        used = with_needs(stages, {name})
+        seconds = sum(result["stages"][each]["seconds"] for each in used)
+        found = EvaluationResult(**result[name])
+        health = {each: result["health"][each] for each in used if each in result["health"]}
+        row = evaluated_row(stage.label, data, seed, found, seconds)
+        rows.append(row | {"health": health})
+    return rows

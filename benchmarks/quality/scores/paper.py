@@ -20,7 +20,7 @@ from benchmarks.quality.scores.protocol import Protocol
 from benchmarks.quality.scores.rows import Row, evaluated_row
 from scoreregs_offline_rl import EvaluationResult, LoadingConfig, Transitions, evaluate, load_data
 from scoreregs_offline_rl.data.scaling import RewardScaling
-from scoreregs_offline_rl.training.randoms import EpochSampler
+from scoreregs_offline_rl.randoms import EpochSampler
 
 __all__ = ["run_paper"]
 

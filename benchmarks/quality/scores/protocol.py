@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scoreregs_offline_rl import (
-    BaselineConfig,
     BehaviorConfig,
     CriticConfig,
     EvaluationConfig,
     PolicyConfig,
+    TD3BCConfig,
     TrainConfig,
     TrainerConfig,
 )
@@ -31,7 +31,7 @@ class Protocol:
     behavior_width: int = 128
     """Units of its blocks; the paper takes 256."""
     policy_steps: int = 8_000
-    """Of 256 observations, for each of the policies."""
+    """Of 256 observations, for each of the policies but that of TD3+BC."""
     learning_rate: float = 1e-3
     """Of critic and diffusion model, decaying to zero; the paper takes 3e-4 throughout."""
     decay: bool = True
@@ -54,8 +54,14 @@ class Protocol:
         """Of critic, behavior model and policy together."""
         return self.critic_steps + self.behavior_steps + self.policy_steps
 
-    def config(self, data: Path, seed: int, advantage_scale: float = 3.0) -> TrainConfig:
-        """Returns the configuration of a run, whose baseline is cloning at advantage scale 0."""
+    @property
+    def td3_bc_steps(self) -> int:
+        """Steps of TD3+BC that are as many updates of its critics and its policy together."""
+        every = TD3BCConfig.policy_every
+        return self.gradient_steps * every // (every + 1)
+
+    def config(self, data: Path, seed: int) -> TrainConfig:
+        """Returns the configuration of a run with all stages of the library."""
         return TrainConfig(
             data=str(data),
             beta=self.beta,
@@ -74,8 +80,8 @@ class Protocol:
                 learning_rate=self.learning_rate,
                 decay=self.decay,
             ),
+            td3_bc=TD3BCConfig(steps=self.td3_bc_steps),
             policy=PolicyConfig(steps=self.policy_steps),
-            baseline=BaselineConfig(advantage_scale=advantage_scale),
             evaluation=EvaluationConfig(episodes=self.episodes, every=self.evaluate_every),
             trainer=TrainerConfig(log_every=self.evaluate_every or TrainerConfig.log_every),
         )

@@ -13,10 +13,16 @@ import torch
 from benchmarks.diffusion_policy import DiffusionPolicy
 from benchmarks.quality.scores.protocol import Protocol
 from benchmarks.quality.scores.rows import Row, evaluated_row
-from scoreregs_offline_rl import RunModels, evaluate, load_models
+from scoreregs_offline_rl import (
+    BehaviorStage,
+    CriticStage,
+    PolicyStage,
+    RunModels,
+    evaluate,
+    load_models,
+)
 from scoreregs_offline_rl.evaluation.rollouts import Policy
 from scoreregs_offline_rl.files import load_json
-from scoreregs_offline_rl.stages.networks import BehaviorNetwork
 
 __all__ = ["run_selection", "selecting_policy"]
 
@@ -34,15 +40,16 @@ def run_selection(protocol: Protocol, data: Path, seed: int, ours: Path) -> list
         environment,
         protocol.selection_episodes,
     )
-    seconds = sum(stages[stage]["seconds"] for stage in ("critic", "behavior"))
+    seconds = sum(stages[stage.name]["seconds"] for stage in (CriticStage, BehaviorStage))
     return [evaluated_row("selection among behavior samples", data, seed, found, seconds)]
 
 
 def selecting_policy(models: RunModels, *, candidates: int) -> Policy:
     """Returns the policy that takes the best of so many samples, in the environment's units."""
-    network, agent = cast(BehaviorNetwork, models.prior.network), models.policies["policy"]
+    behavior = cast(BehaviorStage, models.stages[BehaviorStage.name])
+    agent = models.policies[PolicyStage.name]
     choose = DiffusionPolicy(
-        network, models.critic, sampler="DPM-Solver", steps=15, candidates=candidates
+        behavior.network, models.critic, sampler="DPM-Solver", steps=15, candidates=candidates
     )
 
     def act(observations: np.ndarray) -> np.ndarray:

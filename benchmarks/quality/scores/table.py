@@ -6,17 +6,24 @@ from typing import Any
 
 import numpy as np
 
+from scoreregs_offline_rl import AWRStage, CloningStage, PolicyStage, TD3BCStage
+
 __all__ = ["markdown", "mean_and_range"]
 
 METHODS = (
     "data",
-    "cloning",
-    "advantage-weighted actor",
-    "TD3+BC",
+    CloningStage.label,
+    AWRStage.label,
+    TD3BCStage.label,
     "selection among behavior samples",
     "the paper's code",
-    "score-regularised policy",
+    PolicyStage.label,
 )
+# In results of older versions.
+_FORMER = {
+    "advantage-weighted actor": AWRStage.label,
+    "score-regularised policy": PolicyStage.label,
+}
 
 
 def markdown(rows: list[dict[str, Any]]) -> str:
@@ -28,7 +35,8 @@ def markdown(rows: list[dict[str, Any]]) -> str:
     """
     scores: dict[tuple[str, str], list[float]] = defaultdict(list)
     for row in rows:
-        scores[row["file"], row["method"]].append(row["score"])
+        method: str = row["method"]
+        scores[row["file"], _FORMER.get(method, method)].append(row["score"])
     files = list(dict.fromkeys(row["file"] for row in rows))
     lines = [
         f"| File | {' | '.join(method[0].upper() + method[1:] for method in METHODS)} |",

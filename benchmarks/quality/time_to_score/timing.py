@@ -13,39 +13,35 @@ from accelerate import Accelerator
 from benchmarks.paper_code import PaperCode, as_paper_batch
 from benchmarks.quality.scores.protocol import Protocol
 from benchmarks.quality.time_to_score.settings import Setting
-from scoreregs_offline_rl import StageName, Transitions
-from scoreregs_offline_rl.runs.configuration import TrainConfig
-from scoreregs_offline_rl.runs.pipeline import new_behavior, new_critic, new_policy
-from scoreregs_offline_rl.stages.policy import PolicyStage
-from scoreregs_offline_rl.stages.stage import Stage
+from benchmarks.stages import fresh_stage
+from scoreregs_offline_rl import (
+    BehaviorStage,
+    CriticStage,
+    PolicyStage,
+    Stage,
+    TrainConfig,
+    Transitions,
+)
 from scoreregs_offline_rl.training.inputs import SeedInputs
 from scoreregs_offline_rl.training.step import TrainingStep
 
 __all__ = ["Steps", "our_steps", "paper_steps", "step_seconds"]
 
-Steps = Mapping[StageName, Callable[[], Any]]
+Steps = Mapping[str, Callable[[], Any]]
 
 
 def our_steps(setting: Setting, data: Transitions) -> Steps:
     """Returns a step of each stage, with its drawing of rows and noise."""
     config = setting.protocol.config(Path(data.source), 0)
     config = replace(config, policy=replace(config.policy, **setting.policy))
-    return {name: _step(stage, config, data) for name, stage in _stages(config, data).items()}
-
-
-def _stages(config: TrainConfig, data: Transitions) -> dict[StageName, Stage]:
     sizes = data.observations.shape[1], data.actions.shape[1]
-    # The policy reads networks of its own, for those of the other stages change.
-    read = new_critic(config, sizes).critic, new_behavior(config, sizes).network
-    policy = new_policy(config, sizes)
     return {
-        "critic": new_critic(config, sizes),
-        "behavior": new_behavior(config, sizes),
-        "policy": PolicyStage(policy, *read, config.policy, beta=config.beta or 1.0),
+        kind.name: _step(fresh_stage(kind.name, config, sizes), config, data)
+        for kind in (CriticStage, BehaviorStage, PolicyStage)
     }
 
 
-def _step(stage: Stage, config: TrainConfig, data: Transitions) -> Callable[[], Any]:
+def _step(stage: Stage[Any], config: TrainConfig, data: Transitions) -> Callable[[], Any]:
     batch_size = getattr(config, stage.name).batch_size
     inputs = SeedInputs(stage, data, batch_size, seed=0, part=slice(None))
     step = TrainingStep(stage, inputs, Accelerator(cpu=True, step_scheduler_with_optimizer=False))

@@ -15,10 +15,16 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from scoreregs import GaussianMixturePrior, NoiseSchedule, ScorePrior, VPSchedule, fit_prior
+from scoreregs import (
+    GaussianMixturePrior,
+    NetworkPrior,
+    NoiseSchedule,
+    ScorePrior,
+    VPSchedule,
+    fit_prior,
+)
 from scoreregs_offline_rl import load_data, load_models
 from scoreregs_offline_rl.runs.paper_weights import load_paper_behavior
-from scoreregs_offline_rl.stages.behavior import behavior_prior
 from scoreregs_offline_rl.stages.networks import BehaviorNetwork, DiracPolicy, mlp
 
 __all__ = ["Case", "closed_form", "gaussian", "mixture", "paper_weights", "pendulum", "trained_run"]
@@ -124,7 +130,7 @@ def trained_run(run_dir: Path, policy_steps: int, seed: int) -> Iterator[Case]:
 
 def paper_weights(weights: Path, file: Path, policy_steps: int, seed: int) -> Iterator[Case]:
     """Yields the behavior model in a checkpoint of the paper's code, on the data it was fit to."""
-    data, prior = load_data(str(file)), behavior_prior(load_paper_behavior(weights))
+    data, prior = load_data(str(file)), NetworkPrior(load_paper_behavior(weights), VPSchedule())
     yield from _of_behavior(file.stem, prior, data.observations, data.actions, policy_steps, seed)
 
 

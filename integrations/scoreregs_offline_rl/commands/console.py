@@ -4,8 +4,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from scoreregs_offline_rl.evaluation.comparison import METHODS
 from scoreregs_offline_rl.evaluation.rollouts import EvaluationResult
+from scoreregs_offline_rl.stages.registry import label_of
 
 __all__ = ["Bars", "evaluation_line", "health_line", "score_suffix"]
 
@@ -23,7 +23,7 @@ def evaluation_line(stage: str, result: EvaluationResult) -> str:
         interval = f", 95 % interval {result.interval[0]:.1f} to {result.interval[1]:.1f}"
     episodes = f"{len(result.returns)} episodes of {result.environment}"
     score = score_suffix(result.normalized_score)
-    return f"{METHODS[stage]}: return {result.mean:.1f}{interval}{score}, {episodes}"
+    return f"{label_of(stage)}: return {result.mean:.1f}{interval}{score}, {episodes}"
 
 
 def score_suffix(score: float | None) -> str:

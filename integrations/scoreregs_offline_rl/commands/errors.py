@@ -73,4 +73,6 @@ def condense(box: str) -> str:
         if lines and (index == title or lines[0].startswith(("Perhaps", "Available")))
     ]
     message = ", ".join(" ".join(lines).rstrip(".") for lines in kept)
+    # Several commands that have an option are no news to somebody who mistyped it.
+    message = message.replace(" [...]", "")
     return _INTERNAL.sub("", message) or " ".join(plain.split())

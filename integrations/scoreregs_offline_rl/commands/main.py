@@ -14,7 +14,11 @@ from scoreregs.errors import ScoreRegsError
 from scoreregs_offline_rl.commands import tools
 from scoreregs_offline_rl.commands.errors import one_line_errors
 from scoreregs_offline_rl.commands.sweep import sweep_command
-from scoreregs_offline_rl.commands.train import TRAINING_COMMANDS, training_commands
+from scoreregs_offline_rl.commands.train import (
+    TRAINING_COMMANDS,
+    todays_words,
+    training_commands,
+)
 from scoreregs_offline_rl.training.interruption import InterruptedRun
 
 __all__ = ["main"]
@@ -41,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("scoreregs_offline_rl").setLevel(logging.INFO)
     given = list(sys.argv[1:] if arguments is None else arguments)
     traceback = _TRACEBACK in given or os.environ.get("SCOREREGS_TRACEBACK", "0") != "0"
-    given = [argument for argument in given if argument != _TRACEBACK]
+    given = todays_words([argument for argument in given if argument != _TRACEBACK])
     try:
         _run(given)
     except InterruptedRun as interruption:

@@ -14,11 +14,12 @@ from scoreregs_offline_rl.commands.train import (
     show_config,
     this_command,
 )
-from scoreregs_offline_rl.runs.configuration import TrainConfig, to_dict
-from scoreregs_offline_rl.sweeps.grid import SweepGrid
-from scoreregs_offline_rl.sweeps.plot import draw_sweep
-from scoreregs_offline_rl.sweeps.results import SweepTable
-from scoreregs_offline_rl.sweeps.sweep import sweep
+from scoreregs_offline_rl.configuration import to_dict
+from scoreregs_offline_rl.runs.configuration import TrainConfig
+from scoreregs_offline_rl.runs.grid import SweepGrid
+from scoreregs_offline_rl.runs.sweep import sweep
+from scoreregs_offline_rl.runs.sweep_plot import draw_sweep
+from scoreregs_offline_rl.runs.sweep_table import SweepTable
 
 __all__ = ["sweep_command"]
 
@@ -47,7 +48,8 @@ def sweep_command(arguments: Sequence[str]) -> Callable[..., None]:
 def _sweep(config: TrainConfig, grid: SweepGrid, options: TrainingOptions) -> None:
     with Bars() as bars:
         if options.show_config:
-            show_config(config, ("critic", "behavior"), bars, to_dict(grid))
+            shared = [n for n, stage in config.stages().items() if not stage.follows_beta]
+            show_config(config, shared, bars, to_dict(grid))
             return
         table = sweep(
             config,

@@ -10,15 +10,16 @@ from scoreregs_offline_rl.commands.console import Bars, evaluation_line, health_
 from scoreregs_offline_rl.data.loading import LoadingConfig
 from scoreregs_offline_rl.data.sources import load_data
 from scoreregs_offline_rl.deployment.export import export_onnx
-from scoreregs_offline_rl.evaluation.comparison import compare_runs
-from scoreregs_offline_rl.evaluation.comparison_plot import draw_comparison
 from scoreregs_offline_rl.evaluation.video import record_video
 from scoreregs_offline_rl.inspection.inspection import inspect_data
 from scoreregs_offline_rl.inspection.plot import draw_inspection
 from scoreregs_offline_rl.inspection.report import format_inspection
+from scoreregs_offline_rl.runs.comparison import compare_runs
+from scoreregs_offline_rl.runs.comparison_plot import draw_comparison
+from scoreregs_offline_rl.runs.models import diagnose as diagnose_run
 from scoreregs_offline_rl.runs.models import load_policy
 from scoreregs_offline_rl.runs.run import evaluate_run
-from scoreregs_offline_rl.training.diagnosis import diagnose as diagnose_run
+from scoreregs_offline_rl.stages.policy import PolicyStage
 
 __all__ = ["diagnose", "evaluate", "export", "inspect", "report"]
 
@@ -103,7 +104,7 @@ def export(
     run_dir: _RunDir,
     path: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DESTINATION")],
     to: Literal["onnx", "hub"],
-    stage: Literal["policy", "baseline"] = "policy",
+    stage: str = PolicyStage.name,
     licence: str | None = None,
 ) -> None:
     """Write a policy of a finished run for use elsewhere, with its statistics and bounds.
@@ -113,7 +114,7 @@ def export(
         path: The file for onnx, the folder for hub.
         to: onnx: one file, compared with PyTorch. hub: weights, configuration and model card as
             the Hugging Face Hub has them, for TrainedPolicy.from_pretrained.
-        stage: What trained the policy.
+        stage: What trained the policy: policy, awr, cloning, td3_bc, or a stage of your own.
         licence: Of the weights, for the model card, as the Hub names it: mit, cc-by-4.0.
     """
     policy = load_policy(run_dir, stage)

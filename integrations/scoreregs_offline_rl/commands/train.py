@@ -1,25 +1,29 @@
 """The commands that train: all stages, or one."""
 
 import json
+import logging
+import re
 import shlex
 import sys
 from argparse import ArgumentParser
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Literal
 
 import tyro
 from accelerate import PartialState
 
 from scoreregs_offline_rl.commands.console import Bars, evaluation_line, health_line, score_suffix
+from scoreregs_offline_rl.configuration import to_dict
 from scoreregs_offline_rl.data.sources import load_data
 from scoreregs_offline_rl.evaluation.rollouts import EvaluationResult
-from scoreregs_offline_rl.runs.configuration import STAGES, StageName, TrainConfig, to_dict
+from scoreregs_offline_rl.runs.configuration import TrainConfig, usual_stages
+from scoreregs_offline_rl.runs.directory import RunDirectory
 from scoreregs_offline_rl.runs.presets import PresetName, preset
 from scoreregs_offline_rl.runs.resolution import resolve
 from scoreregs_offline_rl.runs.run import train
-from scoreregs_offline_rl.runs.run_directory import AGENT_FOLDERS, read_config
+from scoreregs_offline_rl.stages.registry import actors_of
 
 __all__ = [
     "TRAINING_COMMANDS",
@@ -27,15 +31,16 @@ __all__ = [
     "base_config",
     "show_config",
     "this_command",
+    "todays_words",
     "training_commands",
 ]
 
+logger = logging.getLogger(__name__)
+
+_STAGES = TrainConfig.stages()
 _HELP = {
-    "train": "Train a policy on a data set, beside an advantage-weighted actor, and evaluate both.",
-    "critic": "Train the critic of a run: implicit Q-learning.",
-    "behavior": "Train the behavior model of a run: a diffusion model of the data's actions.",
-    "baseline": "Train the advantage-weighted actor of a run, on its finished critic.",
-    "policy": "Train the policy of a run, on its finished critic and behavior model.",
+    "train": "Train a policy on a data set, beside what it is compared with, and evaluate them.",
+    **{name: stage.help for name, stage in _STAGES.items()},
 }
 TRAINING_COMMANDS = (*_HELP, "sweep")
 """Their names."""
@@ -58,14 +63,34 @@ class TrainingOptions:
     """Print the settings that the run would have, as JSON, and stop."""
 
 
+def todays_words(arguments: Sequence[str]) -> list[str]:
+    """Returns arguments with the stages under the names that they have today.
+
+    Example:
+        >>> todays_words(["baseline", "--baseline.clip", "50"])
+        ['awr', '--awr.clip', '50']
+    """
+    words = list(arguments)
+    for name, stage in _STAGES.items():
+        for former in stage.former_names:
+            option = re.compile(rf"--{former}\.(.+)")
+            found = [option.sub(rf"--{name}.\1", word) for word in words]
+            if found and found[0] == former:
+                found[0] = name
+            if found != words:
+                logger.warning("%s is called %s now", former, name)
+            words = found
+    return words
+
+
 def training_commands(arguments: Sequence[str]) -> dict[str, Callable[..., None]]:
-    """The commands, with defaults that fit the data or run directory among the arguments."""
+    """Returns the commands, with defaults that fit the data or run directory that are given."""
     base = base_config(arguments)
-    return {name: _command(cast(Any, name), base) for name in _HELP}
+    return {name: _command(name, base) for name in _HELP}
 
 
 def base_config(arguments: Sequence[str]) -> TrainConfig:
-    """The settings that the arguments change: the run's own, else the preset of its data."""
+    """Returns the settings that the arguments change: the run's own, else its data's preset."""
     parser = ArgumentParser(add_help=False, allow_abbrev=False)
     for name in ("--data", "--preset"):
         parser.add_argument(name, nargs="?")
@@ -73,7 +98,7 @@ def base_config(arguments: Sequence[str]) -> TrainConfig:
     known, _ = parser.parse_known_args(list(arguments))
     run_dir = Path(known.run_dir) if known.run_dir else None
     if run_dir and (run_dir / "config.json").exists() and known.preset is None:
-        return read_config(run_dir)
+        return RunDirectory(run_dir).read_config()
     if known.data is None:
         return TrainConfig(data=tyro.MISSING)
     # A preset that there is not is refused with the other arguments.
@@ -81,25 +106,25 @@ def base_config(arguments: Sequence[str]) -> TrainConfig:
 
 
 def show_config(
-    config: TrainConfig, stages: Sequence[StageName], bars: Bars, more: dict[str, Any]
+    config: TrainConfig, stages: Sequence[str], bars: Bars, more: dict[str, Any]
 ) -> None:
-    """Print the settings that these stages would have, after others, as JSON."""
+    """Prints the settings that these stages would have, after others, as JSON."""
     data = load_data(config.data, config.loading, progress=bars.download)
     print(json.dumps(more | to_dict(resolve(config, data, stages)), indent=2))
 
 
 def this_command() -> str:
-    """The command line that is running, for the record."""
+    """Returns the command line that is running, for the record."""
     return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
-def _command(name: StageName | str, base: TrainConfig) -> Callable[..., None]:
-    some: tuple[StageName, ...] = STAGES if name == "train" else (cast(StageName, name),)
+def _command(name: str, base: TrainConfig) -> Callable[..., None]:
+    some = usual_stages(_STAGES) if name == "train" else (name,)
 
     def command(
         options: Annotated[TrainingOptions, tyro.conf.arg(name="")],
         config: Annotated[TrainConfig, tyro.conf.arg(name="")] = base,
-        stages: tuple[StageName, ...] = some,
+        stages: tuple[str, ...] = some,
     ) -> None:
         _train(config, options, stages)
 
@@ -109,13 +134,14 @@ def _command(name: StageName | str, base: TrainConfig) -> Callable[..., None]:
     ) -> None:
         _train(config, options, some)
 
+    command.__annotations__["stages"] = tuple[Literal[tuple(_STAGES)], ...]
     chosen = command if name == "train" else stage_command
     more = f"\n{_MORE}\n\nArgs:\n    stages: Those to train." if name == "train" else ""
     chosen.__doc__ = f"{_HELP[name]}{more}"
     return chosen
 
 
-def _train(config: TrainConfig, options: TrainingOptions, stages: Sequence[StageName]) -> None:
+def _train(config: TrainConfig, options: TrainingOptions, stages: Sequence[str]) -> None:
     with Bars() as bars:
         if options.show_config:
             show_config(config, stages, bars, {})
@@ -135,8 +161,8 @@ def _train(config: TrainConfig, options: TrainingOptions, stages: Sequence[Stage
 def _print_result(result: dict[str, Any], run_dir: Path) -> None:
     for finding in result["health"].values():
         print(health_line(finding))
-    for stage in AGENT_FOLDERS:
-        if result[stage] is not None:
+    for stage in reversed(actors_of(_STAGES)):
+        if result.get(stage) is not None:
             print(evaluation_line(stage, EvaluationResult.from_dict(result[stage])))
     print(f"data: return {result['data_return']:.1f}{score_suffix(result['data_score'])}")
     print(f"{result['seconds']:.0f} seconds, everything in {run_dir}")

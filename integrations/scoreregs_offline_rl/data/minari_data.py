@@ -17,8 +17,8 @@ from scoreregs_offline_rl.data.hdf5 import check_storage
 from scoreregs_offline_rl.data.loading import LoadingConfig
 from scoreregs_offline_rl.data.spaces import check_continuous, flatten_rows
 from scoreregs_offline_rl.data.transitions import Transitions
-from scoreregs_offline_rl.environments.recorded import RecordedEnvironment
 from scoreregs_offline_rl.errors import DataError
+from scoreregs_offline_rl.tasks.recorded import RecordedEnvironment
 
 __all__ = ["is_minari_folder", "load_minari"]
 

@@ -17,8 +17,8 @@ from scoreregs_offline_rl.data.loading import LoadingConfig, build_transitions, 
 from scoreregs_offline_rl.data.npz import NpzArrays, open_npz
 from scoreregs_offline_rl.data.transitions import Transitions
 from scoreregs_offline_rl.environments.making import make_environment
-from scoreregs_offline_rl.environments.ogbench import OGBENCH_URL, OGBenchTask
 from scoreregs_offline_rl.errors import DataError
+from scoreregs_offline_rl.tasks.ogbench import OGBENCH_URL, OGBenchTask
 
 __all__ = ["load_ogbench", "ogbench_file"]
 

@@ -19,9 +19,9 @@ from scoreregs_offline_rl.data.npz import load_npz
 from scoreregs_offline_rl.data.ogbench_data import load_ogbench
 from scoreregs_offline_rl.data.pendulum import load_pendulum_swingup
 from scoreregs_offline_rl.data.transitions import Transitions
-from scoreregs_offline_rl.environments.ogbench import OGBenchTask
 from scoreregs_offline_rl.errors import DataError
 from scoreregs_offline_rl.tasks import FILE_SUFFIXES, PAPER_TASKS, find_task
+from scoreregs_offline_rl.tasks.ogbench import OGBenchTask
 
 __all__ = ["SOURCES", "DataSource", "describe_sources", "load_data"]
 

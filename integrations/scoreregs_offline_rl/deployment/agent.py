@@ -6,37 +6,43 @@ from typing import TYPE_CHECKING, Any, TypeVar, final
 
 import numpy as np
 import torch
-from huggingface_hub import ModelCard, ModelHubMixin, snapshot_download
+from huggingface_hub import ModelCard, ModelHubMixin
 from torch import Tensor, nn
+from typing_extensions import override
 
 from scoreregs.errors import ArgumentError
 from scoreregs_offline_rl.data.scaling import ActionScaling, ObservationScaling
 from scoreregs_offline_rl.deployment.card import model_card
+from scoreregs_offline_rl.deployment.folder import FILES, PolicyParts, read_folder, write_folder
+from scoreregs_offline_rl.deployment.hub import download, one_line_errors
+from scoreregs_offline_rl.deployment.interface import MachineInterface
 from scoreregs_offline_rl.deployment.record import TrainingRecord
 from scoreregs_offline_rl.errors import RunError
-from scoreregs_offline_rl.files import load_json, load_tensors, save_json, save_tensors
 from scoreregs_offline_rl.stages.networks import DiracPolicy
 
 __all__ = ["TrainedPolicy"]
 
 Array = TypeVar("Array", np.ndarray, Tensor)
-_CONFIG, _WEIGHTS = "config.json", "model.safetensors"
 
 
 @final
 class TrainedPolicy(nn.Module, ModelHubMixin):
-    """A policy with its observation statistics and action bounds.
+    r"""A policy with its observation statistics and action bounds.
+
+    $$ a = \mathrm{low} + \tfrac12 (\pi(\tfrac{s - \mathrm{mean}}{\mathrm{std}}) + 1)
+       (\mathrm{high} - \mathrm{low}) $$
 
     A module whose parameters are frozen and whose statistics are buffers, so `.to(device)`,
     `torch.compile` and `torch.export` take it as it is; `save_pretrained`, `from_pretrained` and
     `push_to_hub` are those of the Hugging Face Hub.
 
     Args:
-        policy: Maps scaled observations to actions in [-1, 1]; copied.
-        observation_scaling: Of the data that the policy was trained on.
-        action_scaling: The environment's bounds.
-        environment: Gymnasium id that the policy acts in, if known.
-        record: Where the policy comes from, for its model card, if known.
+        policy: maps scaled observations to actions in [-1, 1]; copied.
+        observation_scaling: the statistics of the data that the policy was trained on.
+        action_scaling: the environment's bounds.
+        environment: the Gymnasium id that the policy acts in, if known.
+        record: where the policy comes from, for its model card, if known.
+        interface: what its numbers are on its machine, if known.
 
     Example:
         >>> scaling = ActionScaling(torch.tensor([-2.0]), torch.tensor([2.0]))
@@ -57,11 +63,13 @@ class TrainedPolicy(nn.Module, ModelHubMixin):
         action_scaling: ActionScaling,
         environment: str | None = None,
         record: TrainingRecord | None = None,
+        interface: MachineInterface | None = None,
     ) -> None:
         super().__init__()
         self.policy = copy.deepcopy(policy).requires_grad_(False)
         self.environment = environment
         self.record = record
+        self.interface = interface
         device = next(policy.parameters()).device
         for name, buffer in {
             "observation_mean": observation_scaling.mean,
@@ -74,21 +82,24 @@ class TrainedPolicy(nn.Module, ModelHubMixin):
 
     if TYPE_CHECKING:
 
+        @override
         def __call__(self, observations: Array) -> Array:
             """See `forward`."""
             ...
 
+    @override
     def forward(self, observations: Array) -> Array:
-        """Actions in the environment's units, of the observations' kind.
+        """Returns actions in the environment's units, of the observations' kind.
 
         Args:
-            observations: A NumPy array or tensor, one observation (o,) or a batch (batch, o).
+            observations: a NumPy array or tensor, one observation (o,) or a batch (batch, o), in
+                the environment's units.
 
         Returns:
-            Actions (a,) or (batch, a), of the policy's dtype, within the bounds.
+            actions (a,) or (batch, a), of the policy's dtype, within the bounds.
 
         Raises:
-            ArgumentError: An observation has another size.
+            ArgumentError: where an observation has another size.
         """
         mean, low, high = self.observation_mean, self.action_low, self.action_high
         inputs = torch.as_tensor(observations, dtype=mean.dtype, device=mean.device)
@@ -106,70 +117,119 @@ class TrainedPolicy(nn.Module, ModelHubMixin):
 
     @property
     def observation_scaling(self) -> ObservationScaling:
-        """The statistics that observations are scaled by."""
+        """Returns the statistics that observations are scaled by."""
         return ObservationScaling(self.observation_mean, self.observation_std)
 
     @property
     def action_scaling(self) -> ActionScaling:
-        """The environment's bounds."""
+        """Returns the environment's bounds."""
         return ActionScaling(self.action_low, self.action_high)
 
     def save(self, folder: Path) -> None:
-        """Write `model.safetensors`, and `config.json` with the sizes; nothing else is needed."""
-        layers = [layer for layer in self.policy.net if isinstance(layer, nn.Linear)]
-        description = {
-            "observation_size": layers[0].in_features,
-            "action_size": layers[-1].out_features,
-            "layers": len(layers) - 1,
-            "width": layers[0].out_features,
-            "environment": self.environment,
-            "record": None if self.record is None else self.record.to_dict(),
-        }
-        save_tensors(folder / _WEIGHTS, self.state_dict())
-        save_json(folder / _CONFIG, description)
+        """Writes `model.safetensors`, and `config.json` with the sizes; nothing else is needed.
+
+        Raises:
+            ArgumentError: where the policy is not of float32.
+            RunError: where a weight is not finite.
+        """
+        parts = PolicyParts(
+            self.policy,
+            self.observation_scaling,
+            self.action_scaling,
+            self.environment,
+            self.record,
+            self.interface,
+        )
+        write_folder(parts, self.state_dict(), folder)
 
     @classmethod
     def load(cls, folder: Path) -> "TrainedPolicy":
-        """Read what `save` wrote, onto the CPU.
+        """Returns what `save` wrote, on the CPU.
 
         Raises:
-            RunError: A file is missing, or the two do not belong together.
+            RunError: where a file is missing or damaged, the two do not belong together, or what
+                they hold is no policy.
         """
-        description = load_json(folder / _CONFIG)
-        tensors = load_tensors(folder / _WEIGHTS)
-        try:
-            environment, record = description.pop("environment"), description.pop("record")
-            loaded = cls(
-                DiracPolicy(**description),
-                ObservationScaling(tensors["observation_mean"], tensors["observation_std"]),
-                ActionScaling(tensors["action_low"], tensors["action_high"]),
-                environment,
-                None if record is None else TrainingRecord.from_dict(record),
+        loaded = cls(**vars(read_folder(folder)))
+        scaling = loaded.observation_scaling
+        usual = scaling.mean + torch.tensor([-10.0, 0.0, 10.0])[:, None] * scaling.std
+        if not bool(loaded(usual).isfinite().all()):
+            raise RunError(
+                f"got a folder without a whole policy, {folder}: its weights or statistics are so "
+                "large that actions are not finite: save the policy again"
             )
-            loaded.load_state_dict(tensors)
-        except (AttributeError, KeyError, TypeError, RuntimeError) as error:
-            raise RunError(f"got a folder without a whole policy, {folder}: {error}") from error
         return loaded
 
+    @classmethod
+    @override
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | Path,
+        *,
+        force_download: bool = False,
+        token: str | bool | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+        revision: str | None = None,
+        **model_kwargs: Any,
+    ) -> "TrainedPolicy":
+        """Returns the policy of a folder or of a repository of the Hub, on the CPU.
+
+        Args:
+            pretrained_model_name_or_path: the folder, or `user/name`.
+            force_download: whether to download what the cache has.
+            token: of the Hub, for private repositories.
+            cache_dir: where the Hub's files are kept.
+            local_files_only: whether to do with what the cache has.
+            revision: the branch, tag or commit.
+            **model_kwargs: none are known.
+
+        Raises:
+            ArgumentError: where another argument is given.
+            RunError: where the repository cannot be had, see also `load`.
+        """
+        if model_kwargs:
+            raise ArgumentError(
+                f"got {', '.join(model_kwargs)}, expected nothing beyond the Hub's options: a "
+                "policy's settings are in its folder"
+            )
+        folder = Path(pretrained_model_name_or_path)
+        if folder.is_dir():
+            return cls.load(folder)
+        options = {
+            "revision": revision,
+            "cache_dir": cache_dir,
+            "force_download": force_download,
+            "token": token,
+            "local_files_only": local_files_only,
+        }
+        return cls.load(download(str(pretrained_model_name_or_path), FILES, **options))
+
+    @override
+    def push_to_hub(self, repo_id: str, **options: Any) -> str:
+        """Returns the commit that uploaded the policy with its model card.
+
+        Args:
+            repo_id: the repository, `user/name`, made if need be.
+            **options: of `huggingface_hub.ModelHubMixin.push_to_hub`.
+
+        Raises:
+            RunError: where the Hub cannot be reached or does not let you in.
+        """
+        with one_line_errors(f"cannot push the policy to {repo_id!r}"):
+            return super().push_to_hub(repo_id, **options)
+
+    @override
     def _save_pretrained(self, save_directory: Path) -> None:
         self.save(save_directory)
 
-    @classmethod
-    def _from_pretrained(cls, *, model_id: str, **options: Any) -> "TrainedPolicy":
-        if Path(model_id).is_dir():
-            return cls.load(Path(model_id))
-        names = ("revision", "cache_dir", "force_download", "token", "local_files_only")
-        download = {name: options[name] for name in names}
-        return cls.load(
-            Path(snapshot_download(model_id, allow_patterns=[_CONFIG, _WEIGHTS], **download))
-        )
-
-    def generate_model_card(self, *, license: str | None = None) -> ModelCard:  # noqa: A002
-        """The model card that `save_pretrained` writes where there is none.
+    @override
+    def generate_model_card(self, *, license: str | None = None) -> ModelCard:
+        """Returns the model card that `save_pretrained` writes where there is none.
 
         Args:
-            license: Of the weights, as the Hub names it; `save_pretrained` takes it through
-                `model_card_kwargs`.
+            license: the licence of the weights, as the Hub names it; `save_pretrained` takes it
+                through `model_card_kwargs`.
         """
         sizes = len(self.observation_mean), len(self.action_low)
         return model_card(self.environment, sizes, self.record, license)

@@ -19,13 +19,13 @@ def model_card(
     record: TrainingRecord | None,
     license_: str | None = None,
 ) -> ModelCard:
-    """The card with task, data, score, command and licence, and how to use the policy.
+    """Returns the card with task, data, score, command and licence, and how to use the policy.
 
     Args:
-        environment: Gymnasium id that the policy acts in, if known.
-        sizes: Numbers of an observation and of an action.
-        record: Where the policy comes from, if known.
-        license_: Of the weights, as the Hub names it, if chosen.
+        environment: the Gymnasium id that the policy acts in, if known.
+        sizes: the numbers of an observation and of an action.
+        record: where the policy comes from, if known.
+        license_: the licence of the weights, as the Hub names it, if chosen.
 
     Example:
         >>> "task: not stated" in model_card(None, (3, 1), None).text

@@ -17,8 +17,9 @@ from torch import Tensor
 
 from scoreregs.errors import MissingDependencyError
 from scoreregs_offline_rl.deployment.agent import TrainedPolicy
+from scoreregs_offline_rl.deployment.manifest import compose_manifest, manifest_of
 from scoreregs_offline_rl.errors import RunError
-from scoreregs_offline_rl.files import replacing
+from scoreregs_offline_rl.files import replacing, save_json
 
 __all__ = ["TOLERANCE", "OnnxExport", "export_onnx"]
 
@@ -34,33 +35,39 @@ class OnnxExport:
     """An exported policy.
 
     Attributes:
-        path: The file: input `observation` (batch, o) float32, output `action` (batch, a) float32.
-        opset: Version of ONNX's operators.
-        checked: Observations that were compared.
-        error: Largest difference found, as a part of each action's range.
+        path: the file: input `observation` (batch, o) float32, output `action` (batch, a) float32.
+        manifest: what lies beside it, `<file>.json`: names, units, order, shapes, means, bounds,
+            rate, data set, licence and the file's digest.
+        opset: the version of ONNX's operators.
+        checked: the number of observations that were compared.
+        error: the largest difference found, as a part of each action's range.
     """
 
     path: Path
+    manifest: Path
     opset: int
     checked: int
     error: float
 
 
-def export_onnx(policy: TrainedPolicy, path: Path) -> OnnxExport:
-    """Write a policy as ONNX, with its observation statistics and action bounds inside.
+def export_onnx(policy: TrainedPolicy, path: Path, *, licence: str | None = None) -> OnnxExport:
+    """Returns how a policy was written as ONNX, with its statistics and bounds inside.
 
     The file maps unscaled observations (batch, o), for any batch, to actions in the environment's
     units. ONNX Runtime is run on observations around the data's mean, up to tens of standard
     deviations away, one by one and together, and has to agree with PyTorch within `TOLERANCE` of
-    each action's range.
+    each action's range. The names, units and rate in the JSON beside it are those of the policy's
+    `interface`.
 
     Args:
-        policy: Left as it is, on whatever device.
-        path: The file, written beside and renamed once it has been checked.
+        policy: left as it is, on whatever device.
+        path: the file, written beside its place and renamed once it has been checked.
+        licence: the licence of the weights, as the Hub names it, if chosen.
 
     Raises:
-        MissingDependencyError: A package of the extra `onnx` is not installed.
-        RunError: ONNX Runtime and PyTorch disagree; no file is written.
+        ArgumentError: where the policy's interface is of other sizes than the policy.
+        MissingDependencyError: where a package of the extra `onnx` is not installed.
+        RunError: where ONNX Runtime and PyTorch disagree; no file is written.
 
     Example:
         >>> import tempfile
@@ -69,9 +76,9 @@ def export_onnx(policy: TrainedPolicy, path: Path) -> OnnxExport:
         >>> bounds = ActionScaling(torch.tensor([-2.0]), torch.tensor([2.0]))
         >>> policy = TrainedPolicy(DiracPolicy(3, 1), ObservationScaling.identity(3), bounds)
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     exported = export_onnx(policy, Path(folder) / "policy.onnx")
-        >>> exported.checked, exported.error <= TOLERANCE
-        (256, True)
+        ...     exported = export_onnx(policy, Path(folder) / "policy.onnx", licence="mit")
+        >>> exported.manifest.name, exported.checked, exported.error <= TOLERANCE
+        ('policy.onnx.json', 256, True)
     """
     for package in _PACKAGES:
         try:
@@ -79,6 +86,7 @@ def export_onnx(policy: TrainedPolicy, path: Path) -> OnnxExport:
         except ImportError as error:
             raise MissingDependencyError(package, "onnx") from error
     policy = copy.deepcopy(policy).to("cpu", torch.float32)
+    manifest = manifest_of(path)
     with replacing(path) as partial:
         opset = _write(policy, partial)
         observations = _observations(policy)
@@ -90,7 +98,10 @@ def export_onnx(policy: TrainedPolicy, path: Path) -> OnnxExport:
                 f"expected at most {TOLERANCE:g}: report it with the versions of torch, onnxscript "
                 "and onnxruntime"
             )
-    return OnnxExport(path, opset, len(observations), error)
+        description = compose_manifest(policy, path, partial, opset=opset, licence=licence)
+    # In this order a kill in between leaves a digest that is not the file's, and no wrong name.
+    save_json(manifest, description)
+    return OnnxExport(path, manifest, opset, len(observations), error)
 
 
 def _write(policy: TrainedPolicy, path: Path) -> int:
@@ -123,7 +134,7 @@ def _write(policy: TrainedPolicy, path: Path) -> int:
 
 
 def _observations(policy: TrainedPolicy) -> Tensor:
-    """Observations (256, o) at growing distances from the data's mean."""
+    """Returns observations (256, o) at growing distances from the data's mean."""
     generator = torch.Generator().manual_seed(0)
     distances = torch.tensor([0.3, 1.0, 3.0, 10.0]).repeat(64)[:, None]
     noise = torch.randn(256, len(policy.observation_mean), generator=generator)
@@ -148,13 +159,13 @@ def _largest_error(policy: TrainedPolicy, path: Path, observations: Tensor) -> f
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what the exporter says about packages and types that a policy does not touch."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    """Keeps quiet what the exporter says about packages and types that no policy touches."""
+    exporter = logging.getLogger("torch.onnx")
+    level = exporter.level
+    exporter.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", category=FutureWarning)
             yield
     finally:
-        logger.setLevel(level)
+        exporter.setLevel(level)

@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from scoreregs.errors import ArgumentError
 from scoreregs_offline_rl.errors import RunError
-from scoreregs_offline_rl.evaluation.comparison import METHODS
 from scoreregs_offline_rl.evaluation.rollouts import EvaluationResult
+from scoreregs_offline_rl.stages.registry import StageRows, label_of, stages_of
 from scoreregs_offline_rl.tasks import data_label
 
 __all__ = ["TrainingRecord"]
+
+_TEXT, _WHOLE, _NUMBER = (str,), (int,), (int, float)
+_NONE = type(None)
 
 
 @dataclass(frozen=True)
@@ -18,15 +22,15 @@ class TrainingRecord:
     """How a policy was trained and what it reached.
 
     Attributes:
-        method: What trained it.
-        data: Name of the data set, without folder and suffix.
-        seed: Of weights, batches and noise.
-        beta: Temperature of Eq. 15; None for a method without one.
-        command: How the run was started, if known.
-        evaluation: Its episodes; None for a task without a simulator.
-        data_return: Mean return of the data's own complete trajectories.
-        data_score: Their normalised score, where the task has reference returns.
-        versions: Of the packages that trained and evaluated it.
+        method: what trained it.
+        data: the name of the data set, without folder and suffix.
+        seed: the seed of weights, batches and noise.
+        beta: the temperature of Eq. 15; None for a method without one.
+        command: how the run was started, if known.
+        evaluation: its episodes; None for a task without a simulator.
+        data_return: the mean return of the data's own complete trajectories.
+        data_score: their normalised score, where the task has reference returns.
+        versions: the packages that trained and evaluated it.
     """
 
     method: str
@@ -41,36 +45,68 @@ class TrainingRecord:
 
     @classmethod
     def from_result(cls, result: dict[str, Any], stage: str) -> TrainingRecord:
-        """The record of a stage's policy out of a run's `result.json`.
+        """Returns the record of a stage's policy out of a run's `result.json`.
 
         Raises:
-            RunError: The result is that of no finished run.
+            RunError: where the result is that of no finished run.
         """
+        kind = stages_of(StageRows).get(stage)
         try:
             return cls(
-                method=METHODS[stage],
+                method=label_of(stage, result.get("labels")),
                 data=data_label(result["data"]),
                 seed=result["seed"],
-                beta=result["beta"] if stage == "policy" else None,
+                beta=result["beta"] if kind is None or kind.follows_beta else None,
                 command=result["command"],
                 evaluation=_evaluation(result[stage]),
                 data_return=result["data_return"],
                 data_score=result["data_score"],
                 versions=result["versions"],
             )
+        except ArgumentError as error:
+            raise RunError(f"got no result of a finished run: {error}") from error
         except (KeyError, TypeError) as error:
             raise RunError(
                 f"got a result without its {error}, expected that of a finished run: train it again"
             ) from error
 
     def to_dict(self) -> dict[str, Any]:
-        """The record as dictionaries that JSON can hold."""
+        """Returns the record as dictionaries that JSON can hold."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> TrainingRecord:
-        """The record out of what `to_dict` gave."""
-        return cls(**{**content, "evaluation": _evaluation(content["evaluation"])})
+        """Returns the record out of what `to_dict` gave.
+
+        Raises:
+            ArgumentError: where it is something else.
+        """
+        try:
+            record = cls(**{**content, "evaluation": _evaluation(content["evaluation"])})
+        except (KeyError, TypeError) as error:
+            raise ArgumentError(
+                f"got something else than the record of a training ({error}): save the policy again"
+            ) from error
+        for name, kinds in _KINDS.items():
+            value = getattr(record, name)
+            if isinstance(value, bool) or not isinstance(value, kinds):
+                raise ArgumentError(
+                    f"got {value!r} as {name} in the record of a training, expected "
+                    f"{' or '.join(kind.__name__ for kind in kinds)}: save the policy again"
+                )
+        return record
+
+
+_KINDS: dict[str, tuple[type, ...]] = {
+    "method": _TEXT,
+    "data": _TEXT,
+    "seed": _WHOLE,
+    "beta": (*_NUMBER, _NONE),
+    "command": (*_TEXT, _NONE),
+    "data_return": _NUMBER,
+    "data_score": (*_NUMBER, _NONE),
+    "versions": (dict,),
+}
 
 
 def _evaluation(content: dict[str, Any] | None) -> EvaluationResult | None:

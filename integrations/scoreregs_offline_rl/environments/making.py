@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scoreregs.errors import ArgumentError, MissingDependencyError
-from scoreregs_offline_rl.environments.ogbench import OGBenchTask
-from scoreregs_offline_rl.environments.recorded import RecordedEnvironment
 from scoreregs_offline_rl.tasks import environment_for
+from scoreregs_offline_rl.tasks.ogbench import OGBenchTask
+from scoreregs_offline_rl.tasks.recorded import RecordedEnvironment
 
 if TYPE_CHECKING:
     import gymnasium

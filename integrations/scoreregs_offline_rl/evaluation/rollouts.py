@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ __all__ = [
 ]
 
 Policy = Callable[[np.ndarray], np.ndarray]
-"""Observations (n, o) to actions (n, a) in the environment's units."""
+"""From observations (n, o) to actions (n, a) in the environment's units."""
 
 
 @dataclass(frozen=True)
@@ -38,14 +39,14 @@ class EvaluationResult:
     """Episodes of one policy in one environment.
 
     Attributes:
-        environment: Gymnasium id.
-        returns: Undiscounted return of each episode.
-        lengths: Steps of each episode.
-        mean: Mean return.
-        standard_error: Of the mean; None for a single episode.
+        environment: the Gymnasium id.
+        returns: the undiscounted return of each episode.
+        lengths: the steps of each episode.
+        mean: the mean return.
+        standard_error: of the mean; None for a single episode.
         normalized_score: D4RL's score of the mean; None where the task has no reference returns.
-        interval: Percentile bootstrap interval of the mean, 95 %; None for a single episode.
-        successes: Whether each episode succeeded, where that is the task's score.
+        interval: the percentile bootstrap interval of the mean, 95 %; None for a single episode.
+        successes: whether each episode succeeded, where that is the task's score.
     """
 
     environment: str
@@ -65,7 +66,7 @@ class EvaluationResult:
         lengths: Sequence[int],
         successes: Sequence[bool] | None = None,
     ) -> EvaluationResult:
-        """The result of episodes, at least one, with their statistics.
+        """Returns the result of episodes, at least one, with their statistics.
 
         Example:
             >>> result = EvaluationResult.from_returns("Pendulum-v1", [-200.0, -300.0], [200, 200])
@@ -94,13 +95,29 @@ class EvaluationResult:
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> EvaluationResult:
-        """The result out of its fields as JSON holds them."""
-        kept = content["environment"], content["returns"], content["lengths"]
-        return cls.from_returns(*kept, content.get("successes"))
+        """Returns the result out of its fields as JSON holds them.
+
+        Raises:
+            ArgumentError: where they are no episodes.
+            KeyError: where a field is missing.
+        """
+        environment, successes = content["environment"], content.get("successes")
+        returns, lengths = list(content["returns"]), list(content["lengths"])
+        won = returns if successes is None else list(successes)
+        numbers = all(_is_finite(number) for number in returns + lengths)
+        flags = successes is None or all(isinstance(flag, bool) for flag in won)
+        same = 0 < len(returns) == len(lengths) == len(won)
+        if not (isinstance(environment, str) and numbers and flags and same):
+            raise ArgumentError(
+                f"got {len(returns)} returns and {len(lengths)} lengths of {environment!r}, "
+                "expected a name and as many finite numbers of both, at least one, and as many "
+                "successes where there are any: evaluate the policy again"
+            )
+        return cls.from_returns(environment, returns, lengths, successes)
 
     @property
     def normalized_interval(self) -> tuple[float, float] | None:
-        """The interval as normalised scores; None without an interval or reference returns."""
+        """Returns the interval as normalised scores; None without one or without references."""
         if self.interval is None or self.normalized_score is None:
             return None
         if self.successes is not None:
@@ -118,26 +135,26 @@ def evaluate(
     *,
     parallel: int = 32,
 ) -> EvaluationResult:
-    """Run a policy for a number of whole episodes.
+    """Returns how a policy did in a number of whole episodes.
 
     Episode i is the first one of a sub-environment of its own, seeded with seed + i; what a
     sub-environment does after its episode's end is not counted, so short episodes are not
     over-represented, and the result does not depend on `parallel`.
 
     Args:
-        policy: Called once per step on the batch of observations (n, o), gives actions (n, a).
+        policy: called once per step on the batch of observations (n, o), gives actions (n, a).
             It must have no state between calls.
-        environment: Gymnasium id, a data set's name (`hopper-medium-expert-v2`), or more as
+        environment: a Gymnasium id, a data set's name (`hopper-medium-expert-v2`), or more as
             `RecordedEnvironment` writes it.
-        episodes: How many, at least 1.
-        seed: Of the first episode, at least 0.
-        parallel: Sub-environments stepped together, at least 1.
+        episodes: how many, at least 1.
+        seed: of the first episode, at least 0.
+        parallel: sub-environments stepped together, at least 1.
 
     Raises:
-        ArgumentError: The environment is unknown or cannot be made, has no time limit or has
+        ArgumentError: where the environment is unknown or cannot be made, has no time limit or has
             no flat observations and bounded continuous actions; a count is below its range; the
             policy gives another shape, values that are not finite or actions out of bounds.
-        MissingDependencyError: Gymnasium, or for D4RL's AntMaze Gymnasium-Robotics, is not
+        MissingDependencyError: where Gymnasium, or for D4RL's AntMaze Gymnasium-Robotics, is not
             installed.
 
     Example:
@@ -157,15 +174,19 @@ def evaluate_members(
     *,
     parallel: int = 1024,
 ) -> list[EvaluationResult]:
-    """Run several policies in one pass, each for the episodes that `evaluate` would run it for.
+    """Returns how several policies did in one pass, each as `evaluate` would run it.
 
     Args:
-        policies: Called once per step on observations (members * n, o), n of each member in turn.
-        members: How many policies.
-        environment: As for `evaluate`, like what follows and what is raised.
-        episodes: Of each policy.
-        seed: Of the first episode of each.
-        parallel: Sub-environments stepped together, if that is at least one of each member.
+        policies: called once per step on observations (members * n, o), n of each member in turn.
+        members: how many policies.
+        environment: as for `evaluate`.
+        episodes: of each policy.
+        seed: of the first episode of each.
+        parallel: sub-environments stepped together, if that is at least one of each member.
+
+    Raises:
+        ArgumentError: as for `evaluate`.
+        MissingDependencyError: as for `evaluate`.
     """
     for name, value, minimum in (
         ("members", members, 1),
@@ -193,16 +214,16 @@ def evaluate_members(
 
 
 def data_score(data: Transitions, environment: str | None = None) -> float:
-    """Normalised score of the mean return of a data set's own complete trajectories.
+    """Returns the normalised score of the mean return of a data set's complete trajectories.
 
     Where success is the score, it is the share of them that has a terminal row, the goal.
 
     Args:
-        data: The transitions.
-        environment: Gymnasium id or data set's name; the data's own where None.
+        data: the transitions.
+        environment: a Gymnasium id or data set's name; None: the data's own.
 
     Raises:
-        ArgumentError: The task is not known, or has no reference returns.
+        ArgumentError: where the task is not known, or has no reference returns.
     """
     name = environment or data.environment
     if name is None:
@@ -226,6 +247,11 @@ class _Episodes:
         self.returns.extend(other.returns[which])
         self.lengths.extend(other.lengths[which])
         self.successes.extend(other.successes[which])
+
+
+def _is_finite(number: Any) -> bool:
+    whole_or_real = isinstance(number, int | float) and not isinstance(number, bool)
+    return whole_or_real and isfinite(number)
 
 
 def _run_chunk(policy: Policy, environment: str, seeds: list[int]) -> _Episodes:
@@ -256,7 +282,17 @@ def _run_chunk(policy: Policy, environment: str, seeds: list[int]) -> _Episodes:
 def checked_actions(
     actions: np.ndarray, low: np.ndarray, high: np.ndarray, rows: int
 ) -> np.ndarray:
-    """Actions within the bounds; float32 rounding is clipped, anything else is an error."""
+    """Returns actions within the bounds; float32 rounding is clipped.
+
+    Args:
+        actions: what the policy gave, (rows, a).
+        low: the lower bounds, (a,).
+        high: the upper bounds, (a,).
+        rows: how many observations it was given.
+
+    Raises:
+        ArgumentError: where the actions have another shape, are not finite or are out of bounds.
+    """
     actions = np.asarray(actions)
     if actions.shape != (rows, *low.shape):
         raise ArgumentError(

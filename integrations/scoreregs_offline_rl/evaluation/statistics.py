@@ -13,10 +13,17 @@ import numpy as np
 
 from scoreregs.errors import ArgumentError
 
-__all__ = ["Interval", "Statistic", "bootstrap_interval", "interquartile_mean", "mean"]
+__all__ = [
+    "Interval",
+    "Statistic",
+    "bootstrap_interval",
+    "clustered_interval",
+    "interquartile_mean",
+    "mean",
+]
 
 Statistic = Callable[[np.ndarray], np.ndarray]
-"""Scores (repetitions, n) to one number for each repetition, shape (repetitions,)."""
+"""From scores (repetitions, n) to one number for each repetition, (repetitions,)."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +31,9 @@ class Interval:
     """A percentile bootstrap interval.
 
     Attributes:
-        low: Its lower end.
-        high: Its upper end.
-        confidence: Share of intervals like this one that hold the true value, for many samples.
+        low: its lower end.
+        high: its upper end.
+        confidence: the share of intervals like this one that hold the true value, for many samples.
     """
 
     low: float
@@ -35,17 +42,17 @@ class Interval:
 
 
 def mean(scores: np.ndarray) -> np.ndarray:
-    """Mean over the last axis."""
+    """Returns the mean over the last axis."""
     return scores.mean(axis=-1)
 
 
 def interquartile_mean(scores: np.ndarray) -> np.ndarray:
-    """Mean over the last axis of what is left without the lowest and the highest quarter.
+    """Returns the mean over the last axis without the lowest and the highest quarter.
 
     floor(n / 4) scores are dropped at each end: the 25 % trimmed mean, over runs and tasks alike.
 
     Args:
-        scores: Shape (..., n) with n at least 1.
+        scores: any shape (..., n) with n at least 1.
 
     Example:
         >>> float(interquartile_mean(np.array([0.0, 50.0, 60.0, 1000.0])))
@@ -64,22 +71,22 @@ def bootstrap_interval(
     repetitions: int = 10_000,
     seed: int = 0,
 ) -> Interval:
-    """Stratified percentile bootstrap interval of a statistic of all scores.
+    """Returns the stratified percentile bootstrap interval of a statistic of all scores.
 
     Few runs make it too short: of five normal scores, an interval of 95 % holds the true mean about
     85 times in 100.
 
     Args:
-        strata: Scores of each task's runs, at least two of each: sequences whose lengths may
+        strata: the scores of each task's runs, at least two of each: sequences whose lengths may
             differ, or an array (tasks, runs).
-        statistic: What to bound.
-        confidence: In (0, 1).
-        repetitions: Bootstrap samples.
-        seed: Of the draws; the same scores and seed give the same interval.
+        statistic: what to bound.
+        confidence: in (0, 1).
+        repetitions: bootstrap samples.
+        seed: of the draws; the same scores and seed give the same interval.
 
     Raises:
-        ArgumentError: A stratum has fewer than two runs, a score is not finite, or a number is out
-            of its range.
+        ArgumentError: where a stratum has fewer than two runs, a score is not finite, or a number
+            is out of its range.
 
     Example:
         >>> scores = [[90.0, 95.0, 100.0], [40.0, 60.0, 50.0]]
@@ -87,22 +94,74 @@ def bootstrap_interval(
         >>> round(found.low, 1), round(found.high, 1)
         (67.5, 78.8)
     """
-    if not 0 < confidence < 1:
-        raise ArgumentError(f"got confidence={confidence}, expected a share above 0 and below 1")
-    if repetitions < 1:
-        raise ArgumentError(f"got repetitions={repetitions}, expected at least 1")
     arrays = [np.asarray(stratum, dtype=float) for stratum in strata]
     sizes = [array.size for array in arrays]
     if not arrays or min(sizes) < 2:
         raise ArgumentError(
             f"got {sizes} runs of the tasks, expected at least 2 of each: train further seeds"
         )
-    if not all(np.isfinite(array).all() for array in arrays):
-        raise ArgumentError("got scores that are not finite, expected finite ones: leave them out")
+    _check(np.concatenate(arrays), confidence, repetitions)
     generator = np.random.default_rng(seed)
     draws = [
         array[generator.integers(array.size, size=(repetitions, array.size))] for array in arrays
     ]
+    return _between(statistic(np.concatenate(draws, axis=1)), confidence)
+
+
+def clustered_interval(
+    values: np.ndarray,
+    clusters: np.ndarray,
+    *,
+    confidence: float = 0.95,
+    repetitions: int = 10_000,
+    seed: int = 0,
+) -> Interval:
+    """Returns the percentile bootstrap interval of the mean of values that come in clusters.
+
+    Whole clusters are drawn, as rows of one trajectory are alike: row by row, the interval of ten
+    trajectories of a hundred like rows would be ten times too short.
+
+    Args:
+        values: one for each row, (n,).
+        clusters: what cluster each row belongs to, (n,), at least two in all.
+        confidence: in (0, 1).
+        repetitions: bootstrap samples.
+        seed: of the draws.
+
+    Raises:
+        ArgumentError: where there are fewer than two clusters, a value is not finite, the lengths
+            differ or a number is out of its range.
+
+    Example:
+        >>> found = clustered_interval(np.array([0.0, 0.0, 1.0, 1.0]), np.array([7, 7, 8, 8]))
+        >>> found.low, found.high
+        (0.0, 1.0)
+    """
+    _check(values, confidence, repetitions)
+    if values.shape != clusters.shape or values.ndim != 1:
+        raise ArgumentError(
+            f"got values of shape {values.shape} and clusters of {clusters.shape}, expected one of "
+            "each for every row"
+        )
+    index = np.unique(clusters, return_inverse=True)[1]
+    counts, sums = np.bincount(index), np.bincount(index, weights=values)
+    if len(sums) < 2:
+        raise ArgumentError(f"got {len(sums)} clusters, expected at least 2: record more of them")
+    draws = np.random.default_rng(seed).integers(len(sums), size=(repetitions, len(sums)))
+    return _between(sums[draws].sum(axis=1) / counts[draws].sum(axis=1), confidence)
+
+
+def _check(values: np.ndarray, confidence: float, repetitions: int) -> None:
+    if not 0 < confidence < 1:
+        raise ArgumentError(f"got confidence={confidence}, expected a share above 0 and below 1")
+    if repetitions < 1:
+        raise ArgumentError(f"got repetitions={repetitions}, expected at least 1")
+    if not np.isfinite(values).all():
+        raise ArgumentError("got scores that are not finite, expected finite ones: leave them out")
+
+
+def _between(samples: np.ndarray, confidence: float) -> Interval:
+    """The middle of bootstrap samples that holds a share of them."""
     tail = 50 * (1 - confidence)
-    low, high = np.percentile(statistic(np.concatenate(draws, axis=1)), [tail, 100 - tail])
+    low, high = np.percentile(samples, [tail, 100 - tail])
     return Interval(float(low), float(high), confidence)

@@ -31,23 +31,20 @@ _MAXIMUM_RATE = 30
 def record_video(
     policy: Policy, environment: str, path: Path, *, seed: int = 0
 ) -> EvaluationResult:
-    """Film one episode, the one that `evaluate` counts first under the same seed.
+    """Returns the episode that was filmed, the one that `evaluate` counts first under the seed.
 
     Frames are left out, evenly, so that at most 30 a second remain; time runs as in the simulator.
 
     Args:
-        policy: Called on one observation (1, o) at a time.
-        environment: Gymnasium id, or a data set's name.
-        path: The film, `.gif` or `.mp4`, written beside and renamed.
-        seed: Of the episode.
-
-    Returns:
-        The episode.
+        policy: called on one observation (1, o) at a time.
+        environment: a Gymnasium id, or a data set's name.
+        path: the film, `.gif` or `.mp4`, written beside its place and renamed.
+        seed: of the episode.
 
     Raises:
-        ArgumentError: See `evaluate`; the path has another suffix.
-        MissingDependencyError: ImageIO, or for `.mp4` its FFmpeg, is not installed.
-        RunError: The environment cannot draw itself here.
+        ArgumentError: where the path has another suffix, and as for `evaluate`.
+        MissingDependencyError: where ImageIO, or for `.mp4` its FFmpeg, is not installed.
+        RunError: where the environment cannot draw itself here.
     """
     if path.suffix not in _FORMATS:
         raise ArgumentError(f"got {path}, expected a file that ends in {' or '.join(_FORMATS)}")

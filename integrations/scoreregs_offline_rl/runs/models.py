@@ -1,22 +1,33 @@
-"""The models of a finished run, to look at or to build on."""
+"""The stages of a finished run, to look at or to build on."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from torch import nn
-
-from scoreregs import NetworkPrior
+from scoreregs import ScorePrior
 from scoreregs.errors import ArgumentError
+from scoreregs_offline_rl.data.sources import load_data
+from scoreregs_offline_rl.data.transitions import Transitions
 from scoreregs_offline_rl.deployment.agent import TrainedPolicy
 from scoreregs_offline_rl.deployment.record import TrainingRecord
 from scoreregs_offline_rl.errors import RunError
-from scoreregs_offline_rl.files import load_json, load_tensors
+from scoreregs_offline_rl.files import load_json
+from scoreregs_offline_rl.runs.building import build, give
 from scoreregs_offline_rl.runs.configuration import TrainConfig
-from scoreregs_offline_rl.runs.run_directory import AGENT_FOLDERS, read_config
-from scoreregs_offline_rl.stages.behavior import BehaviorStage, behavior_prior
+from scoreregs_offline_rl.runs.directory import RunDirectory
+from scoreregs_offline_rl.runs.scaled import scale
 from scoreregs_offline_rl.stages.critic import Critic, CriticStage
+from scoreregs_offline_rl.stages.finding import Finding
+from scoreregs_offline_rl.stages.former import current_result
+from scoreregs_offline_rl.stages.policy import PolicyStage
+from scoreregs_offline_rl.stages.probe import Probes
+from scoreregs_offline_rl.stages.registry import actors_of, known_name
+from scoreregs_offline_rl.stages.stage import PriorStage, Stage, ValueStage
+from scoreregs_offline_rl.stages.value import Value
+from scoreregs_offline_rl.training.stage_files import is_finished, load_stage
 
-__all__ = ["RunModels", "load_models", "load_policy"]
+__all__ = ["RunModels", "diagnose", "load_models", "load_policy"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,58 +35,133 @@ class RunModels:
     """What a run trained.
 
     Attributes:
-        config: The run's resolved configuration.
-        critic: Q and V of scaled observations and actions in [-1, 1].
-        prior: The behavior model of actions in [-1, 1] given scaled observations.
-        policies: The finished policies, in the environment's units, by their stage's name.
+        config: the run's resolved configuration.
+        stages: the finished stages by name, on the CPU, frozen.
+        value: Q and V of scaled observations and actions in [-1, 1].
+        prior: the behavior model of actions in [-1, 1] given scaled observations.
+        policies: the finished policies, in the environment's units, by their stage's name.
     """
 
     config: TrainConfig
-    critic: Critic
-    prior: NetworkPrior
-    policies: dict[str, TrainedPolicy]
+    stages: Mapping[str, Stage[Any]]
+    value: Value
+    prior: ScorePrior
+    policies: Mapping[str, TrainedPolicy] = field(default_factory=dict)
+
+    @property
+    def critic(self) -> Critic:
+        """The networks of the package's own critic.
+
+        Raises:
+            RunError: the run's value comes from another stage.
+        """
+        stage = self.stages.get(CriticStage.name)
+        if not isinstance(stage, CriticStage):
+            raise RunError(f"got a run without a {CriticStage.name} stage: see its `value`")
+        return stage.critic
 
 
-def load_models(run_dir: Path) -> RunModels:
-    """Load the models of a finished run, onto the CPU.
+def load_models(run_dir: str | Path, kind: type[TrainConfig] = TrainConfig) -> RunModels:
+    """Loads the models of a run whose critic, behavior model and policy are finished.
 
     Args:
-        run_dir: The run's directory.
+        run_dir: the run's directory.
+        kind: the class of its configuration.
 
     Raises:
-        RunError: The directory holds no finished run.
+        RunError: the directory holds no such run.
     """
-    config = read_config(run_dir)
-    policies = {name: load_policy(run_dir, name) for name in AGENT_FOLDERS}
-    policy = policies["policy"]
+    directory = RunDirectory(run_dir, kind)
+    config = directory.read_config()
+    policies = {name: load_policy(run_dir, name, kind) for name in directory.agents()}
+    if not policies:
+        raise RunError(f"got {run_dir}, which holds no finished policy: train a policy there")
+    policy = next(iter(policies.values()))
     sizes = len(policy.observation_scaling.mean), len(policy.action_scaling.low)
-    critic = CriticStage(*sizes, config.critic)
-    behavior = BehaviorStage(*sizes, config.behavior)
-    for stage in (critic, behavior):
-        stage.load_state_dict(load_tensors(run_dir / stage.name / "weights.safetensors"))
-        _freeze(stage)
-    return RunModels(config, critic.critic, behavior_prior(behavior.network), policies)
+    stages = _load_stages(directory, config, sizes)
+    found: dict[type[Stage[Any]], Any] = {}
+    for need in (ValueStage, PriorStage):
+        name = config.stages().provider(need).name
+        if name not in stages:
+            raise RunError(f"got {run_dir}, which holds no finished {name}: train that stage there")
+        found[need] = stages[name]
+    return RunModels(config, stages, found[ValueStage].value, found[PriorStage].prior, policies)
 
 
-def load_policy(run_dir: Path, stage: str = "policy") -> TrainedPolicy:
-    """Load a policy of a finished run, with the record of its training, onto the CPU.
+def load_policy(
+    run_dir: str | Path, stage: str = PolicyStage.name, kind: type[TrainConfig] = TrainConfig
+) -> TrainedPolicy:
+    """Loads a policy of a finished run, with the record of its training, onto the CPU.
 
     Args:
-        run_dir: The run's directory.
-        stage: That trained it, `policy` or `baseline`.
+        run_dir: the run's directory.
+        stage: that trained it: `policy`, `awr`, `cloning`, `td3_bc`, or one of the user's own.
+        kind: the class of the run's configuration.
 
     Raises:
-        ArgumentError: There is no such stage.
-        RunError: The directory holds no finished run.
+        ArgumentError: there is no such stage.
+        RunError: the directory holds no such policy.
     """
-    if stage not in AGENT_FOLDERS:
-        raise ArgumentError(f"got stage {stage!r}, expected one of {', '.join(AGENT_FOLDERS)}")
-    if not (run_dir / AGENT_FOLDERS[stage]).exists():
-        raise RunError(f"got {run_dir}, which holds no finished {stage}: train that stage there")
-    policy = TrainedPolicy.load(run_dir / AGENT_FOLDERS[stage])
-    policy.record = TrainingRecord.from_result(load_json(run_dir / "result.json"), stage)
+    directory = RunDirectory(run_dir, kind)
+    folders = directory.agents()
+    name = known_name(directory.stages, stage) or stage
+    if name not in folders:
+        known = {**actors_of(directory.stages), **folders}
+        if name not in known:
+            raise ArgumentError(
+                f"got stage {stage!r}, expected one with a policy: {', '.join(known)}"
+            )
+        raise RunError(f"got {run_dir}, which holds no finished {name}: train that stage there")
+    policy = TrainedPolicy.load(folders[name])
+    result = current_result(load_json(directory.result_file), directory.stages)
+    policy.record = TrainingRecord.from_result(result, name)
     return policy
 
 
-def _freeze(module: nn.Module) -> None:
-    module.eval().requires_grad_(False)
+def diagnose(
+    run_dir: str | Path,
+    data: Transitions | None = None,
+    kind: type[TrainConfig] = TrainConfig,
+) -> dict[str, Finding]:
+    """Returns what the checks find in what the stages of a run left, as far as they are finished.
+
+    Args:
+        run_dir: the run's directory.
+        data: what it was trained on; None: it is loaded again.
+        kind: the class of the run's configuration.
+
+    Raises:
+        RunError: no stage with a check is finished, or the data is other than that of the run.
+        DataError: the data cannot be loaded.
+    """
+    directory = RunDirectory(run_dir, kind)
+    config = directory.read_config()
+    data = load_data(config.data, config.loading) if data is None else data
+    directory.check_data(data)
+    scaled = scale(data, config)
+    source = config.stages().provider(PriorStage)
+    held_out = source.held_out(getattr(config, source.name))
+    probes = Probes(scaled.transitions, config.seed, held_out)
+    stages = _load_stages(directory, config, scaled.sizes)
+    found = {name: stage.check(probes) for name, stage in stages.items()}
+    findings = {name: finding for name, finding in found.items() if finding is not None}
+    if not findings:
+        raise RunError(
+            f"got {run_dir}, where no stage that can be checked is finished: train a stage first"
+        )
+    return findings
+
+
+def _load_stages(
+    directory: RunDirectory, config: TrainConfig, sizes: tuple[int, int]
+) -> dict[str, Stage[Any]]:
+    """Returns the finished stages by name, on the CPU."""
+    stages, finished = config.stages(), {}
+    for name, kind in stages.items():
+        folder = directory.stage(name)
+        lacking = [n for n in kind.needs if stages.provider(n).name not in finished]
+        if is_finished(folder) and not lacking:
+            stage = build(kind, config, sizes, give(kind, stages, finished))
+            load_stage(stage, folder)
+            finished[name] = stage.eval().requires_grad_(False)
+    return finished

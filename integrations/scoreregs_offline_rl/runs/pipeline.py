@@ -1,267 +1,283 @@
-"""The stages in their order, on scaled data."""
+"""The stages in their order, on scaled data: of one run, or of all members of a sweep at once.
 
-from collections.abc import Collection
-from dataclasses import dataclass, replace
+A run has one member, which is trained as it is. The members of a sweep are stacked and trained as
+one stage; each is what it would be alone. Whatever the stages are, this is the same: what they
+need, give and are called is theirs to say.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
+from typing import Any, final
 
+import torch
 from torch import Tensor
 
-from scoreregs_offline_rl.data.scaling import ActionScaling, ObservationScaling, RewardScaling
-from scoreregs_offline_rl.data.transitions import Transitions
 from scoreregs_offline_rl.deployment.agent import TrainedPolicy
 from scoreregs_offline_rl.errors import RunError
-from scoreregs_offline_rl.runs.configuration import STAGES, StageName, TrainConfig
-from scoreregs_offline_rl.runs.policy_evaluation import learning_curve
-from scoreregs_offline_rl.stages.baseline import BaselineStage
-from scoreregs_offline_rl.stages.behavior import BehaviorStage
-from scoreregs_offline_rl.stages.critic import CriticStage
-from scoreregs_offline_rl.stages.networks import DiracPolicy
-from scoreregs_offline_rl.stages.policy import PolicyStage
-from scoreregs_offline_rl.stages.stage import Stage
-from scoreregs_offline_rl.training.adoption import adopt
-from scoreregs_offline_rl.training.health import Finding, HealthChecks, Monitor
-from scoreregs_offline_rl.training.randoms import check_batch, seeded
+from scoreregs_offline_rl.evaluation.learning_curve import learning_curve
+from scoreregs_offline_rl.randoms import check_batch
+from scoreregs_offline_rl.runs.adoption import adopt
+from scoreregs_offline_rl.runs.building import build, give
+from scoreregs_offline_rl.runs.configuration import TrainConfig
+from scoreregs_offline_rl.runs.directory import RunDirectory
+from scoreregs_offline_rl.runs.grid import SweepGrid
+from scoreregs_offline_rl.runs.resolution import complete
+from scoreregs_offline_rl.runs.scaled import ScaledData
+from scoreregs_offline_rl.stages.actor import ActorStage
+from scoreregs_offline_rl.stages.finding import Finding
+from scoreregs_offline_rl.stages.probe import Probes
+from scoreregs_offline_rl.stages.registry import Stages, with_needs
+from scoreregs_offline_rl.stages.stacking import StackedPrior, StackedValue, share, stack
+from scoreregs_offline_rl.stages.stage import Given, PriorStage, Stage
+from scoreregs_offline_rl.training.inputs import Members
+from scoreregs_offline_rl.training.monitor import Monitor
 from scoreregs_offline_rl.training.stage_files import StageReport, is_finished
-from scoreregs_offline_rl.training.trainer import StageMonitor, Trainer
+from scoreregs_offline_rl.training.trainer import Trainer
 
-__all__ = [
-    "Pipeline",
-    "ScaledData",
-    "StageResults",
-    "check_needs",
-    "new_behavior",
-    "new_critic",
-    "new_policy",
-    "scale",
-]
-
-_NEEDS: dict[StageName, tuple[StageName, ...]] = {
-    "critic": (),
-    "behavior": (),
-    "baseline": ("critic",),
-    "policy": ("critic", "behavior"),
-}
+__all__ = ["MemberResults", "Pipeline", "PipelineResults", "check_needs"]
 
 
 @dataclass(frozen=True, eq=False)
-class ScaledData:
-    """Transitions as the networks see them, with the scalings that lead back.
+class MemberResults:
+    """What the stages leave of one member.
 
     Attributes:
-        transitions: Scaled observations, actions in [-1, 1], scaled rewards.
-        observations: The scaling of observations.
-        actions: The scaling of actions.
+        findings: what the checks of the finished stages found, by the stage's name.
+        agents: the finished policies, by the name of the stage that trained them.
     """
 
-    transitions: Transitions
-    observations: ObservationScaling
-    actions: ActionScaling
-
-    @property
-    def sizes(self) -> tuple[int, int]:
-        """Numbers of observation and action dimensions."""
-        return self.transitions.observations.shape[1], self.transitions.actions.shape[1]
+    findings: dict[str, Finding] = field(default_factory=dict)
+    agents: dict[str, TrainedPolicy] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
-class StageResults:
-    """What stages leave.
+class PipelineResults:
+    """What the stages leave.
 
     Attributes:
-        reports: How each stage went, by its name.
-        findings: What the checks of the finished models found, by the stage's name.
-        agents: The finished policies, by the name of the stage that trained them.
+        reports: how each stage went, by its name, all members together.
+        members: what is left of each; of a run, of the only one.
+        policies: the trained policies of each stage, stacked in a sweep.
     """
 
-    reports: dict[StageName, StageReport]
-    findings: dict[StageName, Finding]
-    agents: dict[StageName, TrainedPolicy]
+    reports: dict[str, StageReport]
+    members: tuple[MemberResults, ...]
+    policies: dict[str, Any]
 
 
-def scale(data: Transitions, config: TrainConfig) -> ScaledData:
-    """Scale transitions as a resolved configuration says.
+@dataclass(frozen=True, eq=False)
+class _Trained:
+    """A stage: its members, the module that is trained, and what tells them apart."""
 
-    Raises:
-        DataError: Actions lie beyond their bounds, or rewards have no range.
-    """
-    actions = ActionScaling(Tensor(config.action_low), Tensor(config.action_high))
-    size = data.observations.shape[1]
-    observations = (
-        ObservationScaling.fit(data.observations)
-        if config.normalize_observations
-        else ObservationScaling.identity(size)
-    )
-    transitions = replace(
-        data,
-        observations=observations(data.observations),
-        next_observations=observations(data.next_observations),
-        actions=actions.normalize(data.actions, source=data.source),
-        rewards=RewardScaling.fit(config.rewards, data)(data.rewards),
-    )
-    return ScaledData(transitions, observations, actions)
+    members: Sequence[Stage[Any]]
+    joint: Stage[Any]
+    labels: tuple[str, ...]
 
 
-def new_critic(config: TrainConfig, sizes: tuple[int, int]) -> CriticStage:
-    """The critic stage with its initial weights."""
-    with seeded(config.seed, "critic"):
-        return CriticStage(*sizes, config.critic)
-
-
-def new_behavior(config: TrainConfig, sizes: tuple[int, int]) -> BehaviorStage:
-    """The behavior stage with its initial weights."""
-    with seeded(config.seed, "behavior"):
-        return BehaviorStage(*sizes, config.behavior)
-
-
-def new_policy(config: TrainConfig, sizes: tuple[int, int]) -> DiracPolicy:
-    """A policy with its initial weights, the same for the baseline."""
-    with seeded(config.seed, "policy"):
-        return DiracPolicy(*sizes, layers=config.policy.layers, width=config.policy.width)
-
-
-def check_needs(config: TrainConfig, run_dir: Path, stages: Collection[StageName]) -> None:
-    """See that every stage will find the finished stages that it builds on.
-
-    Raises:
-        RunError: One is neither finished nor asked for, nor are its weights given.
-    """
-    given = {"critic": config.critic.weights, "behavior": config.behavior.weights}
-    for stage in stages:
-        for needed in _NEEDS[stage]:
-            if needed not in stages and not given[needed] and not is_finished(run_dir / needed):
+def check_needs(config: TrainConfig, directory: RunDirectory, names: Collection[str]) -> None:
+    """Raises `RunError` unless every stage will find the finished stages that it builds on."""
+    stages = config.stages()
+    for name in names:
+        for needed in (stages.provider(need).name for need in stages[name].needs):
+            given = needed in names or _weights(config, needed) is not None
+            if not given and not is_finished(directory.stage(needed)):
                 raise RunError(
-                    f"got the {stage} stage, which needs a finished {needed}, and none in "
-                    f"{run_dir}: train the {needed} stage there first, or give --{needed}.weights"
+                    f"got the {name} stage, which needs a finished {needed}, and none in "
+                    f"{directory.path}: train the {needed} stage there first, or give "
+                    f"--{needed}.weights"
                 )
 
 
+@final
 class Pipeline:
-    """Trains stages of a run, each in a folder of its own name.
+    """Trains the stages of a run or of a sweep, each in a folder of its own.
 
     Args:
-        config: Resolved.
-        data: On the trainer's device.
-        trainer: Runs each stage.
-        run_dir: Holds the stages' folders.
+        config: resolved; of a sweep, its seed and temperature play no part.
+        data: on the trainer's device.
+        trainer: runs each stage.
+        directory: holds the stages' folders.
+        grid: the members of a sweep; None for a run.
     """
 
     def __init__(
-        self, config: TrainConfig, data: ScaledData, trainer: Trainer, run_dir: Path
+        self,
+        config: TrainConfig,
+        data: ScaledData,
+        trainer: Trainer,
+        directory: RunDirectory,
+        grid: SweepGrid | None = None,
     ) -> None:
-        self._config, self._data = config, data
-        self._trainer, self._run_dir = trainer, run_dir
-        self._checks = HealthChecks(data.transitions, config)
-        self._results = StageResults({}, {}, {})
+        self._config, self._data, self._grid = complete(config), data, grid
+        self._trainer, self._directory = trainer, directory
+        self._stages: Stages = config.stages()
+        seeds = (config.seed,) if grid is None else grid.seeds
+        source = self._stages.provider(PriorStage)
+        held_out = source.held_out(getattr(config, source.name))
+        self._probes = [Probes(data.transitions, seed, held_out) for seed in seeds]
+        self._finished: dict[str, _Trained] = {}
+        self._reports: dict[str, StageReport] = {}
 
-    def run(self, stages: Collection[StageName] = STAGES) -> StageResults:
-        """Train the stages that are not finished, and load those that they build on.
+    def run(self, names: Collection[str]) -> PipelineResults:
+        """Trains the stages that are not finished, and loads those that they build on.
 
         Raises:
-            RunError: See `check_needs`, `adopt` and `Trainer.run`.
+            RunError: see `check_needs`, `adopt` and `Trainer.run`.
         """
-        check_needs(self._config, self._run_dir, stages)
-        self._check_batches(stages)
-        used = set(stages).union(*(_NEEDS[stage] for stage in stages))
-        config, sizes = self._config, self._data.sizes
-        critic, behavior = new_critic(config, sizes), new_behavior(config, sizes)
-        if "critic" in used:
-            check = partial(self._checks.critic, critic.critic)
-            self._prepare(critic, config.critic.weights, Monitor(check))
-            self._results.findings["critic"] = check()
-        if "behavior" in used:
-            check = partial(self._checks.behavior, behavior.network)
-            first = config.behavior.steps // 10
-            self._prepare(behavior, config.behavior.weights, Monitor(check, first_step=first))
-            self._results.findings["behavior"] = check()
-        if "baseline" in stages:
-            self._train_baseline(critic)
-        if "policy" in stages:
-            self._train_policy(critic, behavior)
-        return self._results
-
-    def _check_batches(self, stages: Collection[StageName]) -> None:
-        """Refuse a batch that a later stage cannot fill before an earlier one is trained."""
-        config, rows = self._config, len(self._data.transitions)
-        trained = len(self._checks.trained_rows)
-        for name, batch_size, count, given in (
-            ("critic", config.critic.batch_size, rows, config.critic.weights),
-            ("behavior", config.behavior.batch_size, trained, config.behavior.weights),
-            ("baseline", config.baseline.batch_size, rows, None),
-            ("policy", config.policy.batch_size, rows, None),
-        ):
-            if name in stages and given is None and not is_finished(self._run_dir / name):
-                check_batch(batch_size, count, name)
-
-    def _prepare(
-        self, stage: CriticStage | BehaviorStage, weights: str | None, monitor: StageMonitor
-    ) -> None:
-        """Train a stage, load it, or take its weights from elsewhere."""
-        folder = self._run_dir / stage.name
-        if weights is not None and not is_finished(folder):
-            report = adopt(stage, weights, self._config, self._run_dir)
-            self._trainer.keep(stage, folder, report)
-        rows = self._checks.trained_rows if isinstance(stage, BehaviorStage) else None
-        self._train(stage, stage.config.steps, stage.config.batch_size, rows, monitor)
-
-    def _train_baseline(self, critic: CriticStage) -> None:
-        config = self._config
-        steps = config.baseline.steps or config.policy.steps
-        network = new_policy(config, self._data.sizes)
-        stage = BaselineStage(network, critic.critic, config.baseline, steps=steps)
-        self._train(stage, steps, config.baseline.batch_size)
-        self._results.agents["baseline"] = self._agent(stage.policy)
-
-    def _train_policy(self, critic: CriticStage, behavior: BehaviorStage) -> None:
-        config, network = self._config, behavior.network
-        stage = PolicyStage(
-            new_policy(config, self._data.sizes),
-            critic.critic,
-            network,
-            config.policy,
-            beta=float(config.beta or 0),
+        check_needs(self._config, self._directory, names)
+        used = with_needs(self._stages, set(names))
+        self._check_batches(used)
+        for name in used:
+            self._train(self._stages[name])
+        return PipelineResults(
+            self._reports,
+            tuple(self._results(index) for index in range(len(self._configs))),
+            {
+                name: trained.joint.policy
+                for name, trained in self._finished.items()
+                if isinstance(trained.joint, ActorStage)
+            },
         )
-        check = partial(self._checks.policy, stage.policy, network)
-        monitor = Monitor(check, first_step=config.policy.steps // 10)
-        scalings = self._data.observations, self._data.actions
-        curve = learning_curve([stage.policy], *scalings, config.evaluation)
+
+    @property
+    def _configs(self) -> list[TrainConfig]:
+        """The configuration of every member."""
+        return [self._config] if self._grid is None else self._grid.configs(self._config)
+
+    def _check_batches(self, names: Collection[str]) -> None:
+        """Refuses a batch that a later stage cannot fill before an earlier one is trained."""
+        for name in names:
+            settings, rows = getattr(self._config, name), self._rows(self._stages[name])
+            count = len(self._data.transitions if rows is None else rows[0])
+            if _weights(self._config, name) is None and not self._is_finished(name):
+                check_batch(settings.batch_size, count, name)
+
+    def _train(self, kind: type[Stage[Any]]) -> None:
+        """Trains a stage of all its members, loads it, or takes its weights from elsewhere."""
+        grid, settings = self._grid, getattr(self._config, kind.name)
+        members, labels = self._build(kind)
+        folder, weights = self._directory.stage(kind.name), _weights(self._config, kind.name)
+        adopted = weights is not None and not is_finished(folder)
+        report = None
+        if weights is not None and adopted:
+            seeds = [self._config.seed] if grid is None else grid.seeds
+            report = adopt(members, seeds, weights, self._config, self._directory)
+        joint = members[0] if grid is None else self._stack(kind, members)
+        if report is not None:
+            self._trainer.keep(joint, folder, report)
+        trained = _Trained(members, joint, labels)
+        self._reports[kind.name] = self._trainer.run(
+            joint,
+            self._data.transitions,
+            steps=settings.steps,
+            batch_size=settings.batch_size,
+            folder=folder,
+            members=None if grid is None else Members(labels, grid.seeds, self._rows(kind)),
+            rows=None if grid is not None else (self._rows(kind) or (None,))[0],
+            monitor=self._monitor(trained, settings.steps),
+            steps_before=self._steps_before(kind.name),
+        )
+        self._share(trained)
+        self._finished[kind.name] = trained
+
+    def _build(self, kind: type[Stage[Any]]) -> tuple[list[Stage[Any]], tuple[str, ...]]:
+        """Returns the members of a stage with their initial weights, and what they are called."""
+        grid = self._grid
+        if grid is None:
+            return [build(kind, self._config, self._data.sizes, self._given(kind, 0))], ()
+        configs = grid.configs(self._config)
+        configs = configs if kind.follows_beta else configs[:: len(grid.betas)]
+        each = len(configs) // len(grid.seeds)
+        members = [
+            build(kind, config, self._data.sizes, self._given(kind, index // each))
+            for index, config in enumerate(configs)
+        ]
+        return members, grid.labels if kind.follows_beta else grid.seed_labels
+
+    def _given(self, kind: type[Stage[Any]], seed: int) -> Given:
+        """Returns what the finished stages of a seed, by its place, give to one of its members."""
+        finished = {name: trained.members[seed] for name, trained in self._finished.items()}
+        return give(kind, self._stages, finished)
+
+    def _stack(self, kind: type[Stage[Any]], members: Sequence[Stage[Any]]) -> Stage[Any]:
+        """Returns the members as one stage, which builds on the finished stages of all seeds."""
+        grid, joint = self._grid, stack(members)
+        if grid is None or not kind.needs:
+            return joint
+        finished = {name: trained.joint for name, trained in self._finished.items()}
+        given, seeds = give(kind, self._stages, finished), len(grid.seeds)
+        betas = torch.tensor(grid.betas * seeds, dtype=torch.float64)
+        joint.receive(
+            Given(
+                None if given.value is None else StackedValue(given.value, seeds),
+                None if given.prior is None else StackedPrior(given.prior, seeds),
+                betas.to(self._data.transitions.actions.device) if kind.follows_beta else None,
+            )
+        )
+        return joint
+
+    def _rows(self, kind: type[Stage[Any]]) -> tuple[Tensor, ...] | None:
+        """Returns the rows of each seed that a stage is trained on; None: all."""
+        if not kind.held_out(getattr(self._config, kind.name)):
+            return None
+        return tuple(probes.trained_rows for probes in self._probes)
+
+    def _is_finished(self, name: str) -> bool:
+        return is_finished(self._directory.stage(name))
+
+    def _monitor(self, trained: _Trained, steps: int) -> Any:
+        """Returns what is measured of a stage while it trains: its check, its policies' scores."""
+        labels, first = trained.labels or ("",), int(trained.joint.settled_after * steps)
+        monitors = [
+            Monitor(
+                partial(member.check, self._probes_of(trained, index)),
+                first_step=first,
+                label=label,
+            )
+            for index, (member, label) in enumerate(zip(trained.members, labels, strict=True))
+        ]
+        curve = None
+        if isinstance(trained.joint, ActorStage):
+            scalings = self._data.observations, self._data.actions
+            policy, evaluation = trained.joint.policy, self._config.evaluation
+            curve = learning_curve(policy, *scalings, evaluation, trained.labels)
 
         def watch(step: int) -> dict[str, float]:
-            return monitor(step) | curve(step)
+            self._share(trained)
+            found = {name: n for monitor in monitors for name, n in monitor(step).items()}
+            return found if curve is None else found | curve(step)
 
-        self._train(stage, config.policy.steps, config.policy.batch_size, None, watch)
-        self._results.findings["policy"] = check()
-        self._results.agents["policy"] = self._agent(stage.policy)
+        return watch
 
-    def _train(
-        self,
-        stage: Stage,
-        steps: int,
-        batch_size: int,
-        rows: Tensor | None = None,
-        monitor: StageMonitor | None = None,
-    ) -> None:
-        self._results.reports[stage.name] = self._trainer.run(
-            stage,
-            self._data.transitions,
-            steps=steps,
-            batch_size=batch_size,
-            folder=self._run_dir / stage.name,
-            rows=rows,
-            monitor=monitor,
-            steps_before=self._steps_before(stage.name),
-        )
+    def _probes_of(self, trained: _Trained, index: int) -> Probes:
+        return self._probes[index * len(self._probes) // len(trained.members)]
 
-    def _steps_before(self, name: StageName) -> int:
-        """Steps of the stages before one, whether they are trained now or not."""
-        config = self._config
-        steps = (
-            config.critic.steps,
-            config.behavior.steps,
-            config.baseline.steps or config.policy.steps,
-        )
-        return sum(steps[: STAGES.index(name)])
+    def _share(self, trained: _Trained) -> None:
+        """Lets the members have the weights of what is trained in their place."""
+        if trained.joint is not trained.members[0]:
+            share(trained.joint, trained.members)
 
-    def _agent(self, policy: DiracPolicy) -> TrainedPolicy:
-        data, environment = self._data, self._config.evaluation.environment
-        return TrainedPolicy(policy, data.observations, data.actions, environment)
+    def _steps_before(self, name: str) -> int:
+        """Returns the steps of the usual stages before one, whether they are trained now or not."""
+        before = list(self._stages)[: list(self._stages).index(name)]
+        return sum(getattr(self._config, n).steps for n in before if self._stages[n].usual)
+
+    def _results(self, index: int) -> MemberResults:
+        found, data = MemberResults(), self._data
+        for name, trained in self._finished.items():
+            of_stage = index * len(trained.members) // len(self._configs)
+            member = trained.members[of_stage]
+            finding = member.check(self._probes_of(trained, of_stage))
+            if finding is not None:
+                found.findings[name] = finding
+            if isinstance(member, ActorStage):
+                place = self._config.evaluation.environment
+                agent = TrainedPolicy(member.policy, data.observations, data.actions, place)
+                found.agents[name] = agent
+        return found
+
+
+def _weights(config: TrainConfig, name: str) -> str | None:
+    """Returns the finished weights that a stage is given, if its settings know such."""
+    return getattr(getattr(config, name), "weights", None)

@@ -11,13 +11,11 @@ code.
 from typing import Literal
 
 from scoreregs.errors import ArgumentError
-from scoreregs_offline_rl.runs.configuration import (
-    BaselineConfig,
-    BehaviorConfig,
-    CriticConfig,
-    PolicyConfig,
-    TrainConfig,
-)
+from scoreregs_offline_rl.runs.configuration import TrainConfig
+from scoreregs_offline_rl.stages.awr import AWRConfig
+from scoreregs_offline_rl.stages.behavior import BehaviorConfig
+from scoreregs_offline_rl.stages.critic import CriticConfig
+from scoreregs_offline_rl.stages.policy import PolicyConfig
 from scoreregs_offline_rl.tasks import paper_settings
 
 __all__ = ["PresetName", "beta_for", "preset"]
@@ -26,18 +24,18 @@ PresetName = Literal["default", "paper-exact"]
 
 
 def preset(data: str, name: PresetName = "default") -> TrainConfig:
-    """The settings for a data set: the paper's for its 15 tasks, Appendix C's for any other.
+    """Returns the settings for data: the paper's for its 15 tasks, Appendix C's for any other.
 
     AntMaze, recognised by its name, takes expectile 0.9, rewards less one, a policy of four layers,
     an advantage scale of 10, and beta on the value relative to the RMS of its gradient.
 
     Args:
-        data: The configuration's `data`; a file is recognised by its name.
+        data: the configuration's `data`; a file is recognised by its name.
         name: `default` normalises observations; `paper-exact` leaves them as they are, and keeps no
             rows of the data from the behavior model.
 
     Raises:
-        ArgumentError: There is no such preset.
+        ArgumentError: there is no such preset.
 
     Example:
         >>> preset("hopper-medium-v2").beta, preset("antmaze-umaze-v2").policy.layers
@@ -61,12 +59,12 @@ def preset(data: str, name: PresetName = "default") -> TrainConfig:
             normalize=of_paper.normalize,
             beta_on=of_paper.beta_on,
         ),
-        baseline=BaselineConfig(advantage_scale=of_paper.advantage_scale),
+        awr=AWRConfig(advantage_scale=of_paper.advantage_scale),
     )
 
 
 def beta_for(data: str, policy: PolicyConfig) -> float | None:
-    """The temperature of Table 2 for a data set and this form of Eq. 15; None where there is none.
+    """Returns the temperature of Table 2 for data and this form of Eq. 15; None if there is none.
 
     A temperature means something in its own form only, `normalize` and `beta_on` of the preset.
 

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Collection
 from dataclasses import replace
+from typing import Any, TypeVar
 
 from torch import Tensor
 
@@ -10,33 +11,53 @@ from scoreregs.errors import ArgumentError, MissingDependencyError
 from scoreregs_offline_rl.data.transitions import Transitions
 from scoreregs_offline_rl.environments.making import action_bounds
 from scoreregs_offline_rl.errors import DataError, RunError
-from scoreregs_offline_rl.runs.configuration import STAGES, StageName, TrainConfig
+from scoreregs_offline_rl.runs.configuration import TrainConfig
 from scoreregs_offline_rl.runs.presets import beta_for
+from scoreregs_offline_rl.stages.registry import actors_of
 
-__all__ = ["resolve"]
+__all__ = ["complete", "resolve"]
 
 logger = logging.getLogger(__name__)
 
 Bounds = tuple[tuple[float, ...], tuple[float, ...]]
 
 
-def resolve(
-    config: TrainConfig, data: Transitions, stages: Collection[StageName] = STAGES
-) -> TrainConfig:
-    """The configuration with temperature, environment, action bounds and baseline steps given.
+C = TypeVar("C", bound=TrainConfig)
+
+
+def complete(config: C) -> C:
+    """Returns a configuration whose policies all have steps and sizes, if not own, the policy's.
+
+    Example:
+        >>> from scoreregs_offline_rl import PolicyConfig
+        >>> complete(TrainConfig("a.npz", policy=PolicyConfig(steps=5))).awr.steps
+        5
+    """
+    usual = {name: getattr(config.policy, name) for name in ("steps", "layers", "width")}
+    filled: dict[str, Any] = {}
+    for name in actors_of(config.stages()):
+        own = getattr(config, name)
+        missing = {key: value for key, value in usual.items() if getattr(own, key) is None}
+        filled[name] = replace(own, **missing)
+    return replace(config, **filled)
+
+
+def resolve(config: C, data: Transitions, stages: Collection[str] | None = None) -> C:
+    """Returns a configuration with temperature, environment, action bounds and all sizes given.
 
     Args:
-        config: As the user gave it.
-        data: Unscaled.
-        stages: Those that it is for; only the policy needs a temperature.
+        config: as the user gave it.
+        data: unscaled.
+        stages: those that it is for, None: all; only some need a temperature.
 
     Raises:
-        RunError: No temperature is given, and none is known for the data.
-        ArgumentError: The environment that the user names cannot be made.
-        DataError: No bounds are given or known, and an action never changes.
+        RunError: no temperature is given, and none is known for the data.
+        ArgumentError: the environment that the user names cannot be made.
+        DataError: no bounds are given or known, and an action never changes.
     """
+    known = config.stages()
     beta = config.beta or beta_for(config.data, config.policy)
-    if beta is None and "policy" in stages:
+    if beta is None and any(known[name].follows_beta for name in stages or known):
         raise RunError(_no_temperature(config))
     environment, bounds = _environment(config, data)
     if config.action_low is not None and config.action_high is not None:
@@ -44,11 +65,10 @@ def resolve(
         bounds = _each(config.action_low, size), _each(config.action_high, size)
     low, high = bounds or _bounds_of(data)
     return replace(
-        config,
+        complete(config),
         beta=beta,
         action_low=low,
         action_high=high,
-        baseline=replace(config.baseline, steps=config.baseline.steps or config.policy.steps),
         evaluation=replace(config.evaluation, environment=environment),
     )
 
@@ -69,7 +89,7 @@ def _no_temperature(config: TrainConfig) -> str:
 
 
 def _environment(config: TrainConfig, data: Transitions) -> tuple[str | None, Bounds | None]:
-    """The environment, if there is one, and its action bounds."""
+    """Returns the environment, if there is one, and its action bounds."""
     named = config.evaluation.environment or data.environment
     if named is None:
         logger.info("no environment is known, so policies are checked but not evaluated")
@@ -85,7 +105,7 @@ def _environment(config: TrainConfig, data: Transitions) -> tuple[str | None, Bo
 
 
 def _each(bound: tuple[float, ...], size: int) -> tuple[float, ...]:
-    """One bound for each of `size` dimensions."""
+    """Returns one bound for each of `size` dimensions."""
     if len(bound) not in (1, size):
         raise ArgumentError(
             f"got {len(bound)} bounds of the actions, expected 1 or {size}: change action_low and "
@@ -95,7 +115,7 @@ def _each(bound: tuple[float, ...], size: int) -> tuple[float, ...]:
 
 
 def _bounds_of(data: Transitions) -> Bounds:
-    """The lowest and highest actions in the data."""
+    """Returns the lowest and highest actions in the data."""
     low, high = data.actions.amin(0), data.actions.amax(0)
     constant = (low == high).nonzero().flatten()
     if len(constant):

@@ -13,68 +13,69 @@ from scoreregs_offline_rl.deployment.agent import TrainedPolicy
 from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.evaluation.rollouts import EvaluationResult, evaluate
 from scoreregs_offline_rl.files import load_json, save_json
-from scoreregs_offline_rl.runs.configuration import STAGES, StageName, TrainConfig
-from scoreregs_offline_rl.runs.pipeline import Pipeline, StageResults, check_needs, scale
+from scoreregs_offline_rl.runs.configuration import TrainConfig, usual_stages
+from scoreregs_offline_rl.runs.directory import RunDirectory
+from scoreregs_offline_rl.runs.pipeline import Pipeline, PipelineResults, check_needs
 from scoreregs_offline_rl.runs.resolution import resolve
-from scoreregs_offline_rl.runs.results import compose_result
-from scoreregs_offline_rl.runs.run_directory import AGENT_FOLDERS, claim
+from scoreregs_offline_rl.runs.results import compose_result, covers
+from scoreregs_offline_rl.runs.scaled import scale
+from scoreregs_offline_rl.stages.former import current_result
+from scoreregs_offline_rl.stages.registry import Stages, known_name
 from scoreregs_offline_rl.training.acceleration import make_accelerator, tracked_settings
 from scoreregs_offline_rl.training.stage_files import is_finished
 from scoreregs_offline_rl.training.trainer import Progress, Trainer, no_progress
 
-__all__ = ["evaluate_run", "train"]
+__all__ = ["evaluate_run", "in_order", "train", "with_finished"]
 
 
 def train(
     config: TrainConfig,
     run_dir: str | Path,
     *,
-    stages: Sequence[StageName] = STAGES,
+    stages: Sequence[str] | None = None,
     data: Transitions | None = None,
     progress: Progress = no_progress,
     download_progress: DownloadProgress = no_download_progress,
     command: str | None = None,
 ) -> dict[str, Any]:
-    """Train the stages of a run, evaluate the finished policies, keep everything.
+    """Trains the stages of a run, evaluates the finished policies, keeps everything.
 
     Called again with the same configuration it goes on where it was, and trains no finished stage
     twice. Under `accelerate launch` or `torchrun` every process calls it.
 
     Args:
-        config: What to do; `preset` gives the paper's.
-        run_dir: Where to keep it: `config.json`, a folder for each stage, the finished policies in
-            `agent` and `baseline_agent`, `result.json`.
-        stages: Those to train, in the order of `STAGES`; what they build on is finished in
-            `run_dir`, or given as weights.
-        data: Transitions in memory, which `config.data` then only names; None: they are loaded.
-        progress: Told of every step.
-        download_progress: Told how far the data is, where it has to be downloaded.
-        command: How the run was started, for the record.
+        config: what to do; `preset` gives the paper's. Of a class derived from `TrainConfig`, it
+            brings stages of its own.
+        run_dir: where to keep it: `config.json`, a folder for each stage, the finished policies in
+            `agent` and `awr_agent`, `result.json`.
+        stages: those to train; what they build on is finished in `run_dir`, or given as weights.
+            None: critic, behavior model, policy, and advantage-weighted regression beside it.
+        data: transitions in memory, which `config.data` then only names; None: they are loaded.
+        progress: told of every step.
+        download_progress: told how far the data is, where it has to be downloaded.
+        command: how the run was started, for the record.
 
     Returns:
-        What `result.json` holds. Without an environment, or with no episodes, `policy` and
-        `baseline` are None there, and `health` is what there is to go by.
+        What `result.json` holds. Without an environment, or with no episodes, the policies' entries
+        are None there, and `health` is what there is to go by.
 
     Raises:
-        DataError: The data cannot be read or used.
-        RunError: The configuration is incomplete, the directory holds a run of another one, a stage
+        DataError: the data cannot be read or used.
+        RunError: the configuration is incomplete, the directory holds a run of another one, a stage
             lacks what it builds on, or training diverges.
-        ArgumentError: The environment is unknown.
+        ArgumentError: the environment is unknown.
         InterruptedRun: SIGINT or SIGTERM came; the step is saved.
     """
-    start, run_dir, stages = time.perf_counter(), Path(run_dir), _in_order(stages)
-    check_needs(config, run_dir, stages)
-    data = (
-        load_data(config.data, config.loading, progress=download_progress) if data is None else data
-    )
-    config = resolve(config, data, stages)
+    start, directory = time.perf_counter(), RunDirectory(run_dir, type(config))
+    names = in_order(config.stages(), stages)
+    check_needs(config, directory, names)
+    if data is None:
+        data = load_data(config.data, config.loading, progress=download_progress)
+    config = resolve(config, data, names)
     scaled = scale(data, config)
-    accelerator = make_accelerator(config, run_dir)
-    claim(run_dir, config, data, accelerator)
-    result_file = run_dir / "result.json"
-    before = load_json(result_file) if result_file.exists() else None
-    if before is None or not _covers(before, config, stages):
-        on_device = replace(scaled, transitions=scaled.transitions.to(accelerator.device))
+    accelerator = make_accelerator(config.trainer, directory.path)
+    directory.claim(config, data, accelerator)
+    if not _is_done(directory, config, names):
         trainer = Trainer(
             accelerator,
             config.trainer,
@@ -82,21 +83,20 @@ def train(
             progress=progress,
             settings=tracked_settings(config),
         )
+        placed = replace(scaled, transitions=scaled.transitions.to(accelerator.device))
         preparation = time.perf_counter() - start
-        wanted: list[StageName] = [
-            stage for stage in STAGES if stage in stages or is_finished(run_dir / stage)
-        ]
-        results = Pipeline(config, on_device, trainer, run_dir).run(wanted)
+        pipeline = Pipeline(config, placed, trainer, directory)
+        results = pipeline.run(with_finished(directory, names))
         if accelerator.is_main_process:
             start = time.perf_counter()
-            evaluations = _evaluate(config, results, run_dir)
+            member, evaluations = results.members[0], _evaluate(config, results, directory)
             seconds = preparation + time.perf_counter() - start
-            result = compose_result(config, data, results, evaluations, seconds)
-            device = str(accelerator.device)
-            save_json(result_file, result | {"device": device, "command": command})
+            result = compose_result(config, data, results.reports, member, evaluations, seconds)
+            more = {"device": str(accelerator.device), "command": command}
+            save_json(directory.result_file, result | more)
     accelerator.wait_for_everyone()
     accelerator.end_training()
-    return load_json(result_file)
+    return current_result(load_json(directory.result_file), config.stages())
 
 
 def evaluate_run(
@@ -106,24 +106,24 @@ def evaluate_run(
     *,
     environment: str | None = None,
 ) -> dict[str, EvaluationResult]:
-    """Evaluate the finished policies of a run, by the name of the stage that trained them.
+    """Returns the evaluation of a run's finished policies, by the stage that trained them.
 
     Args:
-        run_dir: The run's directory.
-        episodes: Episodes of each policy.
-        seed: Seed of the first episode.
+        run_dir: the run's directory.
+        episodes: episodes of each policy.
+        seed: seed of the first episode.
         environment: Gymnasium id; None: the one that the run was trained for.
 
     Raises:
-        RunError: The directory holds no finished policy, or no environment is known.
-        ArgumentError: See `evaluate`.
+        RunError: the directory holds no finished policy, or no environment is known.
+        ArgumentError: see `evaluate`.
     """
-    folders = {name: Path(run_dir) / folder for name, folder in AGENT_FOLDERS.items()}
-    agents = {name: TrainedPolicy.load(f) for name, f in folders.items() if f.exists()}
-    if not agents:
+    folders = RunDirectory(run_dir).agents()
+    if not folders:
         raise RunError(f"got {run_dir}, which holds no finished policy: train its policy stage")
     evaluations = {}
-    for name, agent in agents.items():
+    for name, folder in folders.items():
+        agent = TrainedPolicy.load(folder)
         place = environment or agent.environment
         if place is None:
             raise RunError(
@@ -134,37 +134,43 @@ def evaluate_run(
     return evaluations
 
 
-def _in_order(stages: Sequence[StageName]) -> tuple[StageName, ...]:
-    unknown = [stage for stage in stages if stage not in STAGES]
-    if unknown or not stages:
-        raise RunError(f"got the stages {list(stages)}, expected some of {', '.join(STAGES)}")
-    return tuple(stage for stage in STAGES if stage in stages)
+def in_order(stages: Stages, names: Sequence[str] | None) -> tuple[str, ...]:
+    """Returns names of stages in the order of training; None: the usual ones.
+
+    Raises:
+        RunError: one is unknown, or there is none.
+    """
+    if names is None:
+        return usual_stages(stages)
+    known = [known_name(stages, name) for name in names]
+    if None in known or not names:
+        raise RunError(f"got the stages {list(names)}, expected some of {', '.join(stages)}")
+    return tuple(name for name in stages if name in known)
 
 
-def _covers(result: dict[str, Any], config: TrainConfig, stages: Sequence[StageName]) -> bool:
-    """Whether a result holds the stages, evaluated as the configuration asks."""
-    wanted, have = config.evaluation, [result[stage] for stage in AGENT_FOLDERS if stage in stages]
-    evaluates = wanted.environment is not None and wanted.episodes > 0
-    return (
-        set(stages) <= set(result["stages"])
-        and result["beta"] == config.beta
-        and all((found is not None) == evaluates for found in have)
-        and all(
-            (found["environment"], len(found["returns"]), result["evaluation_seed"])
-            == (wanted.environment, wanted.episodes, wanted.seed)
-            for found in have
-            if found is not None
-        )
-    )
+def with_finished(directory: RunDirectory, names: Sequence[str]) -> list[str]:
+    """Returns names of stages with those that are finished in a directory."""
+    stages = directory.stages
+    return [n for n in stages if n in names or is_finished(directory.stage(n))]
+
+
+def _is_done(directory: RunDirectory, config: TrainConfig, names: tuple[str, ...]) -> bool:
+    if not directory.result_file.exists():
+        return False
+    result = current_result(load_json(directory.result_file), config.stages())
+    # Weights may have been lost since.
+    finished = all(is_finished(directory.stage(name)) for name in names)
+    return finished and covers(result, config, names)
 
 
 def _evaluate(
-    config: TrainConfig, results: StageResults, run_dir: Path
+    config: TrainConfig, results: PipelineResults, directory: RunDirectory
 ) -> dict[str, EvaluationResult]:
-    """Save the finished policies, and evaluate them as they were saved."""
-    for name, agent in results.agents.items():
-        agent.save(run_dir / AGENT_FOLDERS[name])
+    """Saves the finished policies, and evaluates them as they were saved."""
+    agents = results.members[0].agents
+    for name, agent in agents.items():
+        agent.save(directory.agent(name))
     wanted = config.evaluation
-    if wanted.environment is None or wanted.episodes == 0 or not results.agents:
+    if wanted.environment is None or wanted.episodes == 0 or not agents:
         return {}
-    return evaluate_run(run_dir, wanted.episodes, wanted.seed)
+    return evaluate_run(directory.path, wanted.episodes, wanted.seed)

@@ -1,52 +1,122 @@
 """The behavior model: a diffusion model of the data's actions (Eq. 13)."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar, final
+from typing import Literal, final
 
 import torch
 from torch import Generator, Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+from typing_extensions import Self, override
 
-from scoreregs import NetworkPrior, VPSchedule
+from scoreregs import (
+    CosineSchedule,
+    NetworkPrior,
+    NoiseSchedule,
+    RectifiedFlowSchedule,
+    ScorePrior,
+    VPSchedule,
+)
 from scoreregs.kernel import denoising_loss
+from scoreregs.predictions import PredictionName
 from scoreregs.times import UniformTimes
+from scoreregs_offline_rl.configuration import require, require_positive
 from scoreregs_offline_rl.data.transitions import Batch
-from scoreregs_offline_rl.runs.configuration import BehaviorConfig, StageName
+from scoreregs_offline_rl.stages.finding import Finding
 from scoreregs_offline_rl.stages.networks import BehaviorNetwork
 from scoreregs_offline_rl.stages.optimizers import adamw, cosine_decay
+from scoreregs_offline_rl.stages.probe import Probe, Probes
 from scoreregs_offline_rl.stages.stacking import by_member
-from scoreregs_offline_rl.stages.stage import Metrics, Randoms, Stage
+from scoreregs_offline_rl.stages.stage import Context, Curve, Metrics, PriorStage, Randoms
 
-__all__ = ["BehaviorStage", "behavior_prior"]
+__all__ = ["SCHEDULES", "BehaviorConfig", "BehaviorStage", "check_behavior"]
+
+# For data that is Gaussian, where no model is better than the best Gaussian.
+_GAUSSIAN_MARGIN = 1.25
+
+ScheduleName = Literal["vp", "cosine", "rectified_flow"]
+SCHEDULES: dict[ScheduleName, Callable[[], NoiseSchedule]] = {
+    "vp": VPSchedule,
+    "cosine": CosineSchedule,
+    "rectified_flow": RectifiedFlowSchedule,
+}
+"""The noise schedules of a behavior model, by name."""
 
 
-def behavior_prior(network: Callable[..., Tensor]) -> NetworkPrior:
-    """The behavior network as a prior: noise prediction under the default VP schedule."""
-    return NetworkPrior(network, VPSchedule(), prediction="epsilon")
+@dataclass(frozen=True)
+class BehaviorConfig:
+    """The diffusion model of the data's actions."""
+
+    steps: int = 2_000_000
+    """Gradient steps."""
+    batch_size: int = 2048
+    """Transitions of a step, over all processes."""
+    learning_rate: float = 3e-4
+    """Of AdamW."""
+    decay: bool = False
+    """Whether the learning rate falls to zero over the run, by a cosine: for runs of few steps."""
+    weight_decay: float = 0.01
+    """Of AdamW."""
+    dropout: float = 0.1
+    """Share of a block's inputs that is dropped in training, in [0, 1)."""
+    blocks: int = 3
+    """Residual blocks."""
+    width: int = 256
+    """Units of a block."""
+    schedule: ScheduleName = "vp"
+    """Noise schedule."""
+    prediction: PredictionName = "epsilon"
+    """What the network returns."""
+    first_time: float = 1e-3
+    """Times are uniform between this and 1."""
+    held_out: int = 1024
+    """Rows that are kept out of training to judge the fit by, at most a twentieth of the data; 0:
+    it is judged by rows of training."""
+    weights: str | None = None
+    """Finished weights to take instead of training: the directory of another run on the same data,
+    or a checkpoint of the paper's code."""
+
+    def __post_init__(self) -> None:
+        require_positive(self, "steps", "batch_size", "learning_rate", "blocks", "width")
+        require(self.held_out >= 0, "behavior.held_out", self.held_out, "at least 0")
+        require(0 <= self.dropout < 1, "behavior.dropout", self.dropout, "0 <= dropout < 1")
+        first = self.first_time
+        require(0 < first < 1, "behavior.first_time", first, "0 < first_time < 1")
+        known = ", ".join(SCHEDULES)
+        require(self.schedule in SCHEDULES, "behavior.schedule", self.schedule, f"one of {known}")
 
 
 @final
-class BehaviorStage(Stage):
-    """Denoising score matching of the actions given the observations.
+class BehaviorStage(PriorStage[BehaviorConfig]):
+    r"""Denoising score matching of the actions given the observations.
 
-        L = E |eps_hat(alpha_t a + sigma_t eps | s, t) - eps|^2,       t ~ U(first_time, 1)
+    $$ L = \mathbb E\, \| \hat y(\alpha_t a + \sigma_t \epsilon \mid s, t) - y \|^2,
+       \qquad t \sim U(\mathrm{first\_time}, 1) $$
 
-    summed over the action's dimensions, with dropout. Defaults: Appendix C.
+    summed over the action's dimensions, with dropout; y is the target of the prediction type, the
+    noise in Eq. 13. Defaults: Appendix C.
 
     Args:
-        observation_size: Number of observation dimensions.
-        action_size: Number of action dimensions.
-        config: Sizes and settings.
+        observation_size: number of observation dimensions.
+        action_size: number of action dimensions.
+        config: sizes and settings.
+
+    Raises:
+        ArgumentError: the prediction type is unknown.
     """
 
-    name: ClassVar[StageName] = "behavior"
-    compilable: ClassVar[bool] = True
+    name = "behavior"
+    label = "behavior model"
+    help = "Train the behavior model of a run: a diffusion model of the data's actions."
+    curve = Curve("loss", "denoising loss, Eq. 13")
+    usual = True
+    compilable = True
+    identity = ("schedule", "prediction")
 
     def __init__(self, observation_size: int, action_size: int, config: BehaviorConfig) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         self.network = BehaviorNetwork(
             observation_size, action_size, blocks=config.blocks, width=config.width
         )
@@ -54,9 +124,26 @@ class BehaviorStage(Stage):
         self._trained: tuple[Callable[..., Tensor], ...] = ()
         self._action_size = action_size
         self._times = UniformTimes(config.first_time, 1.0)
+        self._prior_of(self.network)
 
+    @override
+    @classmethod
+    def build(cls, context: Context[BehaviorConfig]) -> Self:
+        return cls(context.observation_size, context.action_size, context.config)
+
+    @override
+    @classmethod
+    def held_out(cls, config: BehaviorConfig) -> int:
+        return config.held_out
+
+    @property
+    @override
+    def prior(self) -> NetworkPrior:
+        return self._prior_of(self.network)
+
+    @override
     def draw(self, batch_size: int, generator: Generator) -> Randoms:
-        """Times t (batch,), noise (batch, a) and dropout masks (batch, blocks, width)."""
+        """Returns t (batch,), noise (batch, a) and dropout masks (batch, blocks, width)."""
         config, device = self.config, generator.device
         randoms = {
             "t": self._times.sample(1, batch_size, device, generator)[0],
@@ -68,25 +155,67 @@ class BehaviorStage(Stage):
             randoms["dropout_masks"] = kept / (1 - config.dropout)
         return randoms
 
+    @override
     def forward(self, batch: Batch, randoms: Randoms) -> tuple[Tensor, Metrics]:
-        """The mean denoising loss of the batch."""
         network = partial(
             self._trained[0] if self._trained else self.network,
             dropout_masks=randoms.get("dropout_masks"),
         )
         members = batch.actions.shape[:-2]
-        prior = behavior_prior(by_member(network, members))
+        prior = self._prior_of(by_member(network, members))
         rows = (batch.actions, batch.observations, randoms["t"], randoms["noise"])
         errors = denoising_loss(prior, *(tensor.flatten(0, len(members)) for tensor in rows))
         loss = errors.unflatten(0, (*members, -1)).mean(-1)
         return loss, {"loss": loss.detach()}
 
+    @override
     def compile_networks(self) -> None:
-        """Compile the behavior network for training; called by itself it stays as it is."""
+        """Has the network compiled for training; called by itself it stays as it is."""
         self._trained = (torch.compile(self.network),)
 
+    @override
     def optimizer(self) -> tuple[Optimizer, LRScheduler | None]:
-        """AdamW, at a constant learning rate unless the configuration says otherwise."""
+        """Returns AdamW, at a constant learning rate unless the settings say otherwise."""
         config = self.config
         optimizer = adamw(self.network.parameters(), config.learning_rate, config.weight_decay)
         return optimizer, cosine_decay(optimizer, config.steps) if config.decay else None
+
+    @override
+    def check(self, probes: Probes) -> Finding:
+        """Returns whether it fits held-out rows better than a Gaussian."""
+        gaussian = probes.gaussian.under(self.prior.schedule)
+        return check_behavior(self.prior, gaussian, probes.held, probes.trained)
+
+    def _prior_of(self, network: Callable[..., Tensor]) -> NetworkPrior:
+        """Returns a network as a prior: the one place that knows its schedule and prediction."""
+        config = self.config
+        return NetworkPrior(network, SCHEDULES[config.schedule](), config.prediction)
+
+
+def check_behavior(prior: ScorePrior, gaussian: ScorePrior, held: Probe, trained: Probe) -> Finding:
+    """Returns whether a behavior model denoises held-out actions better than a Gaussian does.
+
+    The limit is 1.25 times the Gaussian's error, plus twice the standard error of the difference.
+
+    Args:
+        prior: the behavior model.
+        gaussian: the best Gaussian of the rows of training.
+        held: rows that were kept out; they decide.
+        trained: rows of training; they tell memorising from too little training.
+    """
+    model = held.errors(prior, held.batch.actions)
+    reference = _GAUSSIAN_MARGIN * held.errors(gaussian, held.batch.actions)
+    spread = float((model - reference).std(correction=0)) / len(model) ** 0.5
+    measured, limit = float(model.mean()), float(reference.mean()) + 2 * spread
+    numbers = f"denoising error {measured:.3g}, {limit:.3g} is what a Gaussian comes to at worst"
+    if float(trained.errors(prior, trained.batch.actions).mean()) < limit:
+        remedy = (
+            ": the behavior model has learnt its rows by heart; take fewer behavior.steps, a "
+            "smaller behavior.width, more behavior.dropout or more data"
+        )
+    else:
+        remedy = (
+            ": the behavior model fits worse than a Gaussian; take more behavior.steps, and leave "
+            "normalize_observations on"
+        )
+    return Finding.of(BehaviorStage.name, measured, limit, numbers, remedy)

@@ -1,25 +1,75 @@
 """The critic: implicit Q-learning (Kostrikov et al., 2022)."""
 
 import copy
-from typing import ClassVar, final
+from dataclasses import dataclass
+from typing import final
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import get_ema_multi_avg_fn
+from typing_extensions import Self, override
 
+from scoreregs_offline_rl.configuration import require, require_positive
 from scoreregs_offline_rl.data.transitions import Batch
-from scoreregs_offline_rl.runs.configuration import CriticConfig, StageName
+from scoreregs_offline_rl.stages.finding import Finding
 from scoreregs_offline_rl.stages.networks import TwinQ, ValueNetwork
 from scoreregs_offline_rl.stages.optimizers import adam, cosine_decay
-from scoreregs_offline_rl.stages.stage import Metrics, Randoms, Stage
+from scoreregs_offline_rl.stages.probe import Probe, Probes
+from scoreregs_offline_rl.stages.stage import Context, Curve, Metrics, Randoms, ValueStage
+from scoreregs_offline_rl.stages.value import Value
 
-__all__ = ["Critic", "CriticStage", "expectile_loss"]
+__all__ = [
+    "Critic",
+    "CriticConfig",
+    "CriticStage",
+    "TwinValue",
+    "check_critic",
+    "expectile_loss",
+    "largest_q_allowed",
+]
+
+# Half as much again as any return can be.
+_Q_MARGIN = 1.5
+
+
+@dataclass(frozen=True)
+class CriticConfig:
+    """Implicit Q-learning."""
+
+    steps: int = 1_500_000
+    """Gradient steps."""
+    batch_size: int = 256
+    """Transitions of a step, over all processes."""
+    learning_rate: float = 3e-4
+    """Of Adam."""
+    decay: bool = False
+    """Whether the learning rate falls to zero over the run, by a cosine: for runs of few steps."""
+    expectile: float = 0.7
+    """Expectile tau of the state value, in (0, 1); the paper takes 0.9 for AntMaze."""
+    discount: float = 0.99
+    """Discount of a step, in [0, 1)."""
+    target_rate: float = 0.005
+    """Share of the new Q in its moving average, in (0, 1]."""
+    layers: int = 2
+    """Hidden layers."""
+    width: int = 256
+    """Units of a hidden layer."""
+    weights: str | None = None
+    """Finished weights to take instead of training: the directory of another run on the same data,
+    or a checkpoint of the paper's code."""
+
+    def __post_init__(self) -> None:
+        require_positive(self, "steps", "batch_size", "learning_rate", "layers", "width")
+        require(0 < self.expectile < 1, "critic.expectile", self.expectile, "0 < expectile < 1")
+        require(0 <= self.discount < 1, "critic.discount", self.discount, "0 <= discount < 1")
+        rate = self.target_rate
+        require(0 < rate <= 1, "critic.target_rate", rate, "0 < target_rate <= 1")
 
 
 def expectile_loss(difference: Tensor, expectile: float) -> Tensor:
-    """The asymmetric square |expectile - 1(u < 0)| u^2, element by element.
+    """Returns the asymmetric square |expectile - 1(u < 0)| u^2, element by element.
 
     Example:
         >>> expectile_loss(torch.tensor([-1.0, 2.0]), 0.75)
@@ -34,8 +84,8 @@ class Critic(nn.Module):
     """The twin Q, its moving average and the state value.
 
     Args:
-        q: The twin Q that is trained.
-        value: The state value that is trained.
+        q: the twin Q that is trained.
+        value: the state value that is trained.
     """
 
     def __init__(self, q: TwinQ, value: ValueNetwork) -> None:
@@ -46,44 +96,81 @@ class Critic(nn.Module):
 
     @torch.no_grad()
     def update_target(self, rate: float) -> None:
-        """Move the average: target <- (1 - rate) target + rate q."""
+        """Moves the average: target <- (1 - rate) target + rate q."""
         targets, sources = (tuple(q.parameters()) for q in (self.target_q, self.q))
         get_ema_multi_avg_fn(1 - rate)(targets, sources, 0)
 
+
+@final
+class TwinValue(Value):
+    """A critic's value: Q is the mean of the averaged twins, the advantage that of the smaller one.
+
+    Args:
+        critic: it is only read.
+    """
+
+    def __init__(self, critic: Critic) -> None:
+        self.critic = critic
+
+    @override
+    def q(self, action: Tensor, observation: Tensor) -> Tensor:
+        return self.critic.target_q.mean(action, observation)
+
+    @override
+    def v(self, observation: Tensor) -> Tensor:
+        return self.critic.value(observation)
+
+    @override
     @torch.no_grad()
     def advantage(self, action: Tensor, observation: Tensor) -> Tensor:
-        """min(Q_1, Q_2)(s, a) - V(s) of the averaged twins, shape (batch,)."""
-        return self.target_q.minimum(action, observation) - self.value(observation)
+        return self.critic.target_q.minimum(action, observation) - self.critic.value(observation)
 
 
 @final
-class CriticStage(Stage):
-    """Expectile regression of V, and Q towards r + discount V(s').
+class CriticStage(ValueStage[CriticConfig]):
+    r"""Expectile regression of V, and Q towards r + discount V(s').
 
-        L_V = E |tau - 1(u < 0)| u^2,                 u = min(Q_1, Q_2)_target(s, a) - V(s)
-        L_Q = E sum_i (Q_i(s, a) - y)^2 / 2,          y = r + discount (1 - terminal) V(s')
+    $$ L_V = \mathbb E\, |\tau - 1(u < 0)|\, u^2, \qquad
+       u = \min(Q_1, Q_2)_\mathrm{target}(s, a) - V(s) $$
+    $$ L_Q = \mathbb E \sum_i (Q_i(s, a) - y)^2 / 2, \qquad
+       y = r + \mathrm{discount}\, (1 - \mathrm{terminal})\, V(s') $$
 
     Both are taken at the parameters before the step. They share none, so one optimiser steps on
     their sum. Defaults: Appendix C.
 
     Args:
-        observation_size: Number of observation dimensions.
-        action_size: Number of action dimensions.
-        config: Sizes and settings.
+        observation_size: number of observation dimensions.
+        action_size: number of action dimensions.
+        config: sizes and settings.
     """
 
-    name: ClassVar[StageName] = "critic"
+    name = "critic"
+    label = "critic"
+    help = "Train the critic of a run: implicit Q-learning."
+    curve = Curve("q", "Q of the data's actions")
+    usual = True
+    # It diverges at any time.
+    settled_after = 0.0
 
     def __init__(self, observation_size: int, action_size: int, config: CriticConfig) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         self.critic = Critic(
             TwinQ(observation_size, action_size, layers=config.layers, width=config.width),
             ValueNetwork(observation_size, layers=config.layers, width=config.width),
         )
 
+    @override
+    @classmethod
+    def build(cls, context: Context[CriticConfig]) -> Self:
+        return cls(context.observation_size, context.action_size, context.config)
+
+    @property
+    @override
+    def value(self) -> TwinValue:
+        return TwinValue(self.critic)
+
+    @override
     def forward(self, batch: Batch, randoms: Randoms) -> tuple[Tensor, Metrics]:
-        """L_V + L_Q; there is nothing random about it."""
         del randoms
         critic, config = self.critic, self.config
         with torch.no_grad():
@@ -99,13 +186,43 @@ class CriticStage(Stage):
         metrics |= {"value": value.mean(-1), "q": target.mean(-1)}
         return loss, {name: metric.detach() for name, metric in metrics.items()}
 
+    @override
     def optimizer(self) -> tuple[Optimizer, LRScheduler | None]:
-        """Adam, at a constant learning rate unless the configuration says otherwise."""
+        """Returns Adam, at a constant learning rate unless the settings say otherwise."""
         config = self.config
         parameters = [*self.critic.q.parameters(), *self.critic.value.parameters()]
         optimizer = adam(parameters, config.learning_rate)
         return optimizer, cosine_decay(optimizer, config.steps) if config.decay else None
 
+    @override
     def after_step(self) -> None:
-        """Average the twins (Polyak)."""
         self.critic.update_target(self.config.target_rate)
+
+    @override
+    def check(self, probes: Probes) -> Finding:
+        """Returns whether |Q| of the data stays within what rewards and discount allow."""
+        limit = largest_q_allowed(probes.largest_reward, self.config.discount)
+        return check_critic(self.critic, probes.trained, limit)
+
+
+def largest_q_allowed(largest_reward: float, discount: float) -> float:
+    """Returns 1.5 max|r| / (1 - discount), half as much again as any return can be.
+
+    Args:
+        largest_reward: max|r|, as the critic sees it.
+        discount: of a step, in [0, 1).
+    """
+    return _Q_MARGIN * largest_reward / (1 - discount)
+
+
+@torch.no_grad()
+def check_critic(critic: Critic, probe: Probe, limit: float) -> Finding:
+    """Returns whether |Q| of the data stays below a limit, `largest_q_allowed`."""
+    q1, q2 = critic.target_q(probe.batch.actions, probe.batch.observations)
+    measured = float(torch.maximum(q1.abs(), q2.abs()).max())
+    numbers = f"|Q| reaches {measured:.3g}, where rewards and discount allow {limit:.3g}"
+    remedy = (
+        ": the critic diverges; lower critic.expectile or critic.learning_rate, and see that the "
+        "data marks its terminals and that its rewards are scaled (rewards)"
+    )
+    return Finding.of(CriticStage.name, measured, limit, numbers, remedy)

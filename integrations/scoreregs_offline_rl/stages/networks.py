@@ -95,6 +95,7 @@ class DiracPolicy(nn.Module):
         self, observation_size: int, action_size: int, *, layers: int = 2, width: int = 256
     ) -> None:
         super().__init__()
+        self.action_size = action_size
         self.net = mlp([observation_size, *[width] * layers, action_size])
 
     def forward(self, observation: Tensor) -> Tensor:

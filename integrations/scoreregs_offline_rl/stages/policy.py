@@ -1,101 +1,157 @@
 """The extraction of the policy (Eq. 15)."""
 
-from typing import ClassVar, final
+from dataclasses import dataclass
+from typing import Any, final
 
 import torch
+from einops import rearrange
 from torch import Generator, Tensor
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from typing_extensions import Self, override
 
-from scoreregs import ScorePrior, ScoreRegularizedObjective
-from scoreregs.options import ValueFunction
-from scoreregs.times import UniformTimes
+from scoreregs import ScorePrior
+from scoreregs.baselines import BaselineName
+from scoreregs.kernel import BetaPlacement, Normalization
+from scoreregs.times import PointsName, TimesName
+from scoreregs.weightings import WeightingName
+from scoreregs_offline_rl.configuration import require, require_positive
 from scoreregs_offline_rl.data.transitions import Batch
-from scoreregs_offline_rl.runs.configuration import PolicyConfig, StageName
-from scoreregs_offline_rl.stages.behavior import behavior_prior
-from scoreregs_offline_rl.stages.critic import Critic
-from scoreregs_offline_rl.stages.networks import BehaviorNetwork, DiracPolicy
-from scoreregs_offline_rl.stages.optimizers import adam, cosine_decay
-from scoreregs_offline_rl.stages.stage import Metrics, Randoms, Stage
+from scoreregs_offline_rl.stages.actor import ActorConfig, ActorStage
+from scoreregs_offline_rl.stages.networks import DiracPolicy
+from scoreregs_offline_rl.stages.plug_ins import PlugIns
+from scoreregs_offline_rl.stages.stacking import StackedPrior
+from scoreregs_offline_rl.stages.stage import (
+    Context,
+    Curve,
+    Given,
+    Metrics,
+    PriorStage,
+    Randoms,
+    ValueStage,
+)
+from scoreregs_offline_rl.stages.value import Value
 
-__all__ = ["PolicyStage", "draw_diffusion", "policy_objective"]
-
-
-def policy_objective(
-    value: ValueFunction, prior: ScorePrior, config: PolicyConfig, *, beta: float = 1.0
-) -> ScoreRegularizedObjective:
-    """Eq. 15 as a configuration has it, with a loss for each sample."""
-    return ScoreRegularizedObjective.from_value(
-        value,
-        prior,
-        beta=beta,
-        weighting=config.weighting,
-        baseline=config.baseline,
-        times=UniformTimes(*config.times, config.points),
-        draws=config.draws,
-        normalize=config.normalize,
-        beta_on=config.beta_on,
-        reduction="none",
-    )
+__all__ = ["PolicyConfig", "PolicyStage"]
 
 
-def draw_diffusion(
-    objective: ScoreRegularizedObjective, batch_size: int, action_size: int, generator: Generator
-) -> Randoms:
-    """Times t (batch, draws) as the objective has them, and noise (batch, draws, a)."""
-    device, draws = generator.device, objective.draws
-    t = objective.times.sample(draws, batch_size, device, generator).mT
-    noise = torch.randn(batch_size, draws, action_size, generator=generator, device=device)
-    return {"t": t, "noise": noise}
+@dataclass(frozen=True)
+class PolicyConfig(ActorConfig):
+    """The extraction of the policy, Eq. 15."""
+
+    steps: int = 1_000_000  # pyright: ignore[reportIncompatibleVariableOverride]
+    """Gradient steps, over which the learning rate decays to zero."""
+    layers: int = 2  # pyright: ignore[reportIncompatibleVariableOverride]
+    """Hidden layers; the paper takes 4 for AntMaze."""
+    width: int = 256  # pyright: ignore[reportIncompatibleVariableOverride]
+    """Units of a hidden layer."""
+    times: tuple[float, float] = (0.02, 0.98)
+    """Diffusion times lie between these."""
+    log_snr: tuple[float, float] | None = None
+    """Range of the log-SNR in place of `times`, which means the same for every schedule."""
+    sampler: TimesName = "uniform"
+    """How times are distributed over their range."""
+    points: PointsName = "independent"
+    """How times are spread over a batch; the latter two are even, for a smaller variance."""
+    draws: int = 1
+    """Times and noises that the prior's gradient is averaged over for each observation."""
+    weighting: WeightingName = "sigma2"
+    """Weight of the prior over time."""
+    baseline: BaselineName = "noise"
+    """What is subtracted from the prior's noise prediction."""
+    normalize: Normalization | None = None
+    """Norm of the value's gradient that beta is relative to; None: beta is absolute."""
+    beta_on: BetaPlacement = "prior"
+    """Whether the prior is divided by beta (the paper) or the value multiplied (its code)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_positive(self, "draws")
+        both = self.log_snr is None or self.log_snr[0] < self.log_snr[1]
+        require(both, "policy.log_snr", self.log_snr, "a lower and a higher log-SNR")
 
 
 @final
-class PolicyStage(Stage):
+class PolicyStage(ActorStage[PolicyConfig]):
     """A deterministic policy that climbs Q and stays where the behavior model puts the data.
 
-    The action's gradient is minus the bracket of Eq. 15, with Q the mean of the averaged twins.
+    The action's gradient is minus the bracket of Eq. 15.
 
     Args:
-        policy: The policy that is trained.
-        critic: The finished critic, on the policy's device; it is only read.
-        behavior: The finished behavior network, likewise.
-        config: Settings.
-        beta: Temperature, above 0.
+        policy: the policy that is trained.
+        value: Q of scaled observations and actions in [-1, 1]; it is only read.
+        prior: the behavior model of such actions, likewise.
+        config: settings.
+        beta: temperature, above 0.
+
+    Raises:
+        ArgumentError: a setting is out of its range for the prior's schedule.
     """
 
-    name: ClassVar[StageName] = "policy"
+    name = "policy"
+    label = "SRPO"
+    help = "Train the policy of a run, on its finished critic and behavior model."
+    colour = "#0072B2"
+    curve = Curve("q", "Q of the policy's actions")
+    needs = (ValueStage, PriorStage)
+    usual = True
+    follows_beta = True
 
     def __init__(
         self,
         policy: DiracPolicy,
-        critic: Critic,
-        behavior: BehaviorNetwork,
+        value: Value,
+        prior: ScorePrior,
         config: PolicyConfig,
         *,
         beta: float,
     ) -> None:
-        super().__init__()
-        self.policy = policy
-        self.config = config
-        self.objective = policy_objective(
-            critic.target_q.mean, behavior_prior(behavior), config, beta=beta
-        )
-        self._action_size = behavior.output.out_features
+        super().__init__(policy, config, Given(value, prior, beta))
 
+    @override
+    @classmethod
+    def build(cls, context: Context[PolicyConfig]) -> Self:
+        given = context.given
+        policy: Any = cls.new_policy(context)
+        value: Any = given.value
+        return cls(policy, value, given.prior, context.config, beta=given.beta)  # pyright: ignore
+
+    @override
+    def receive(self, given: Given) -> None:
+        """Makes the objective: of one policy, or of stacked ones with a temperature each."""
+        super().receive(given)
+        beta, prior = given.beta, self.prior
+        stacked = isinstance(beta, Tensor)
+        self.betas = beta if stacked else None
+        members = len(beta) if stacked else None
+        if isinstance(prior, StackedPrior):
+            prior = prior.of_draws(self.config.draws)
+        self.plug_ins = PlugIns.of(self.config, prior.schedule, members)
+        self.objective = self.plug_ins.objective(self.value, prior, 1.0 if stacked else beta or 1.0)
+
+    @override
     def draw(self, batch_size: int, generator: Generator) -> Randoms:
-        """Times t (batch, draws) and noise (batch, draws, a)."""
-        return draw_diffusion(self.objective, batch_size, self._action_size, generator)
+        """Returns times t (batch, draws), see `PlugIns.draw`, and noise (batch, draws, a)."""
+        device = generator.device
+        t = self.plug_ins.draw(batch_size, device, generator)
+        size = batch_size, self.config.draws, self.policy.action_size
+        return {"t": t, "noise": torch.randn(size, generator=generator, device=device)}
 
+    @override
     def forward(self, batch: Batch, randoms: Randoms) -> tuple[Tensor, Metrics]:
-        """The objective's loss at the policy's actions; the data's own actions play no part."""
+        """Returns the objective's loss at the policy's actions; the data's own play no part."""
+        observations = batch.observations
         # A forward pass in low precision ends here: x_t = alpha a + sigma eps needs more digits.
-        action = self.policy(batch.observations).to(batch.observations.dtype)
-        t, noise = (rows.transpose(0, 1) for rows in (randoms["t"], randoms["noise"]))
-        result = self.objective(action, batch.observations, t=t, noise=noise)
-        gradient = result.gradient.norm(dim=-1).mean()
-        return result.loss.mean(), {"q": result.value.mean(), "gradient": gradient}
-
-    def optimizer(self) -> tuple[Optimizer, LRScheduler | None]:
-        """Adam, with a cosine decay to zero over the run."""
-        optimizer = adam(self.policy.parameters(), self.config.learning_rate)
-        return optimizer, cosine_decay(optimizer, self.config.steps)
+        action = self.policy(observations).to(observations.dtype)
+        members = action.shape[:-2]
+        result = self.objective(
+            action.flatten(0, len(members)),
+            observations.flatten(0, len(members)),
+            t=self.plug_ins.at(rearrange(randoms["t"], "... b d -> d (... b)")),
+            noise=rearrange(randoms["noise"], "... b d a -> d (... b) a"),
+            beta=None if self.betas is None else self.betas.repeat_interleave(action.shape[-2]),
+        )
+        gradient = result.gradient.norm(dim=-1)
+        loss, q, gradient = (
+            numbers.unflatten(0, (*members, -1)).mean(-1)
+            for numbers in (result.loss, result.value, gradient)
+        )
+        return loss, {"q": q, "gradient": gradient}

@@ -12,12 +12,16 @@ from typing import TypeVar, cast, final
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 from typing_extensions import override
 
+from scoreregs import ScorePrior
 from scoreregs.errors import ArgumentError
+from scoreregs.trees import Condition, map_tensors
+from scoreregs_offline_rl.stages.value import Value
 
-__all__ = ["by_member", "member_state", "stack"]
+__all__ = ["StackedPrior", "StackedValue", "by_member", "share", "stack"]
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -50,15 +54,15 @@ class _LayerNorm(nn.Module):
 
 
 def stack(modules: Sequence[M]) -> M:
-    """One module of the same class that holds the parameters of all; they are copied.
+    """Returns one module of the same class that holds the parameters of all; they are copied.
 
     Linear layers, layer normalisations and buffers are stacked; their names stay.
 
     Args:
-        modules: At least one, of equal structure and sizes.
+        modules: at least one, of equal structure and sizes.
 
     Raises:
-        ArgumentError: They are not alike, or hold parameters in other layers.
+        ArgumentError: they are not alike, or hold parameters in other layers.
 
     Example:
         >>> members = [nn.Linear(3, 2) for _ in range(5)]
@@ -77,13 +81,30 @@ def stack(modules: Sequence[M]) -> M:
     return cast(M, _stack_layer(modules) if layer else _stack_inside(modules))
 
 
-def member_state(stacked: nn.Module, member: int) -> dict[str, Tensor]:
-    """The `state_dict` of one member, which a module like those that were stacked can load."""
-    return {name: value[member].clone() for name, value in stacked.state_dict().items()}
+@torch.no_grad()
+def share(stacked: nn.Module, members: Sequence[nn.Module]) -> None:
+    """Makes the members' weights views of a stacked module's: what it learns they know at once.
+
+    Args:
+        stacked: of `stack`, on whatever device.
+        members: modules like those that were stacked, in their order.
+
+    Example:
+        >>> members = [nn.Linear(3, 2) for _ in range(5)]
+        >>> stacked = stack(members)
+        >>> share(stacked, members)
+        >>> _ = stacked.get_parameter("bias").data.fill_(7.0)
+        >>> members[4].bias.tolist()
+        [7.0, 7.0]
+    """
+    own = [dict(member.state_dict(keep_vars=True)) for member in members]
+    for name, values in stacked.state_dict().items():
+        for names, value in zip(own, values, strict=True):
+            names[name].data = value
 
 
 def by_member(function: Callable[..., Tensor], members: Sequence[int]) -> Callable[..., Tensor]:
-    """A function of flat batches, (members * batch, ...), from one of (*members, batch, ...).
+    """Returns a function of flat batches (members * batch, ...) from one of (*members, batch, ...).
 
     Example:
         >>> weight = torch.tensor([1.0, 2.0])[:, None, None]
@@ -99,6 +120,66 @@ def _call_by_member(
 ) -> Tensor:
     result = function(*(tensor.unflatten(0, (*members, -1)) for tensor in tensors))
     return result.flatten(0, len(members))
+
+
+@final
+class StackedValue(Value):
+    """A value of stacked seeds, for tensors of all their members, seeds first.
+
+    It takes flat batches, (seeds * rows, ...), and stacked ones, (members, batch, ...).
+
+    Args:
+        value: of (seeds, rows, ...).
+        seeds: how many.
+    """
+
+    def __init__(self, value: Value, seeds: int) -> None:
+        self._value, self._seeds = value, seeds
+
+    @override
+    def q(self, action: Tensor, observation: Tensor) -> Tensor:
+        return self._call(self._value.q, action, observation)
+
+    @override
+    def v(self, observation: Tensor) -> Tensor:
+        return self._call(self._value.v, observation)
+
+    @override
+    def advantage(self, action: Tensor, observation: Tensor) -> Tensor:
+        return self._call(self._value.advantage, action, observation)
+
+    def _call(self, function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
+        found = function(*(x.reshape(self._seeds, -1, x.shape[-1]) for x in tensors))
+        return found.reshape(tensors[0].shape[:-1])
+
+
+@final
+class StackedPrior(ScorePrior):
+    """A prior of stacked seeds, for flat batches of all their members, draws first, then seeds.
+
+    Args:
+        prior: of (seeds, rows, ...).
+        seeds: how many.
+        draws: how many draws of all rows come one after the other.
+    """
+
+    def __init__(self, prior: ScorePrior, seeds: int, draws: int = 1) -> None:
+        super().__init__(prior.schedule, prior.prediction)
+        self.prior, self._seeds, self._draws = prior, seeds, draws
+
+    def of_draws(self, draws: int) -> "StackedPrior":
+        """Returns the same prior for an objective of several draws."""
+        return StackedPrior(self.prior, self._seeds, draws)
+
+    @override
+    def predict(self, x_t: Tensor, t: Tensor, condition: Condition = None) -> Tensor:
+        size = {"d": self._draws, "s": self._seeds}
+
+        def by_seed(rows: Tensor) -> Tensor:
+            return rearrange(rows, "(d s n) ... -> s (d n) ...", **size)
+
+        found = self.prior.predict(by_seed(x_t), by_seed(t), map_tensors(by_seed, condition))
+        return rearrange(found, "s (d n) ... -> (d s n) ...", **size)
 
 
 def _stack_layer(layers: Sequence[nn.Module]) -> nn.Module:

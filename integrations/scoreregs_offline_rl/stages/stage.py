@@ -1,49 +1,217 @@
-"""What the trainer asks of a training stage."""
+"""What a stage is: networks, their loss, their optimiser, their check, and what people call it.
+
+A stage is one file: its settings, a frozen dataclass, and a class derived from `Stage`, or from one
+of the kinds that others build on: `ValueStage`, `PriorStage` and `ActorStage`. A row of a
+configuration class (`scoreregs_offline_rl.stages.registry`) makes it known to everything else.
+"""
+
+from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Generic, TypeVar
 
+import torch
 from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+from typing_extensions import Self
 
+from scoreregs import ScorePrior
 from scoreregs_offline_rl.data.transitions import Batch
-from scoreregs_offline_rl.runs.configuration import StageName
+from scoreregs_offline_rl.stages.finding import Finding
+from scoreregs_offline_rl.stages.probe import Probes
+from scoreregs_offline_rl.stages.value import Value
 
-__all__ = ["Metrics", "Randoms", "Stage"]
+__all__ = [
+    "Context",
+    "Curve",
+    "Given",
+    "Metrics",
+    "PriorStage",
+    "Randoms",
+    "Stage",
+    "ValueStage",
+    "row",
+]
 
+C = TypeVar("C")
 Randoms = dict[str, Tensor]
 Metrics = dict[str, Tensor]
 
 
-class Stage(nn.Module, ABC):
-    """Networks, their loss and their optimiser.
+@dataclass(frozen=True, eq=False)
+class Given:
+    """What finished stages give to one that builds on them.
+
+    Attributes:
+        value: of scaled observations and actions in [-1, 1], from the `ValueStage`.
+        prior: of actions in [-1, 1] given scaled observations, from the `PriorStage`.
+        beta: temperature of Eq. 15, or (members,) of them for a stacked stage.
+    """
+
+    value: Value | None = None
+    prior: ScorePrior | None = None
+    beta: float | Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Context(Generic[C]):
+    """What a stage is built from.
+
+    Attributes:
+        observation_size: number of observation dimensions.
+        action_size: number of action dimensions.
+        config: the stage's settings.
+        given: what the stages that it needs give.
+    """
+
+    observation_size: int
+    action_size: int
+    config: C
+    given: Given = field(default_factory=Given)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The metric that a picture of a run shows of a stage.
+
+    Attributes:
+        metric: its name.
+        label: what it is, for people.
+    """
+
+    metric: str = "loss"
+    label: str = "loss"
+
+
+class Stage(nn.Module, ABC, Generic[C]):
+    """Networks, their loss and their optimiser, abstract in `build`, `forward` and `optimizer`.
 
     The loss is a pure function of (parameters, batch, randoms). Whoever holds the randoms can
     therefore resume, slice a batch over processes, or train several members at once: `stack` of
-    stages is a stage of (members, batch, ...), with a loss and metrics (members,).
+    stages is a stage of (members, batch, ...), with a loss and metrics (members,), if it works on
+    the last axes alone.
+
+    Args:
+        config: the settings; they have at least `steps` and `batch_size`.
     """
 
-    name: ClassVar[StageName]
+    name: ClassVar[str]
+    """In settings, folders, results and commands."""
+    label: ClassVar[str]
+    """In tables and pictures."""
+    help: ClassVar[str]
+    """One sentence for the command line."""
+    colour: ClassVar[str] = "#000000"
+    """In pictures."""
+    curve: ClassVar[Curve] = Curve()
+    """What learning curves show."""
+    needs: ClassVar[tuple[type[Stage[Any]], ...]] = ()
+    """The kinds of stages that it builds on."""
+    usual: ClassVar[bool] = False
+    """Whether `train` trains it where no stages are named."""
+    follows_beta: ClassVar[bool] = False
+    """Whether there is one for each temperature of a sweep."""
+    settled_after: ClassVar[float] = 0.1
+    """Share of the steps after which a failed check means something."""
+    former_names: ClassVar[tuple[str, ...]] = ()
+    """What older versions called it, the oldest first."""
+    identity: ClassVar[tuple[str, ...]] = ()
+    """The settings that say, beside the sizes, what its weights mean."""
+    idles: ClassVar[bool] = False
+    """Whether there are steps in which some parameters get no gradient and stay as they are."""
     compilable: ClassVar[bool] = False
     """Whether it has networks with much to do between matrix products."""
 
+    def __init__(self, config: C) -> None:
+        super().__init__()
+        self.config = config
+
+    @classmethod
+    @abstractmethod
+    def build(cls, context: Context[C]) -> Self:
+        """Returns the stage with its initial weights, drawn from the global generator."""
+
+    @classmethod
+    def stream(cls) -> str:
+        """Returns what rows and randoms are drawn by: its oldest name, so that old runs go on."""
+        return cls.former_names[0] if cls.former_names else cls.name
+
+    @classmethod
+    def initial_stream(cls) -> str:
+        """Returns what the initial weights are drawn by."""
+        return cls.stream()
+
+    @classmethod
+    def held_out(cls, config: C) -> int:
+        """Returns how many rows are kept out of its training, to judge it by."""
+        del config
+        return 0
+
     def draw(self, batch_size: int, generator: Generator) -> Randoms:
-        """What is random about a step: tensors with `batch_size` rows on the generator's device."""
+        """Returns what is random about a step: tensors of `batch_size` rows on its device."""
         del batch_size, generator
         return {}
 
     def compile_networks(self) -> None:
-        """Have the networks compiled for training; asked of stages that are `compilable`."""
+        """Has the networks compiled for training; asked of stages that are `compilable`."""
         raise NotImplementedError(f"{self.name} has no networks to compile")
 
     @abstractmethod
     def forward(self, batch: Batch, randoms: Randoms) -> tuple[Tensor, Metrics]:
-        """The loss, a mean over the batch, and detached numbers worth watching, of its shape."""
+        """Returns the loss, a mean over the batch, and detached numbers of its shape."""
 
     @abstractmethod
     def optimizer(self) -> tuple[Optimizer, LRScheduler | None]:
-        """A fresh optimiser of the stage's parameters, with its learning-rate schedule if any."""
+        """Returns a fresh optimiser of its parameters, with a learning-rate schedule if any."""
 
     def after_step(self) -> None:
         """Called after every step of the optimiser."""
+
+    @torch.no_grad()
+    def check(self, probes: Probes) -> Finding | None:
+        """Returns what a look without a simulator finds; None for a stage without a check."""
+        del probes
+        return None
+
+    def receive(self, given: Given) -> None:
+        """Takes what its members were given, as one, when it is stacked from them."""
+        del given
+
+
+class ValueStage(Stage[C]):
+    """A stage whose outcome is a value, abstract in that too."""
+
+    @property
+    @abstractmethod
+    def value(self) -> Value:
+        """Q and V of what has been trained."""
+
+
+class PriorStage(Stage[C]):
+    """A stage whose outcome is a prior of actions, abstract in that too."""
+
+    @property
+    @abstractmethod
+    def prior(self) -> ScorePrior:
+        """The prior of actions (batch, a) in [-1, 1], given scaled observations (batch, o)."""
+
+
+def row(stage: type[Stage[C]], config: type[C]) -> C:
+    """Returns the row of a stage in a configuration class: a field with its settings' defaults.
+
+    Args:
+        stage: the class; the field has its `name`.
+        config: its settings.
+
+    Example:
+        >>> from scoreregs_offline_rl import AWRConfig, AWRStage
+        >>> @dataclass(frozen=True)
+        ... class Rows:
+        ...     awr: AWRConfig = row(AWRStage, AWRConfig)
+        >>> Rows().awr.clip
+        100.0
+    """
+    made: Any = field(default_factory=config, metadata={"stage": stage})
+    return made

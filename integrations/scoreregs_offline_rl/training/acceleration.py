@@ -7,21 +7,25 @@ from typing import Any
 from accelerate import Accelerator
 from accelerate.tracking import get_available_trackers
 
+from scoreregs_offline_rl.configuration import to_dict
 from scoreregs_offline_rl.errors import RunError
-from scoreregs_offline_rl.runs.configuration import TrainConfig, to_dict
 from scoreregs_offline_rl.training.memory import keep_freed_memory
+from scoreregs_offline_rl.training.settings import TrainerConfig
 
 __all__ = ["make_accelerator", "tracked_settings"]
 
 
-def make_accelerator(config: TrainConfig, run_dir: Path) -> Accelerator:
-    """The accelerator that a configuration asks for; on the CPU, freed memory is kept from here on.
+def make_accelerator(trainer: TrainerConfig, run_dir: Path) -> Accelerator:
+    """Returns the accelerator that settings ask for; on the CPU freed memory is kept from now on.
+
+    Args:
+        trainer: the settings.
+        run_dir: where trackers write.
 
     Raises:
-        RunError: The launched processes do not find each other, the device does not have the
+        RunError: the launched processes do not find each other, the device does not have the
             precision, or a tracker is not installed.
     """
-    trainer = config.trainer
     available = {str(tracker) for tracker in get_available_trackers()}
     if missing := sorted(set(trainer.log_with) - available):
         raise RunError(
@@ -42,17 +46,18 @@ def make_accelerator(config: TrainConfig, run_dir: Path) -> Accelerator:
             f"got trainer settings that cannot be had here ({error}): change "
             "--trainer.mixed-precision, or start a new process"
         ) from error
-    _check_precision(accelerator, config)
+    _check_precision(accelerator, trainer)
     _check_processes(accelerator)
     if accelerator.device.type == "cpu":
         keep_freed_memory()
     return accelerator
 
 
-def tracked_settings(config: TrainConfig) -> dict[str, bool | str | float | int]:
-    """A configuration as trackers take it: one level, plain values, dotted names.
+def tracked_settings(config: Any) -> dict[str, bool | str | float | int]:
+    """Returns a configuration as trackers take it: one level, plain values, dotted names.
 
     Example:
+        >>> from scoreregs_offline_rl import TrainConfig
         >>> settings = tracked_settings(TrainConfig("a.npz"))
         >>> settings["seed"], settings["policy.times"]
         (0, '[0.02, 0.98]')
@@ -71,9 +76,9 @@ def tracked_settings(config: TrainConfig) -> dict[str, bool | str | float | int]
     return flat
 
 
-def _check_precision(accelerator: Accelerator, config: TrainConfig) -> None:
+def _check_precision(accelerator: Accelerator, trainer: TrainerConfig) -> None:
     """Accelerate keeps the settings of the first run in a process where the next one gives none."""
-    wanted = config.trainer.mixed_precision
+    wanted = trainer.mixed_precision
     wanted = wanted or os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
     if accelerator.mixed_precision != wanted:
         raise RunError(

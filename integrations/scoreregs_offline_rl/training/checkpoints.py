@@ -2,15 +2,19 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
+import torch
 from accelerate import Accelerator
 
-from scoreregs_offline_rl.files import load_json, save_json
+from scoreregs_offline_rl.errors import RunError
+from scoreregs_offline_rl.files import load_json, save_json, sha256_of
 
 __all__ = ["Checkpoints"]
 
 _PREFIX = "step-"
 _PARTIAL = ".partial"
+_STATE = "trainer.json"
 
 
 class Checkpoints:
@@ -34,7 +38,7 @@ class Checkpoints:
     def save(self, step: int, state: dict[str, object]) -> None:
         """Write the checkpoint of a step with the trainer's own state, then drop the oldest."""
         accelerator = self._accelerator
-        final = self._folder / f"{_PREFIX}{step:09d}"
+        final = self._folder / _name(step)
         partial = final.with_name(final.name + _PARTIAL)
         if accelerator.is_main_process:
             self._remove_partial()
@@ -42,7 +46,8 @@ class Checkpoints:
         accelerator.save_state(str(partial))
         accelerator.wait_for_everyone()
         if accelerator.is_main_process:
-            save_json(partial / "trainer.json", {"step": step, **state})
+            digests = {path.name: sha256_of(path) for path in sorted(partial.iterdir())}
+            save_json(partial / _STATE, {"step": step, **state, "sha256": digests})
             partial.rename(final)
             for old in self._complete()[: -self._keep]:
                 old.rename(old.with_name(old.name + _PARTIAL))
@@ -50,13 +55,31 @@ class Checkpoints:
         accelerator.wait_for_everyone()
 
     def load_newest(self) -> dict | None:
-        """Load the newest checkpoint and return the trainer's state; None where there is none."""
+        """Loads the newest checkpoint and returns the trainer's state; None where there is none.
+
+        Raises:
+            RunError: where its files are damaged or gone.
+        """
         self._accelerator.wait_for_everyone()
         complete = self._complete()
         if not complete:
             return None
-        self._accelerator.load_state(str(complete[-1]))
-        return load_json(complete[-1] / "trainer.json")
+        newest = complete[-1]
+        try:
+            state = load_json(newest / _STATE)
+            _check(newest, state)
+            self._accelerator.load_state(str(newest))
+        except torch.OutOfMemoryError:
+            raise
+        # Damaged bytes make readers raise anything, with advice that would do harm: to unpickle.
+        except Exception as error:
+            reason = error if isinstance(error, RunError) else "its files cannot be read"
+            before = f"from {complete[-2].name}" if complete[1:] else "from its start"
+            raise RunError(
+                f"got a damaged checkpoint, {newest} ({reason}), expected the files as they were "
+                f"written: remove that folder, and the same command goes on {before}"
+            ) from None
+        return state
 
     def _complete(self) -> list[Path]:
         """The complete checkpoints, oldest first."""
@@ -68,3 +91,17 @@ class Checkpoints:
     def _remove_partial(self) -> None:
         for path in self._folder.glob(f"{_PREFIX}*{_PARTIAL}"):
             shutil.rmtree(path)
+
+
+def _name(step: int) -> str:
+    return f"{_PREFIX}{step:09d}"
+
+
+def _check(checkpoint: Path, state: dict[str, Any]) -> None:
+    """Sees that a checkpoint is of its name's step and holds what was written."""
+    if _name(state["step"]) != checkpoint.name:
+        raise RunError(f"got a state of step {state['step']}")
+    # Checkpoints of earlier versions have no digests.
+    for name, digest in state.get("sha256", {}).items():
+        if sha256_of(checkpoint / name) != digest:
+            raise RunError(f"got another {name}")

@@ -1,13 +1,21 @@
 """What a finished stage leaves in its folder."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 from scoreregs_offline_rl.errors import RunError
-from scoreregs_offline_rl.files import load_json, load_tensors, save_json, save_tensors
+from scoreregs_offline_rl.files import load_json, load_tensors_like, save_json, save_tensors
 from scoreregs_offline_rl.stages.stage import Stage
 
-__all__ = ["StageReport", "is_finished", "load_stage", "save_stage"]
+__all__ = [
+    "StageReport",
+    "check_identity",
+    "identity_of",
+    "is_finished",
+    "load_stage",
+    "save_stage",
+]
 
 _REPORT, _WEIGHTS = "report.json", "weights.safetensors"
 
@@ -23,6 +31,7 @@ class StageReport:
         metrics: The last line of metrics.
         source: Where weights that were not trained here come from.
         compile_seconds: Of the time, what the first step of compiled networks took.
+        identity: the settings that say what the weights mean, beside the sizes.
     """
 
     steps: int
@@ -31,32 +40,64 @@ class StageReport:
     metrics: dict[str, float]
     source: str | None = None
     compile_seconds: float = 0.0
+    identity: dict[str, Any] = field(default_factory=dict)
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether a stage's folder holds it finished."""
-    return (folder / _REPORT).exists()
+    """Returns whether a stage's folder holds it finished; a report without weights is none."""
+    return (folder / _REPORT).exists() and (folder / _WEIGHTS).exists()
 
 
 def save_stage(stage: Stage, folder: Path, report: StageReport) -> None:
-    """Write the weights of a finished stage, then its report, which marks it as finished."""
+    """Writes the weights of a finished stage, then its report, which marks it as finished.
+
+    Raises:
+        RunError: where a weight is not finite; the stage stays unfinished.
+    """
     save_tensors(folder / _WEIGHTS, stage.state_dict())
-    save_json(folder / _REPORT, asdict(report))
+    save_json(folder / _REPORT, asdict(replace(report, identity=identity_of(stage))))
 
 
 def load_stage(stage: Stage, folder: Path) -> StageReport:
-    """Load a finished stage, onto the CPU, and its report.
+    """Returns the report of a finished stage, which is loaded onto the CPU.
 
     Raises:
-        RunError: The folder holds no finished stage, or one of other sizes.
+        RunError: where the folder holds no finished stage, or one of other sizes.
     """
-    report = StageReport(**load_json(folder / _REPORT))
     try:
-        stage.load_state_dict(load_tensors(folder / _WEIGHTS))
-    except RuntimeError as error:
-        first = str(error).splitlines()[1].strip()
+        report = StageReport(**load_json(folder / _REPORT))
+    except TypeError as error:
         raise RunError(
-            f"got weights of another size in {folder} ({first}), expected those of this "
-            f"configuration: give the sizes that the {stage.name} stage was trained with"
+            f"got another record in {folder / _REPORT} than that of a stage ({error}): remove it, "
+            f"and the {stage.name} stage is trained again"
         ) from error
+    check_identity(stage, report.identity, folder)
+    remedy = f"give the sizes that the {stage.name} stage was trained with"
+    stage.load_state_dict(load_tensors_like(folder / _WEIGHTS, stage.state_dict(), remedy=remedy))
     return report
+
+
+def identity_of(stage: Stage[Any]) -> dict[str, Any]:
+    """Returns the settings that say, beside the sizes, what a stage's weights mean."""
+    return {name: getattr(stage.config, name) for name in stage.identity}
+
+
+def check_identity(stage: Stage[Any], identity: dict[str, Any], source: Path) -> None:
+    """Raises `RunError` where weights mean something else than a stage takes them for.
+
+    Args:
+        stage: that is to have them.
+        identity: of the weights; what an older version did not write is the default.
+        source: where they come from.
+    """
+    for name in stage.identity:
+        ours, theirs = getattr(stage.config, name), identity.get(name, _default(stage.config, name))
+        if ours != theirs:
+            raise RunError(
+                f"got {stage.name} weights of {name} {theirs!r} in {source}, expected {ours!r}: "
+                f"give --{stage.name}.{name} {theirs}, or other weights"
+            )
+
+
+def _default(config: Any, name: str) -> Any:
+    return next(field.default for field in fields(config) if field.name == name)

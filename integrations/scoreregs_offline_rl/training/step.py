@@ -3,6 +3,7 @@
 from typing import final
 
 from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs
 
 from scoreregs_offline_rl.stages.stage import Metrics, Stage
 from scoreregs_offline_rl.training.inputs import Inputs
@@ -21,13 +22,15 @@ class TrainingStep:
     def __init__(self, stage: Stage, inputs: Inputs, accelerator: Accelerator) -> None:
         stage.to(accelerator.device)
         optimizer, scheduler = stage.optimizer()
+        handler = DistributedDataParallelKwargs(find_unused_parameters=stage.idles)
+        accelerator.ddp_handler = handler  # pyright: ignore[reportAttributeAccessIssue]
         self._model, self._optimizer, self._scheduler = accelerator.prepare(
             stage, optimizer, scheduler
         )
         self._stage, self._inputs, self._accelerator = stage, inputs, accelerator
 
     def __call__(self, step: int) -> Metrics:
-        """Take the step, counted from 0, and return its metrics."""
+        """Takes the step, counted from 0, and returns its metrics."""
         loss, metrics = self._model(*self._inputs(step))
         self._optimizer.zero_grad()
         self._accelerator.backward(loss.sum() if loss.ndim else loss)
@@ -38,6 +41,6 @@ class TrainingStep:
         return metrics
 
     def release(self) -> None:
-        """Give the stage back as it was before it was prepared, with its new weights."""
+        """Gives the stage back as it was before it was prepared, with its new weights."""
         self._accelerator.unwrap_model(self._model, keep_fp32_wrapper=False)
         self._accelerator.free_memory()

@@ -14,16 +14,17 @@ from torch import Tensor
 
 from scoreregs_offline_rl.data.transitions import Transitions
 from scoreregs_offline_rl.errors import RunError
-from scoreregs_offline_rl.runs.configuration import TrainerConfig
+from scoreregs_offline_rl.randoms import process_slice
 from scoreregs_offline_rl.stages.stage import Stage
 from scoreregs_offline_rl.training.checkpoints import Checkpoints
 from scoreregs_offline_rl.training.compilation import compile_networks
 from scoreregs_offline_rl.training.inputs import Inputs, Members, SeedInputs, StackedInputs
 from scoreregs_offline_rl.training.interruption import InterruptedRun, SignalWatch, watch_signals
 from scoreregs_offline_rl.training.metrics import MetricsFile, RunningMean
-from scoreregs_offline_rl.training.randoms import process_slice
+from scoreregs_offline_rl.training.settings import TrainerConfig
 from scoreregs_offline_rl.training.stage_files import (
     StageReport,
+    identity_of,
     is_finished,
     load_stage,
     save_stage,
@@ -155,7 +156,7 @@ class Trainer:
             SeedInputs(stage, data, batch_size, seed=seed, part=part, rows=its_rows)
             for seed, its_rows in zip(seeds, chosen, strict=True)
         ]
-        return inputs[0] if members is None else StackedInputs(inputs)
+        return inputs[0] if members is None else StackedInputs(inputs, members.each)
 
     def _train(
         self,
@@ -201,7 +202,14 @@ class Trainer:
                 raise InterruptedRun(name, step, steps, _number(watch))
         seconds = time.perf_counter() - start
         one_step.release()
-        return StageReport(steps, seconds, steps / seconds, latest, compile_seconds=compile_seconds)
+        return StageReport(
+            steps,
+            seconds,
+            steps / seconds,
+            latest,
+            compile_seconds=compile_seconds,
+            identity=identity_of(loop.stage),
+        )
 
     def _stopping(self, watch: SignalWatch, step: int) -> bool:
         alone = self._accelerator.num_processes == 1

@@ -1,0 +1,27 @@
+"""Stages with their initial weights, to time their steps."""
+
+from typing import Any
+
+from scoreregs_offline_rl import Stage, TrainConfig
+from scoreregs_offline_rl.runs.building import build, give
+from scoreregs_offline_rl.runs.resolution import complete
+
+__all__ = ["fresh_stage"]
+
+
+def fresh_stage(
+    name: str, config: TrainConfig, sizes: tuple[int, int], device: str = "cpu"
+) -> Stage[Any]:
+    """Returns a stage that builds on stages of its own, which are as untrained as it is.
+
+    Args:
+        name: of the stage.
+        config: of a run; it has a temperature if the stage needs one.
+        sizes: numbers of observation and action dimensions.
+        device: where all of them are.
+    """
+    stages = config.stages()
+    kind = stages[name]
+    sources = [stages.provider(need).name for need in kind.needs]
+    read = {source: fresh_stage(source, config, sizes, device) for source in sources}
+    return build(kind, complete(config), sizes, give(kind, stages, read)).to(device)

@@ -1,0 +1,26 @@
+"""How policies are evaluated."""
+
+from dataclasses import dataclass
+
+from scoreregs_offline_rl.configuration import require
+
+__all__ = ["EvaluationConfig"]
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """Roll-outs of the finished policies."""
+
+    environment: str | None = None
+    """Gymnasium id, as Hopper-v5; None: the one that the data names, if it is installed."""
+    episodes: int = 20
+    """Episodes, one in each of as many environments; 0: no evaluation."""
+    seed: int = 0
+    """Seed of the first environment; the others follow."""
+    every: int = 0
+    """Steps between evaluations of the policies while they train, a multiple of
+    `trainer.log_every`, for the learning curve; 0: only the finished ones."""
+
+    def __post_init__(self) -> None:
+        require(self.episodes >= 0, "evaluation.episodes", self.episodes, "at least 0")
+        require(self.every >= 0, "evaluation.every", self.every, "at least 0")

@@ -1,0 +1,145 @@
+"""Finished weights in place of training: another run's, a sweep's, or those of the paper's code."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from scoreregs_offline_rl.configuration import differences
+from scoreregs_offline_rl.errors import RunError
+from scoreregs_offline_rl.files import load_json, load_tensors
+from scoreregs_offline_rl.runs.configuration import TrainConfig
+from scoreregs_offline_rl.runs.directory import RunDirectory
+from scoreregs_offline_rl.runs.paper_weights import load_paper_behavior, load_paper_critic
+from scoreregs_offline_rl.stages.behavior import BehaviorStage
+from scoreregs_offline_rl.stages.critic import CriticStage
+from scoreregs_offline_rl.stages.stage import Stage
+from scoreregs_offline_rl.training.stage_files import (
+    StageReport,
+    check_identity,
+    identity_of,
+    is_finished,
+    load_stage,
+)
+
+__all__ = ["adopt"]
+
+# What makes the inputs and targets of another run's networks the same as ours.
+_SCALING = ("normalize_observations", "rewards", "action_low", "action_high")
+
+
+def adopt(
+    members: Sequence[Stage[Any]],
+    seeds: Sequence[int],
+    weights: str,
+    config: TrainConfig,
+    directory: RunDirectory,
+) -> StageReport:
+    """Loads finished weights into the members of a stage, one of each seed.
+
+    Those of a run serve every seed; of a sweep each seed has its own.
+
+    Args:
+        members: of the configuration's sizes.
+        seeds: theirs.
+        weights: directory of another run or sweep, or a checkpoint file of the paper's code.
+        config: of this run, resolved.
+        directory: this run's, which holds the hash of its data.
+
+    Returns:
+        A report of no steps that names the source.
+
+    Raises:
+        RunError: there are no such weights, they are of other sizes, of another prediction type or
+            schedule, or belong to data that was scaled in another way.
+    """
+    source = Path(weights).expanduser()
+    if source.is_dir():
+        _adopt_run(members, seeds, source, config, directory)
+    else:
+        for stage in members:
+            _adopt_paper(stage, source, config)
+    return StageReport(0, 0.0, 0.0, {}, source=weights, identity=identity_of(members[0]))
+
+
+def _adopt_run(
+    members: Sequence[Stage[Any]],
+    seeds: Sequence[int],
+    source: Path,
+    config: TrainConfig,
+    directory: RunDirectory,
+) -> None:
+    name = members[0].name
+    theirs = RunDirectory(source, directory.kind)
+    folder = theirs.stage(name)
+    if not is_finished(folder):
+        raise RunError(
+            f"got the weights {source}, a directory without a finished {name}: finish that "
+            "run's stage, or name another directory"
+        )
+    before, after = load_json(source / "config.json"), vars(config)
+    names = [n for n in _SCALING if n in before]
+    changes = differences(
+        {n: _plain(before[n]) for n in names} | {"data": theirs.data_hash()},
+        {n: _plain(after[n]) for n in names} | {"data": directory.data_hash()},
+    )
+    if changes:
+        raise RunError(
+            f"got the weights of a run on other inputs, {source} ({'; '.join(changes)}): give this "
+            "run the same data and scaling"
+        )
+    if not (source / "grid.json").exists():
+        for stage in members:
+            load_stage(stage, folder)
+        return
+    their_seeds = load_json(source / "grid.json")["seeds"]
+    for stage, seed in zip(members, seeds, strict=True):
+        if seed not in their_seeds:
+            raise RunError(
+                f"got the weights of a sweep of the seeds {their_seeds}, {source}, expected seed "
+                f"{seed} among them: sweep or train one of its seeds"
+            )
+        _load_member(stage, folder, their_seeds.index(seed))
+
+
+def _load_member(stage: Stage[Any], folder: Path, index: int) -> None:
+    """Loads a member of a stage that was trained as one of several."""
+    check_identity(stage, load_json(folder / "report.json").get("identity", {}), folder)
+    stacked = load_tensors(folder / "weights.safetensors")
+    _load(stage, {name: values[index] for name, values in stacked.items()}, stage, folder)
+
+
+def _adopt_paper(stage: Stage[Any], source: Path, config: TrainConfig) -> None:
+    if config.normalize_observations:
+        raise RunError(
+            f"got {source}, weights for observations as they are, and normalize_observations: "
+            "take --preset paper-exact, or --no-normalize-observations"
+        )
+    # Its models are of the defaults, noise prediction under VP.
+    check_identity(stage, {}, source)
+    if isinstance(stage, CriticStage):
+        _load(stage.critic, load_paper_critic(source).state_dict(), stage, source)
+    elif isinstance(stage, BehaviorStage):
+        _load(stage.network, load_paper_behavior(source).state_dict(), stage, source)
+    else:
+        raise RunError(
+            f"got {source} for the {stage.name} stage, expected the directory of a run: a file of "
+            "the paper's code holds its critic or its behavior model"
+        )
+
+
+def _load(module: nn.Module, state: dict[str, Any], stage: Stage[Any], source: Path) -> None:
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:
+        first = str(error).splitlines()[1].strip()
+        raise RunError(
+            f"got {stage.name} weights of another size in {source} ({first}): give data of the "
+            "task that they were trained on, and their sizes"
+        ) from error
+
+
+def _plain(value: object) -> object:
+    """Returns a value as JSON gives it back."""
+    return list(value) if isinstance(value, tuple) else value

@@ -1,0 +1,178 @@
+"""A run directory: whose it is, where things lie in it, and which settings may still change."""
+
+import hashlib
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from accelerate import Accelerator
+
+from scoreregs.errors import ArgumentError
+from scoreregs_offline_rl.configuration import differences, from_dict, to_dict
+from scoreregs_offline_rl.data.transitions import Transitions
+from scoreregs_offline_rl.errors import RunError
+from scoreregs_offline_rl.files import load_json, save_json
+from scoreregs_offline_rl.runs.configuration import TrainConfig
+from scoreregs_offline_rl.runs.resolution import complete
+from scoreregs_offline_rl.stages.former import current_config
+from scoreregs_offline_rl.stages.policy import PolicyStage
+from scoreregs_offline_rl.stages.registry import Stages, actors_of
+
+__all__ = ["RunDirectory"]
+
+_CONFIG, _DATA, _RESULT = "config.json", "data.json", "result.json"
+_HASHED = ("observations", "actions", "rewards", "next_observations", "terminals")
+# Settings that bear on no stage. Where the data lies and came from is free: its hash says whether
+# it is the same. What is not named here, nor a stage's, bears on all.
+_FREE = {"evaluation", "trainer", "data", "loading.mirrors"}
+_FIXED = {"trainer.mixed_precision"}
+_SUFFIX = "_agent"
+
+
+class RunDirectory:
+    """Where a run keeps what.
+
+    Args:
+        path: the directory; it need not exist.
+        kind: the class of its configuration.
+    """
+
+    def __init__(self, path: str | Path, kind: type[TrainConfig] = TrainConfig) -> None:
+        self.path, self.kind = Path(path), kind
+
+    @property
+    def stages(self) -> Stages:
+        """The stages of its configuration."""
+        return self.kind.stages()
+
+    @property
+    def result_file(self) -> Path:
+        """Where the result lies, once the run has ended."""
+        return self.path / _RESULT
+
+    def stage(self, name: str) -> Path:
+        """Returns the folder of a stage; that of an older version where there is one."""
+        former = [self.path / old for old in self.stages[name].former_names]
+        return next((folder for folder in former if folder.exists()), self.path / name)
+
+    def agent(self, name: str) -> Path:
+        """Returns the folder of a stage's finished policy, likewise."""
+        former = [self.path / _agent(old) for old in self.stages[name].former_names]
+        return next((folder for folder in former if folder.exists()), self.path / _agent(name))
+
+    def agents(self) -> dict[str, Path]:
+        """Returns the folders of the finished policies by their stage's name, others' too."""
+        named = {name: self.agent(name) for name in actors_of(self.stages)}
+        known = set(named.values())
+        found = {f.name.removesuffix(_SUFFIX): f for f in self.path.glob(f"*{_SUFFIX}")}
+        others = {name: folder for name, folder in found.items() if folder not in known}
+        return {name: folder for name, folder in (named | others).items() if folder.exists()}
+
+    def read_config(self) -> TrainConfig:
+        """Returns the configuration of the run.
+
+        Raises:
+            RunError: the directory holds none, or one with settings that this version, or this
+                class of configuration, does not know.
+        """
+        if not (self.path / _CONFIG).exists():
+            raise RunError(
+                f"got {self.path}, which holds no run: name a directory that was trained in"
+            )
+        content = current_config(load_json(self.path / _CONFIG), self.stages)
+        try:
+            return complete(from_dict(self.kind, content))
+        except ArgumentError as error:
+            raise RunError(
+                f"got settings in {self.path / _CONFIG} that {self.kind.__name__} does not know "
+                f"({error}): read it with the version or the configuration class that wrote it"
+            ) from error
+
+    def claim(
+        self,
+        config: TrainConfig,
+        data: Transitions,
+        accelerator: Accelerator,
+        more: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
+        """Writes configuration and data's hash into a directory that is new or agrees with them.
+
+        A setting may change until a stage that it bears on has started. With them goes what else
+        the caller has checked, by file name.
+
+        Raises:
+            RunError: the directory holds a run of another configuration or of other data.
+        """
+        contents = {_CONFIG: to_dict(config), _DATA: _fingerprint(data)}
+        before: dict[str, Any] = {}
+        if (self.path / _CONFIG).exists():
+            before[_CONFIG] = to_dict(self.read_config())
+        if (self.path / _DATA).exists():
+            before[_DATA] = load_json(self.path / _DATA)
+        for file, old in before.items():
+            changes = differences(old, contents[file])
+            if fixed := [change for change in changes if self._is_fixed(file, change)]:
+                raise RunError(
+                    f"got another configuration than that of the run in {self.path} "
+                    f"({'; '.join(fixed)}): choose another run directory"
+                )
+        accelerator.wait_for_everyone()
+        if accelerator.is_main_process:
+            _remove_partial(self.path)
+            for name, content in {**more, **contents}.items():
+                save_json(self.path / name, content)
+        accelerator.wait_for_everyone()
+
+    def check_data(self, data: Transitions) -> None:
+        """Raises `RunError` unless data is that of the run, or where there is no run."""
+        changes = differences(load_json(self.path / _DATA), _fingerprint(data))
+        if changes:
+            raise RunError(
+                f"got other data than that of the run in {self.path} ({'; '.join(changes)}): put "
+                "back the data that it was trained on"
+            )
+
+    def data_hash(self) -> str:
+        """Returns the hash of the run's data."""
+        return load_json(self.path / _DATA)["sha256"]
+
+    def has_started(self, names: set[str]) -> bool:
+        """Returns whether one of some stages has begun."""
+        return any(self.stage(name).exists() for name in names)
+
+    def _is_fixed(self, file: str, change: str) -> bool:
+        name = change.split(":")[0]
+        bearing = _bears_on(name, self.stages) if file == _CONFIG else set(self.stages)
+        return self.has_started(bearing)
+
+
+def _bears_on(setting: str, stages: Stages) -> set[str]:
+    """Returns the stages that a setting, by its dotted name, bears on."""
+    group = setting.split(".")[0]
+    if setting not in _FIXED and _FREE & {group, setting}:
+        return set()
+    if group == "beta":
+        return {name for name, stage in stages.items() if stage.follows_beta}
+    return {group} if group in stages else set(stages)
+
+
+def _agent(stage: str) -> str:
+    return "agent" if stage == PolicyStage.name else f"{stage}{_SUFFIX}"
+
+
+def _remove_partial(run_dir: Path) -> None:
+    """Removes what was being written when a run was killed."""
+    for path in sorted(run_dir.rglob("*.partial*"), reverse=True):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def _fingerprint(data: Transitions) -> dict[str, Any]:
+    digest = hashlib.sha256()
+    for name in _HASHED:
+        digest.update(getattr(data, name).numpy().tobytes())
+    return {"rows": len(data), "sha256": digest.hexdigest()}

@@ -1,0 +1,56 @@
+"""Which members a sweep has: seeds by temperatures."""
+
+from dataclasses import dataclass, replace
+
+from scoreregs.errors import ArgumentError
+from scoreregs_offline_rl.runs.configuration import TrainConfig
+
+__all__ = ["PAPER_BETAS", "SweepGrid"]
+
+PAPER_BETAS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
+"""The temperatures that the paper searches for locomotion (Appendix C)."""
+
+
+@dataclass(frozen=True)
+class SweepGrid:
+    """The seeds and temperatures of a sweep.
+
+    Attributes:
+        seeds: of all stages.
+        betas: temperatures of the policies of Eq. 15.
+
+    Example:
+        >>> SweepGrid(seeds=(0, 1), betas=(0.1,)).labels
+        ('seed-0_beta-0.1', 'seed-1_beta-0.1')
+    """
+
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4, 5)
+    """Seeds of weights, batches and noise."""
+    betas: tuple[float, ...] = PAPER_BETAS
+    """Temperatures of Eq. 15; those that the paper searches."""
+
+    def __post_init__(self) -> None:
+        for name, values in (("seeds", self.seeds), ("betas", self.betas)):
+            if not values or len(set(values)) < len(values):
+                raise ArgumentError(
+                    f"got {name} {list(values)}, expected at least one, each once: leave out what "
+                    "comes twice"
+                )
+        if not all(0 < beta < float("inf") for beta in self.betas):
+            raise ArgumentError(
+                f"got betas {list(self.betas)}, expected finite temperatures above 0: change them"
+            )
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """A name for each member, seeds first."""
+        return tuple(f"{seed}_beta-{b:g}" for seed in self.seed_labels for b in self.betas)
+
+    @property
+    def seed_labels(self) -> tuple[str, ...]:
+        """A name for each seed."""
+        return tuple(f"seed-{seed}" for seed in self.seeds)
+
+    def configs(self, config: TrainConfig) -> list[TrainConfig]:
+        """The configuration of each member, seeds first."""
+        return [replace(config, seed=s, beta=beta) for s in self.seeds for beta in self.betas]

@@ -1,0 +1,206 @@
+"""A sweep: one data set, one directory, all seeds at all temperatures."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from scoreregs_offline_rl.configuration import differences, from_dict, to_dict
+from scoreregs_offline_rl.data.download import DownloadProgress, no_download_progress
+from scoreregs_offline_rl.data.sources import load_data
+from scoreregs_offline_rl.data.transitions import Transitions
+from scoreregs_offline_rl.errors import RunError
+from scoreregs_offline_rl.evaluation.learning_curve import evaluate_policies
+from scoreregs_offline_rl.evaluation.settings import EvaluationConfig
+from scoreregs_offline_rl.files import load_json, save_json
+from scoreregs_offline_rl.runs.configuration import TrainConfig
+from scoreregs_offline_rl.runs.directory import RunDirectory
+from scoreregs_offline_rl.runs.grid import SweepGrid
+from scoreregs_offline_rl.runs.pipeline import Pipeline, PipelineResults, check_needs
+from scoreregs_offline_rl.runs.resolution import resolve
+from scoreregs_offline_rl.runs.results import compose_result
+from scoreregs_offline_rl.runs.run import in_order, with_finished
+from scoreregs_offline_rl.runs.scaled import ScaledData, scale
+from scoreregs_offline_rl.runs.sweep_table import SweepTable
+from scoreregs_offline_rl.stages.registry import Stages, actors_of, with_needs
+from scoreregs_offline_rl.training.acceleration import make_accelerator, tracked_settings
+from scoreregs_offline_rl.training.stage_files import StageReport, is_finished
+from scoreregs_offline_rl.training.trainer import Progress, Trainer, no_progress
+
+__all__ = ["sweep"]
+
+_GRID, _MEMBERS = "grid.json", "members"
+
+
+def sweep(
+    config: TrainConfig,
+    run_dir: str | Path,
+    *,
+    grid: SweepGrid | None = None,
+    stages: Sequence[str] | None = None,
+    data: Transitions | None = None,
+    progress: Progress = no_progress,
+    download_progress: DownloadProgress = no_download_progress,
+    command: str | None = None,
+) -> SweepTable:
+    """Trains the stages of several seeds at several temperatures as one vectorised job.
+
+    What has no temperature is trained once for each seed, and each member is what `train` gives for
+    its seed and temperature. Called again with the same arguments it goes on where it was; under
+    `accelerate launch` every process calls it.
+
+    Args:
+        config: what to do; its seed and temperature play no part. Weights that it names are those
+            of a run, for every seed, or of a sweep, for each seed its own.
+        run_dir: where to keep it: the stages, `result.json`, and in `members` a folder for each
+            member, which `evaluate`, `report` and `export` take as that of a run.
+        grid: seeds and temperatures; None: the paper's six of both.
+        stages: those to train; None: the policy of Eq. 15 and what it builds on.
+        data: transitions in memory, which `config.data` then only names; None: they are loaded.
+        progress: told of every step.
+        download_progress: told how far the data is, where it has to be downloaded.
+        command: how the sweep was started, for the record.
+
+    Returns:
+        The members' scores, or without an environment what their checks found.
+
+    Raises:
+        DataError: the data cannot be read or used.
+        RunError: the directory holds another sweep or a run, a stage lacks what it builds on, no
+            stage has a policy, or training diverges.
+        ArgumentError: the environment is unknown.
+        InterruptedRun: SIGINT or SIGTERM came; the step is saved.
+    """
+    start, grid = time.perf_counter(), grid or SweepGrid()
+    directory = RunDirectory(run_dir, type(config))
+    names = _names(config.stages(), stages)
+    check_needs(config, directory, names)
+    if data is None:
+        data = load_data(config.data, config.loading, progress=download_progress)
+    # The members have a seed and a temperature, the sweep has none.
+    config = resolve(replace(config, beta=grid.betas[0]), data, names)
+    config = replace(config, seed=0, beta=None)
+    scaled = scale(data, config)
+    accelerator = make_accelerator(config.trainer, directory.path)
+    _check_grid(directory, grid)
+    directory.claim(config, data, accelerator, {_GRID: to_dict(grid)})
+    if not _is_done(directory, config, names):
+        settings = tracked_settings(config)
+        trainer = Trainer(accelerator, config.trainer, seed=0, progress=progress, settings=settings)
+        placed = replace(scaled, transitions=scaled.transitions.to(accelerator.device))
+        extra = {"preparation": time.perf_counter() - start}
+        extra |= {"device": str(accelerator.device), "command": command}
+        pipeline = Pipeline(config, placed, trainer, directory, grid)
+        results = pipeline.run(with_finished(directory, names))
+        if accelerator.is_main_process:
+            _keep(directory, config, grid, data, scaled, results, extra)
+    accelerator.wait_for_everyone()
+    accelerator.end_training()
+    return SweepTable.load(directory.path)
+
+
+def _names(stages: Stages, names: Sequence[str] | None) -> tuple[str, ...]:
+    """Returns the stages to train, at least one with a policy."""
+    if names is None:
+        follows = {name for name, stage in stages.items() if stage.follows_beta and stage.usual}
+        return tuple(with_needs(stages, follows))
+    ordered = in_order(stages, names)
+    if not set(ordered) & set(actors_of(stages)):
+        raise RunError(
+            f"got the stages {list(ordered)} for a sweep, expected one with a policy among them "
+            f"({', '.join(actors_of(stages))}): add one"
+        )
+    return ordered
+
+
+def _check_grid(directory: RunDirectory, grid: SweepGrid) -> None:
+    """Raises `RunError` where the directory holds a run, or the stages of other members."""
+    path, stages = directory.path / _GRID, directory.stages
+    if not path.exists() and (directory.path / "config.json").exists():
+        raise RunError(
+            f"got {directory.path}, which holds a run: choose another directory for the sweep"
+        )
+    changes = differences(load_json(path), to_dict(grid)) if path.exists() else []
+    follows = {name for name, stage in stages.items() if stage.follows_beta}
+    fixed = {"seeds": set(stages), "betas": follows}
+    for change in changes:
+        if directory.has_started(fixed[change.split(":")[0]]):
+            raise RunError(
+                f"got other members than those of the sweep in {directory.path} ({change}): "
+                "choose another directory"
+            )
+
+
+def _is_done(directory: RunDirectory, config: TrainConfig, names: tuple[str, ...]) -> bool:
+    """Returns whether there is a result of the stages, evaluated as the configuration asks."""
+    if not directory.result_file.exists():
+        return False
+    before = load_json(directory.result_file)
+    evaluated = from_dict(EvaluationConfig, before["evaluation"])
+    same = replace(evaluated, every=config.evaluation.every) == config.evaluation
+    finished = all(is_finished(directory.stage(name)) for name in names)
+    return finished and same and set(names) <= set(before["stages"])
+
+
+def _keep(
+    directory: RunDirectory,
+    config: TrainConfig,
+    grid: SweepGrid,
+    data: Transitions,
+    scaled: ScaledData,
+    results: PipelineResults,
+    extra: dict[str, Any],
+) -> None:
+    """Evaluates the members, writes their folders and the result of all."""
+    start, count = time.perf_counter(), len(grid.labels)
+    scalings = scaled.observations, scaled.actions
+    evaluations = {
+        name: evaluate_policies(
+            policies, _members_of(name, config, grid), *scalings, config.evaluation
+        )
+        for name, policies in results.policies.items()
+    }
+    lines = {}
+    for index, (label, its) in enumerate(zip(grid.labels, grid.configs(config), strict=True)):
+        own = {
+            name: found[index * len(found) // count] for name, found in evaluations.items() if found
+        }
+        reports = {
+            name: _own(report, (label, grid.seed_labels[index // len(grid.betas)]), count)
+            for name, report in results.reports.items()
+        }
+        folder = RunDirectory(directory.path / _MEMBERS / label, directory.kind)
+        member = results.members[index]
+        for name, agent in member.agents.items():
+            agent.save(folder.agent(name))
+        save_json(folder.path / "config.json", to_dict(its))
+        result = compose_result(its, data, reports, member, own, 0.0)
+        save_json(folder.result_file, result | extra)
+        kept = ("seed", "beta", "health", "data_score", "data_return", *actors_of(config.stages()))
+        lines[label] = {name: result[name] for name in kept}
+    seconds = extra["preparation"] + time.perf_counter() - start
+    content = {
+        "members": lines,
+        "shown": list(results.policies)[-1],
+        "evaluation": to_dict(config.evaluation),
+        "stages": {name: asdict(report) for name, report in results.reports.items()},
+        "seconds": seconds + sum(report.seconds for report in results.reports.values()),
+    }
+    save_json(directory.result_file, content | extra)
+
+
+def _members_of(name: str, config: TrainConfig, grid: SweepGrid) -> int:
+    """Returns how many policies a stage has trained."""
+    return len(grid.labels if config.stages()[name].follows_beta else grid.seeds)
+
+
+def _own(report: StageReport, labels: Sequence[str], members: int) -> StageReport:
+    """Returns a member's part of the report of all: its metrics, and its share of the time."""
+    own: Mapping[str, float] = {
+        name.removesuffix(f"/{label}"): value
+        for label in labels
+        for name, value in report.metrics.items()
+        if name.endswith(f"/{label}")
+    }
+    return replace(report, seconds=report.seconds / members, metrics=dict(own))

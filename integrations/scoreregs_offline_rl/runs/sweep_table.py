@@ -1,0 +1,153 @@
+"""What a sweep found: a number for each seed at each temperature."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scoreregs_offline_rl.errors import RunError
+from scoreregs_offline_rl.files import load_json
+from scoreregs_offline_rl.runs.grid import SweepGrid
+from scoreregs_offline_rl.stages.policy import PolicyStage
+from scoreregs_offline_rl.stages.registry import StageRows, stages_of
+from scoreregs_offline_rl.stages.stage import Curve
+
+__all__ = ["SweepTable"]
+
+_UNITS = {
+    "score": "normalised score",
+    "return": "return",
+    "outside": "share of actions outside the data's support",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class SweepTable:
+    """The members' results as a table of seeds by temperatures.
+
+    Attributes:
+        grid: Seeds and temperatures.
+        kind: What the numbers are: `score`, `return`, or `outside` without an environment.
+        values: Shape (seeds, temperatures).
+        outside: Share of the policy's actions that the policy check finds less likely than 95 % of
+            the data's, shape (seeds, temperatures).
+        data: The data's own score or return; None for `outside`.
+        curves: The policies' metrics by name, (logged steps, seeds, temperatures), and `step`; with
+            `EvaluationConfig.every` also `score`, or `return`, and its own `evaluated_step`.
+        shown: name of the stage whose policies these are.
+    """
+
+    grid: SweepGrid
+    kind: str
+    values: np.ndarray
+    outside: np.ndarray
+    data: float | None
+    curves: dict[str, np.ndarray]
+    shown: str = PolicyStage.name
+
+    @classmethod
+    def load(cls, run_dir: Path) -> SweepTable:
+        """Read the result of a finished sweep.
+
+        Raises:
+            RunError: The directory holds none.
+        """
+        if not (run_dir / "grid.json").exists() or not (run_dir / "result.json").exists():
+            raise RunError(f"got {run_dir}, which holds no finished sweep: let `sweep` go on there")
+        stored = load_json(run_dir / "grid.json")
+        grid = SweepGrid(tuple(stored["seeds"]), tuple(stored["betas"]))
+        result = load_json(run_dir / "result.json")
+        shown = result.get("shown", PolicyStage.name)
+        lines = [result["members"][label] for label in grid.labels]
+        shape = len(grid.seeds), len(grid.betas)
+        found = [line["health"].get(shown, {}).get("measured", np.nan) for line in lines]
+        outside = np.array(found).reshape(shape)
+        policies = [line[shown] for line in lines]
+        kind = _kind(policies[0])
+        values = outside if kind == "outside" else _values(policies, kind).reshape(shape)
+        data = {"score": lines[0]["data_score"], "return": lines[0]["data_return"]}.get(kind)
+        return cls(grid, kind, values, outside, data, _curves(run_dir, grid, shown, kind), shown)
+
+    @property
+    def metric(self) -> str:
+        """The name of the curve that all policies have, by their training."""
+        return _metric(self.shown)
+
+    @property
+    def unit(self) -> str:
+        """What the numbers are, for people."""
+        return _UNITS[self.kind]
+
+    @property
+    def best(self) -> float:
+        """The temperature of the best mean over seeds; without scores the largest that passes.
+
+        One passes that leaves the data's support with at most half of its actions, for most seeds;
+        where none does it is the smallest.
+        """
+        betas = np.array(self.grid.betas)
+        if self.kind != "outside":
+            return float(betas[self.values.mean(0).argmax()])
+        passed = betas[np.median(self.outside, axis=0) <= 0.5]
+        return float(passed.max() if len(passed) else betas.min())
+
+    def table(self) -> str:
+        """The numbers as a Markdown table: temperatures down, seeds across."""
+        heads = ["beta", *(f"seed {seed}" for seed in self.grid.seeds), "mean", "outside support"]
+        rows = [heads, ["---:"] * len(heads)]
+        digits = ".2f" if self.kind == "outside" else ".1f"
+        for column, beta in enumerate(self.grid.betas):
+            found = self.values[:, column]
+            numbers = [f"{number:{digits}}" for number in (*found, found.mean())]
+            rows.append([f"{beta:g}", *numbers, _share(self.outside[:, column].mean())])
+        lines = [f"| {' | '.join(row)} |" for row in rows]
+        end = "" if self.data is None else f" The data's own: {self.data:.1f}."
+        return "\n".join([*lines, "", f"The numbers: {self.unit}.{end}"])
+
+
+def _share(number: float) -> str:
+    return "-" if np.isnan(number) else f"{number:.0%}"
+
+
+def _kind(policy: dict[str, Any] | None) -> str:
+    if policy is None:
+        return "outside"
+    return "return" if policy["normalized_score"] is None else "score"
+
+
+def _values(policies: list[dict[str, Any]], kind: str) -> np.ndarray:
+    name = "normalized_score" if kind == "score" else "mean"
+    return np.array([policy[name] for policy in policies])
+
+
+def _curves(run_dir: Path, grid: SweepGrid, shown: str, kind: str) -> dict[str, np.ndarray]:
+    path = run_dir / shown / "metrics.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    metric = _metric(shown)
+    evaluated = [line for line in lines if any(name.startswith(f"{kind}/") for name in line)]
+    curves = {
+        "step": np.array([line["step"] for line in lines]),
+        metric: _curve(lines, metric, grid),
+    }
+    if evaluated:
+        curves["evaluated_step"] = np.array([line["step"] for line in evaluated])
+        curves[kind] = _curve(evaluated, kind, grid)
+    return curves
+
+
+def _metric(shown: str) -> str:
+    known = stages_of(StageRows)
+    return known[shown].curve.metric if shown in known else Curve().metric
+
+
+def _curve(lines: list[dict[str, float]], name: str, grid: SweepGrid) -> np.ndarray:
+    each = len(grid.betas)
+    labels = zip(grid.labels, np.repeat(grid.seed_labels, each), strict=True)
+    # A stage without a temperature has one number for each seed.
+    names = [f"{name}/{own}" if f"{name}/{own}" in lines[0] else f"{name}/{s}" for own, s in labels]
+    numbers = np.array([[line[name] for name in names] for line in lines])
+    return numbers.reshape(len(lines), len(grid.seeds), each)

@@ -1,0 +1,33 @@
+"""What a check of a stage finds, without a simulator."""
+
+from dataclasses import dataclass
+
+__all__ = ["Finding"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check found.
+
+    Attributes:
+        check: name of the stage that was checked.
+        measured: the number that the check is about.
+        limit: what it should not exceed.
+        message: one line with both; where the limit is exceeded it names the remedy.
+    """
+
+    check: str
+    measured: float
+    limit: float
+    message: str
+
+    @classmethod
+    def of(cls, check: str, measured: float, limit: float, numbers: str, remedy: str) -> "Finding":
+        """Returns a finding whose message has the remedy only where it is wanted."""
+        found = cls(check, measured, limit, numbers)
+        return found if found.ok else cls(check, measured, limit, numbers + remedy)
+
+    @property
+    def ok(self) -> bool:
+        """Whether the number is within the limit; one that is not finite never is."""
+        return self.measured <= self.limit

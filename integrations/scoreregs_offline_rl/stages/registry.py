@@ -1,0 +1,151 @@
+"""The stages that there are: a row each.
+
+A configuration class whose base is `StageRows` has them; one derived from it adds rows of its own.
+Where several stages give a value, or a prior, the last row does.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from scoreregs.errors import ArgumentError
+from scoreregs_offline_rl.stages.actor import ActorStage
+from scoreregs_offline_rl.stages.awr import AWRConfig, AWRStage
+from scoreregs_offline_rl.stages.behavior import BehaviorConfig, BehaviorStage
+from scoreregs_offline_rl.stages.cloning import CloningConfig, CloningStage
+from scoreregs_offline_rl.stages.critic import CriticConfig, CriticStage
+from scoreregs_offline_rl.stages.policy import PolicyConfig, PolicyStage
+from scoreregs_offline_rl.stages.stage import Stage, row
+from scoreregs_offline_rl.stages.td3_bc import TD3BCConfig, TD3BCStage
+
+__all__ = [
+    "StageRows",
+    "Stages",
+    "actors_of",
+    "check_types",
+    "known_name",
+    "label_of",
+    "stages_of",
+    "with_needs",
+]
+
+
+class Stages(dict[str, type[Stage[Any]]]):
+    """Stages by name: what one needs comes before it, otherwise in the order of their rows.
+
+    Args:
+        rows: in the order of the rows.
+
+    Raises:
+        ArgumentError: stages need each other.
+    """
+
+    def __init__(self, rows: Mapping[str, type[Stage[Any]]]) -> None:
+        super().__init__()
+        self._rows = tuple(rows.values())
+        for stage in self._rows:
+            self._place(stage, ())
+
+    def provider(self, need: type[Stage[Any]]) -> type[Stage[Any]]:
+        """Returns the stage that gives what a kind of stage gives: the last row of that kind."""
+        return [stage for stage in self._rows if issubclass(stage, need)][-1]
+
+    def _place(self, stage: type[Stage[Any]], waiting: tuple[str, ...]) -> None:
+        if stage.name in waiting:
+            raise ArgumentError(
+                f"got stages that need each other ({' -> '.join((*waiting, stage.name))}), "
+                "expected each to need others alone: change their `needs`"
+            )
+        for need in stage.needs:
+            self._place(self.provider(need), (*waiting, stage.name))
+        self.setdefault(stage.name, stage)
+
+
+@dataclass(frozen=True)
+class StageRows:
+    """The stages of the package, with their settings."""
+
+    critic: CriticConfig = row(CriticStage, CriticConfig)
+    behavior: BehaviorConfig = row(BehaviorStage, BehaviorConfig)
+    cloning: CloningConfig = row(CloningStage, CloningConfig)
+    awr: AWRConfig = row(AWRStage, AWRConfig)
+    td3_bc: TD3BCConfig = row(TD3BCStage, TD3BCConfig)
+    policy: PolicyConfig = row(PolicyStage, PolicyConfig)
+
+
+def stages_of(rows: type[StageRows]) -> Stages:
+    """Returns the stages of a configuration class by name, in the order of training.
+
+    Raises:
+        ArgumentError: a row has another name than its stage, a stage comes twice, or needs what no
+            row gives.
+
+    Example:
+        >>> list(stages_of(StageRows))
+        ['critic', 'behavior', 'cloning', 'awr', 'td3_bc', 'policy']
+    """
+    found: dict[str, type[Stage[Any]]] = {}
+    for field in fields(rows):
+        if "stage" not in field.metadata:
+            continue
+        stage: type[Stage[Any]] = field.metadata["stage"]
+        if field.name != stage.name:
+            raise ArgumentError(
+                f"got the row {field.name!r} of {rows.__name__} for {stage.__name__}, whose name "
+                f"is {stage.name!r}, expected the same: rename one of them"
+            )
+        found[stage.name] = stage
+    for stage in found.values():
+        for need in stage.needs:
+            if not any(issubclass(other, need) for other in found.values()):
+                raise ArgumentError(
+                    f"got the stage {stage.name!r}, which needs a {need.__name__}, and no row of "
+                    f"{rows.__name__} is one: add its row"
+                )
+    return Stages(found)
+
+
+def check_types(rows: StageRows) -> None:
+    """Raises `ArgumentError` unless the settings of every stage are of its own type."""
+    for field in fields(rows):
+        if "stage" in field.metadata:
+            made: Any = field.default_factory
+            value = getattr(rows, field.name)
+            if not isinstance(value, made):
+                raise ArgumentError(
+                    f"got settings of type {type(value).__name__} for the stage {field.name!r}, "
+                    f"expected {made.__name__}: give it its own"
+                )
+
+
+def actors_of(stages: Stages) -> dict[str, type[ActorStage[Any]]]:
+    """Returns those whose outcome is a policy."""
+    return {name: stage for name, stage in stages.items() if issubclass(stage, ActorStage)}
+
+
+def with_needs(stages: Stages, names: set[str]) -> list[str]:
+    """Returns names with those of the stages that they build on, in the order of training."""
+    used = set(names)
+    for name in reversed(stages):
+        if name in used:
+            used |= {stages.provider(need).name for need in stages[name].needs}
+    return [name for name in stages if name in used]
+
+
+def label_of(name: str, labels: Mapping[str, str] | None = None) -> str:
+    """Returns what people call a stage, the data, or a stage that only a result knows.
+
+    Args:
+        name: of the stage.
+        labels: those of a result, which hold a user's own stages.
+    """
+    stage = stages_of(StageRows).get(name)
+    return stage.label if stage else (labels or {}).get(name, name)
+
+
+def known_name(stages: Stages, name: str) -> str | None:
+    """Returns the name of a stage, also from what older versions called it; None if unknown."""
+    for known, stage in stages.items():
+        if name == known or name in stage.former_names:
+            return known
+    return None

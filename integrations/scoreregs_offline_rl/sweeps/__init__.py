@@ -1,1 +1,0 @@
-"""Seeds by temperatures as one vectorised job."""

@@ -1,0 +1,32 @@
+"""How stages are run, whatever they are."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from scoreregs_offline_rl.configuration import require_positive
+
+__all__ = ["TrainerConfig"]
+
+
+@dataclass(frozen=True)
+class TrainerConfig:
+    """How the stages are run."""
+
+    log_every: int = 1000
+    """Steps that a line of metrics is averaged over."""
+    checkpoint_every: int = 10_000
+    """Steps between checkpoints."""
+    keep_checkpoints: int = 2
+    """How many of the newest checkpoints are kept."""
+    mixed_precision: Literal["no", "fp16", "bf16"] | None = None
+    """Precision of the forward pass; None: what `accelerate launch` says, else full."""
+    compile: bool | None = None
+    """Whether the behavior network is compiled for its training, which takes a quarter of a minute;
+    None: where it is trained for 50,000 steps or more and PyTorch finds a compiler."""
+    cpu: bool = False
+    """Stay on the CPU where there is an accelerator."""
+    log_with: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = ()
+    """Accelerate's trackers."""
+
+    def __post_init__(self) -> None:
+        require_positive(self, "log_every", "checkpoint_every", "keep_checkpoints")

@@ -1,0 +1,172 @@
+"""Checks of arguments that every part shares, and how calls that do not fit are refused."""
+
+import difflib
+import functools
+import inspect
+import numbers
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from scoreregs.errors import ArgumentError
+
+__all__ = [
+    "accepts",
+    "check_count",
+    "check_floating",
+    "check_generator",
+    "check_keywords",
+    "check_numbers",
+    "named_calls",
+    "nearest",
+]
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def nearest(got: object, names: Iterable[str]) -> str:
+    """Returns a question for the name that is most like what was got, or nothing.
+
+    Example:
+        >>> nearest("weigthing", ["weighting", "baseline"])
+        "; did you mean 'weighting'?"
+    """
+    found = difflib.get_close_matches(got, list(names), n=1) if isinstance(got, str) else []
+    return f"; did you mean {found[0]!r}?" if found else ""
+
+
+def check_keywords(got: Iterable[str], known: Iterable[str]) -> None:
+    """Raises `ArgumentError` for a keyword that is not known, with the nearest one that is."""
+    known = sorted(known)
+    for name in got:
+        if name not in known:
+            raise ArgumentError(
+                f"got the keyword {name!r}, expected some of {', '.join(known)}"
+                f"{nearest(name, known)}"
+            )
+
+
+def named_calls(function: Function) -> Function:
+    """Returns a function or class whose calls that do not fit its signature are refused by us.
+
+    Raises:
+        ArgumentError: where a keyword is not known, with the nearest one, or an argument is missing
+            or too many.
+
+    Example:
+        >>> @named_calls
+        ... def scaled(x, factor=2):
+        ...     return factor * x
+        >>> scaled(1, fcator=3)
+        Traceback (most recent call last):
+        scoreregs.errors.ArgumentError: got the keyword 'fcator', expected some of factor, x; ...
+    """
+    if inspect.isclass(function):
+        function.__init__ = _named(function.__init__, function.__name__)
+        return function  # pyright: ignore[reportReturnType]
+    return _named(function, getattr(function, "__name__", "the function"))
+
+
+def _named(function: Any, name: str) -> Any:
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except TypeError as error:
+            _refuse(signature, name, args, kwargs, error)
+            raise
+
+    return call
+
+
+def _refuse(
+    signature: inspect.Signature, name: str, args: Any, kwargs: Any, error: TypeError
+) -> None:
+    """Raises `ArgumentError` where the arguments do not fit the signature."""
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as misfit:
+        known = [p.name for p in signature.parameters.values() if p.kind is not p.POSITIONAL_ONLY]
+        check_keywords(kwargs, [name for name in known if name != "self"])
+        told = str(signature).replace("(self, ", "(").split(" -> ")[0]
+        raise ArgumentError(
+            f"got a call of {name} that does not fit ({misfit}), expected {name}{told}"
+        ) from error
+
+
+def accepts(function: Callable[..., Any], count: int) -> bool | None:
+    """Returns whether a function or module takes `count` positional arguments; None if unknown.
+
+    Example:
+        >>> accepts(lambda x, t: x, 2), accepts(lambda x, t: x, 3), accepts(print, 3)
+        (True, False, True)
+    """
+    try:
+        inspect.signature(_called(function)).bind(*range(count))
+    except TypeError:
+        return False
+    except ValueError:
+        return None
+    return True
+
+
+def _called(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns what is called in the end: a module's forward, behind a compiler or several GPUs."""
+    if isinstance(function, functools.partial):
+        return functools.partial(_called(function.func), *function.args, **function.keywords)
+    if isinstance(function, torch.nn.Module):
+        inner = getattr(function, "_orig_mod", getattr(function, "module", function))
+        return getattr(inner, "forward", function)
+    return function
+
+
+def check_numbers(**got: object) -> None:
+    """Raises `ArgumentError` unless each is a number."""
+    for name, value in got.items():
+        single = isinstance(value, Tensor) and value.ndim == 0 and value.dtype != torch.bool
+        if isinstance(value, bool) or not (single or isinstance(value, numbers.Real)):
+            raise ArgumentError(
+                f"got {name}={value!r}, expected a number: use float(...) on what was read as text"
+            )
+
+
+def check_count(name: str, got: object) -> None:
+    """Raises `ArgumentError` unless a count is an integer of at least 1."""
+    if isinstance(got, bool) or not isinstance(got, int) or got < 1:
+        raise ArgumentError(f"got {name}={got!r}, expected an integer of at least 1")
+
+
+def check_generator(generator: object, device: torch.device | None = None) -> None:
+    """Raises `ArgumentError` unless a generator is one, on a device if that is given, or None."""
+    if generator is None:
+        return
+    if not isinstance(generator, torch.Generator) and not hasattr(generator, "device"):
+        seed = generator if isinstance(generator, int) else 0
+        raise ArgumentError(
+            f"got generator={generator!r}, expected a torch.Generator or None: for a seed, use "
+            f"torch.Generator().manual_seed({seed})"
+        )
+    if device is not None and generator.device.type != device.type:  # pyright: ignore[reportAttributeAccessIssue]
+        raise ArgumentError(
+            f"got a generator on {generator.device} for x on {device}, expected one device: use "  # pyright: ignore[reportAttributeAccessIssue]
+            f"torch.Generator(device={str(device)!r})"
+        )
+
+
+def check_floating(name: str, got: object) -> None:
+    """Raises `ArgumentError` unless this is a floating point tensor with a batch."""
+    if not isinstance(got, Tensor) or not got.is_floating_point():
+        kind = got.dtype if isinstance(got, Tensor) else type(got).__name__
+        raise ArgumentError(
+            f"got {name} of type {kind}, expected a floating point tensor: use "
+            f"torch.as_tensor({name}, dtype=torch.float32)"
+        )
+    if got.ndim < 2 or not got.numel():
+        raise ArgumentError(
+            f"got {name} of shape {tuple(got.shape)}, expected a non-empty (batch, *event): add "
+            "the batch dimension with x[None], or an event dimension with x[:, None]"
+        )

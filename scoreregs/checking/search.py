@@ -1,0 +1,200 @@
+"""Which reading explains a prior best."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from scoreregs.checking.probe import Errors, Probe
+from scoreregs.checking.readings import DataMap, Reading, View, named_maps, predictions_under, views
+from scoreregs.predictions import Prediction
+
+__all__ = ["Candidate", "best_reading", "claimed_reading"]
+
+# What a reading has to gain: this share of the error for its first mistake, and for each further
+# one; and this many standard errors.
+_FIRST, _FURTHER, _SIGNIFICANT = 0.015, 0.03, 4.0
+# Errors below this share of a Gaussian's count as none; infinite ones count as this.
+_FLOOR, _INFINITE = 1e-3, 1e30
+# The search looks at few levels and elements; what is not much worse than its best goes on.
+_COARSE_ELEMENTS, _COARSE_MARGIN, _FINE_MARGIN = 256, 0.3, 0.06
+_FITTED, _FINALISTS = 5, 12
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A reading that explains the prior better than what is claimed.
+
+    Attributes:
+        reading: the reading.
+        errors: its errors.
+        gain: minus the mean over levels of the logarithm of the ratio of errors.
+        findings: what is wrong if it is the right one.
+    """
+
+    reading: Reading
+    errors: Errors
+    gain: float
+    findings: list[str]
+
+
+class _Scored(NamedTuple):
+    reading: Reading
+    # The logarithm of the error relative to a Gaussian's, by level; NaN where it is not reached.
+    levels: Tensor
+
+
+def claimed_reading(probe: Probe) -> Reading:
+    """Returns the prior read as it is plugged in."""
+    return Reading(probe.prior.prediction, View(probe.prior.schedule))
+
+
+def best_reading(probe: Probe, log_snr: Tensor, plain: Errors) -> Candidate | None:
+    """Returns the reading that explains the prior, or None where that is the claimed one.
+
+    A posterior mean has the least error of all functions of x_t. So at one log-SNR no other
+    reading of a right prior has less error than the right one.
+
+    Args:
+        probe: the prior and the data.
+        log_snr: the levels, in units of the data's variance.
+        plain: the errors of the claimed reading there.
+    """
+    claimed = claimed_reading(probe)
+    rows = _coarse_rows(probe)
+    inner = log_snr[1::2]
+    kept = _least(_search(probe, inner, rows), _COARSE_MARGIN)
+    kept += [r for r in _refined(probe, inner, rows, [claimed, *kept]) if r not in kept]
+    scored = [_score(r, probe.measure_one(r, log_snr, rows)) for r in kept]
+    kept = [r for r in _least(scored, _FINE_MARGIN) if r != claimed]
+    errors = [plain, *(probe.measure_one(r, log_snr, len(probe.x)) for r in kept)]
+    readings = [claimed, *kept]
+    regrets = _regrets([_score(*pair) for pair in zip(readings, errors, strict=True)])
+    findings = [reading.findings(claimed) for reading in readings]
+    penalties = [_penalty(*pair) for pair in zip(readings, findings, strict=True)]
+    best = min(range(len(readings)), key=lambda i: regrets[i] + penalties[i])
+    gain, z = _gain(plain, errors[best])
+    if best == 0 or gain < penalties[best] or z < _SIGNIFICANT:
+        return None
+    return Candidate(readings[best], errors[best], gain, findings[best])
+
+
+def _penalty(reading: Reading, findings: Sequence[str]) -> float:
+    """Returns what a reading has to gain; a map of the data without a name counts twice."""
+    mistakes = len(findings) + (reading.data.shift != 0 and not reading.data.name)
+    return _FIRST + _FURTHER * (mistakes - 1) if mistakes else 0.0
+
+
+def _score(reading: Reading, errors: Errors) -> _Scored:
+    return _Scored(reading, _log_relative(errors))
+
+
+def _log_relative(errors: Errors) -> Tensor:
+    relative = errors.relative.mean(1)
+    levels = (relative.nan_to_num(_INFINITE).clamp(max=_INFINITE) + _FLOOR).log()
+    return torch.where(errors.reached, levels, math.nan)
+
+
+def _regrets(scored: Sequence[_Scored]) -> list[float]:
+    """Returns how far each is above the best at a level, a mean over the levels that it reaches."""
+    levels = torch.stack([s.levels for s in scored])
+    least = levels.nan_to_num(math.inf).amin(0)
+    return (levels - least).nanmean(1).nan_to_num(math.inf).tolist()
+
+
+def _least(scored: Sequence[_Scored], margin: float) -> list[Reading]:
+    """Returns the readings whose regret is near to the least, in its order."""
+    regrets = _regrets(scored)
+    order = sorted(range(len(scored)), key=lambda i: regrets[i])[:_FINALISTS]
+    return [scored[i].reading for i in order if regrets[i] <= regrets[order[0]] + margin]
+
+
+def _gain(plain: Errors, other: Errors) -> tuple[float, float]:
+    """Returns how much less the other's error is, and in standard errors, rows being paired."""
+    both = plain.reached & other.reached
+    if not bool(both.any()):
+        return math.inf, math.inf
+    first = plain.relative[both].nan_to_num(_INFINITE).clamp(max=_INFINITE)
+    second = other.relative[both].nan_to_num(_INFINITE).clamp(max=_INFINITE)
+    before, after = first.mean(1) + _FLOOR, second.mean(1) + _FLOOR
+    gain = (before.log() - after.log()).mean().item()
+    # Each row's share of the gain, to first order.
+    row = (first / before[:, None] - second / after[:, None]).mean(0)
+    deviation = row.std().item() / math.sqrt(len(row))
+    return gain, gain / deviation if deviation > 0 else math.copysign(math.inf, gain)
+
+
+def _search(probe: Probe, log_snr: Tensor, rows: int) -> list[_Scored]:
+    """Returns all readings, on a few levels and rows."""
+    scored: list[_Scored] = []
+    readers: dict[int, list[tuple[Prediction, float]]] = {}
+    for view, maps in views(probe.prior, probe.x):
+        key = id(view.schedule)
+        if key not in readers:
+            predictions = predictions_under(probe.prior, view.schedule)
+            readers[key] = [(p, sign) for p in predictions for sign in (1.0, -1.0)]
+        try:
+            found = probe.measure(view, maps, readers[key], log_snr, rows)
+        # A prior may not bear what it is not meant for, as a time beyond its table.
+        except Exception:  # noqa: S112
+            continue
+        scored += [_score(reading, errors) for reading, errors in found.items()]
+    return scored
+
+
+def _coarse_rows(probe: Probe) -> int:
+    wanted = math.ceil(_COARSE_ELEMENTS / (probe.x[0].numel() * 2 * len(probe.noise)))
+    return min(len(probe.x), max(8, wanted))
+
+
+def _refined(
+    probe: Probe, log_snr: Tensor, rows: int, readings: Sequence[Reading]
+) -> list[Reading]:
+    """Returns the first readings with the map of the data that suits them best, where another."""
+    refined: list[Reading] = []
+    deviation = probe.x.double().std().item()
+    seen: list[object] = []
+    for reading in readings:
+        kind = (reading.prediction, reading.schedule, reading.view.time, reading.sign)
+        if kind not in seen and len(seen) < _FITTED:
+            seen.append(kind)
+            data = _fitted(probe, log_snr, rows, reading)
+            near = [m for m in named_maps(probe.x) if m.is_near(data, deviation)]
+            refined += [replace(reading, data=m) for m in (near or [data])]
+    return refined
+
+
+def _fitted(probe: Probe, log_snr: Tensor, rows: int, reading: Reading) -> DataMap:
+    """Returns the affine map of least error, by a pattern search from a reading's own.
+
+    The map is varied by its scale and by where it takes the data's mean, in units of the deviation.
+    """
+    mean, deviation = probe.x.double().mean().item(), probe.x.double().std().item()
+
+    reader = [(reading.prediction, reading.sign)]
+
+    def scores(places: Sequence[tuple[float, float]]) -> list[float]:
+        maps = [DataMap(scale, centre - scale * mean) for scale, centre in places]
+        found = probe.measure(reading.view, maps, reader, log_snr, rows).values()
+        return [_log_relative(e).nanmean().nan_to_num(math.inf).item() for e in found]
+
+    at = (reading.data.scale, reading.data.scale * mean + reading.data.shift)
+    (least,), step = scores([at]), 0.4
+    while step > 0.04:
+        unit = step * at[0] * deviation
+        around = [
+            (at[0] * math.exp(step), at[1]),
+            (at[0] * math.exp(-step), at[1]),
+            (at[0], at[1] + unit),
+            (at[0], at[1] - unit),
+        ]
+        found, place = min(zip(scores(around), around, strict=True))
+        if found < least:
+            least, at = found, place
+        else:
+            step /= 2
+    shift = at[1] - at[0] * mean
+    return DataMap(at[0], shift if abs(shift) > 0.05 * at[0] * deviation else 0.0)

@@ -1,0 +1,110 @@
+"""The modules behind a callable: what it closes over, is bound to or refers to."""
+
+import dis
+import functools
+import inspect
+import types
+from collections.abc import Iterator
+from typing import Any
+
+from torch import nn
+
+__all__ = ["modules_of"]
+
+# What one looks into: this many steps from the callable, and no longer containers.
+_DEEPEST, _LONGEST = 6, 256
+_OPAQUE = ("torch", "numpy", "builtins", "collections", "typing", "einops", "functools")
+
+
+def modules_of(found: object) -> Iterator[nn.Module]:
+    """Yields the modules of an object, each once.
+
+    It is a module; a partial, a bound method, a function with modules among what it closes over,
+    its defaults or the globals that it refers to, directly or through functions beside it; an
+    object with modules among its attributes; or a list, tuple or dict of these.
+
+    Example:
+        >>> network = nn.Linear(2, 2)
+        >>> [m is network for m in modules_of(lambda x_t, t, condition: network(x_t))]
+        [True]
+    """
+    yield from _search(found, set(), 0)
+
+
+def _search(found: Any, seen: set[int], depth: int) -> Iterator[nn.Module]:
+    if isinstance(found, nn.Module):
+        if id(found) not in seen:
+            seen.add(id(found))
+            yield found
+        return
+    if depth > _DEEPEST or isinstance(found, str | int | float | type | None):
+        return
+    parts = _parts(found)
+    if parts and id(found) not in seen:
+        seen.add(id(found))
+        for part in parts:
+            yield from _search(part, seen, depth + 1)
+
+
+def _parts(found: Any) -> list[Any]:
+    """Returns what an object holds or refers to."""
+    if isinstance(found, list | tuple):
+        return list(found[:_LONGEST])
+    if isinstance(found, dict):
+        return list(found.values()) if len(found) <= _LONGEST else []
+    if isinstance(found, functools.partial):
+        return [found.func, found.args, found.keywords]
+    if isinstance(found, types.MethodType):
+        return [found.__self__, found.__func__]
+    if isinstance(found, types.FunctionType):
+        return _referred(found)
+    if isinstance(found, types.ModuleType) or type(found).__module__.split(".")[0] in _OPAQUE:
+        return []
+    held = getattr(found, "__dict__", {})
+    if isinstance(held.get("modules"), tuple):  # a prior that was told
+        return list(held["modules"])
+    return [held, inspect.getattr_static(type(found), "__call__", None)]
+
+
+def _referred(function: types.FunctionType) -> list[Any]:
+    if function.__module__ and function.__module__.split(".")[0] in _OPAQUE:
+        wrapped = getattr(function, "__wrapped__", None)
+        cells = function.__closure__ or ()
+        return [wrapped, *map(_contents, cells)]
+    parts = [*map(_contents, function.__closure__ or ()), *(function.__defaults__ or ())]
+    parts += (function.__kwdefaults__ or {}).values()
+    attributes, names = _names(function.__code__)
+    for name in names:
+        value = function.__globals__.get(name)
+        if isinstance(value, types.ModuleType):
+            # As `models.network(x)` after `import models`.
+            held = (vars(value).get(attribute) for attribute in attributes)
+            parts += [v for v in held if isinstance(v, nn.Module)]
+        else:
+            parts.append(value)
+    return parts
+
+
+def _contents(cell: Any) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # not yet assigned
+        return None
+
+
+@functools.lru_cache(maxsize=1024)
+def _names(code: types.CodeType) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Returns the attributes and the globals that a function refers to, inner functions too."""
+    attributes: dict[str, None] = {}
+    names: dict[str, None] = {}
+    for instruction in dis.get_instructions(code):
+        if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+            names[instruction.argval] = None
+        elif instruction.opname in ("LOAD_ATTR", "LOAD_METHOD"):
+            attributes[instruction.argval] = None
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            inner = _names(constant)
+            attributes.update(dict.fromkeys(inner[0]))
+            names.update(dict.fromkeys(inner[1]))
+    return tuple(attributes), tuple(names)

@@ -1,0 +1,231 @@
+"""A network of one's own, however it is wrapped: found, in eval mode, in its dtype; or said."""
+
+import functools
+import logging
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from scoreregs import DenoiserPrior, EDMPrior, NetworkPrior, ScoreRegularizedObjective, VPSchedule
+from scoreregs.discovery import modules_of
+from scoreregs.errors import ArgumentError, ValueFunctionError
+
+SCHEDULE = VPSchedule()
+X = torch.linspace(-1, 1, 8).reshape(4, 2)
+
+
+class Watched(nn.Module):
+    """A network in double precision that remembers in which mode and dtype it was called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(2, 2).double()
+        self.modes: list[bool] = []
+
+    def forward(self, x_t: Tensor, t: Tensor, condition: object = None) -> Tensor:
+        self.modes.append(self.training)
+        return self.layer(x_t)
+
+
+GLOBAL = Watched()
+REGISTRY = {"networks": [GLOBAL]}
+
+
+def helper(x_t: Tensor, t: Tensor) -> Tensor:
+    return GLOBAL(x_t, t)
+
+
+class Agent:
+    """Not a module, but it has one."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.models = {"ema": network}
+
+    def denoise(self, x_t, t, condition):
+        return self.models["ema"](x_t, t)
+
+    def __call__(self, x_t, t, condition):
+        return self.denoise(x_t, t, condition)
+
+
+def of_default(network):
+    def call(x_t, t, condition, network=network):
+        return network(x_t, t)
+
+    return call
+
+
+def of_keyword_default(network):
+    def call(x_t, t, condition, *, network=network):
+        return network(x_t, t)
+
+    return call
+
+
+def of_inner(network):
+    def outer(x_t, t, condition):
+        def inner():
+            return network(x_t, t)
+
+        return inner()
+
+    return lambda x_t, t, condition: outer(x_t, t, condition)
+
+
+def decorated(network):
+    @torch.no_grad()
+    def call(x_t, t, condition):
+        return network(x_t, t)
+
+    return call
+
+
+WRAPS = {
+    "the module": lambda m: m,
+    "its method": lambda m: m.forward,
+    "partial": lambda m: functools.partial(m, condition=None),
+    "lambda": lambda m: lambda x_t, t, condition: m(x_t, t),
+    "without a condition": lambda m: lambda x_t, t: m(x_t, t),
+    "default": of_default,
+    "keyword default": of_keyword_default,
+    "inner function": of_inner,
+    "decorated": decorated,
+    "partial of a lambda": lambda m: functools.partial(lambda n, x_t, t, c: n(x_t, t), m),
+    "method of an object": lambda m: Agent(m).denoise,
+    "callable object": lambda m: Agent(m),
+    "closure of an object": lambda m: (lambda agent: lambda x_t, t, c: agent(x_t, t, c))(Agent(m)),
+    "list": lambda m: (lambda held: lambda x_t, t, c: held[0](x_t, t))([m]),
+}
+
+
+@pytest.mark.parametrize("wrap", WRAPS.values(), ids=list(WRAPS))
+def test_the_module_inside_is_found(wrap):
+    network = Watched().train()
+    prior = NetworkPrior(wrap(network), SCHEDULE)
+    assert [id(m) for m in prior.networks()] == [id(network)]
+    # A float32 x in a float64 network: without its dtype the layer fails.
+    assert prior.epsilon(X, 0.5).dtype == torch.float32
+    assert network.modes == [False]
+    assert network.training
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x_t, t, condition: GLOBAL(x_t, t),
+        lambda x_t, t, condition: helper(x_t, t),
+        lambda x_t, t, condition: REGISTRY["networks"][0](x_t, t),
+    ],
+    ids=["global", "global of a helper", "global registry"],
+)
+def test_a_module_that_a_function_refers_to_is_found(function):
+    GLOBAL.train()
+    GLOBAL.modes.clear()
+    assert NetworkPrior(function, SCHEDULE).epsilon(X, 0.5).dtype == torch.float32
+    assert GLOBAL.modes == [False]
+    assert GLOBAL.training
+
+
+def test_a_module_that_is_replaced_is_found_again():
+    held = [Watched()]
+    prior = NetworkPrior(lambda x_t, t, condition: held[0](x_t, t), SCHEDULE)
+    prior.epsilon(X, 0.5)
+    held[0] = Watched()
+    prior.epsilon(X, 0.5)
+    assert held[0].modes == [False]
+
+
+@pytest.mark.parametrize("make", [NetworkPrior, EDMPrior, DenoiserPrior])
+def test_a_hidden_module_is_given(make):
+    network = Watched().train()
+    hidden = iter([network] * 3)
+    prior = make(lambda x_t, t, condition: next(hidden)(x_t, t), SCHEDULE, modules=[network])
+    prior.epsilon(X, 0.5)
+    assert network.modes == [False]
+    assert [id(m) for m in prior.networks()] == [id(network)]
+
+
+def test_modules_of_several_dtypes_leave_x_in_its_own():
+    half, single = nn.Linear(2, 2).half(), nn.Linear(2, 2)
+    seen = []
+
+    def network(x_t, t, condition):
+        seen.append(x_t.dtype)
+        return single(x_t) + 0 * half.weight.sum()
+
+    NetworkPrior(network, SCHEDULE).epsilon(X, 0.5)
+    assert seen == [torch.float32]
+
+
+def test_it_is_said_once_where_no_module_is_found(caplog):
+    def network(x_t, t, condition):
+        return x_t
+
+    with caplog.at_level(logging.WARNING):
+        NetworkPrior(network, SCHEDULE)
+        NetworkPrior(network, SCHEDULE)
+    assert [record.message for record in caplog.records if "modules=[it]" in record.message] == [
+        caplog.records[0].message
+    ]
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        NetworkPrior(lambda x_t, t, condition: 2 * x_t, SCHEDULE, modules=())
+        NetworkPrior(Watched(), SCHEDULE)
+    assert not caplog.records
+
+
+def test_the_search_ends_in_a_circle():
+    agent = Agent(Watched())
+    agent.models["agent"] = agent  # pyright: ignore[reportArgumentType]
+    assert len(list(modules_of(agent.denoise))) == 1
+    prior = NetworkPrior(agent, SCHEDULE)
+    agent.models["prior"] = prior  # pyright: ignore[reportArgumentType]
+    assert len(list(prior.networks())) == 1
+
+
+class TestWithoutACondition:
+    class Plain(nn.Module):
+        def forward(self, x_t, t):
+            return x_t * t[:, None]
+
+    @pytest.mark.parametrize("wrap", [lambda m: m, lambda m: m.forward, torch.compile])
+    def test_is_plugged_in_as_it_is(self, wrap):
+        prior = NetworkPrior(wrap(self.Plain()), SCHEDULE)
+        if wrap is torch.compile:  # whose call needs a compiler
+            assert prior._takes_condition is False
+            return
+        for condition in (None, X):
+            torch.testing.assert_close(prior.epsilon(X, 0.5, condition), X / 2)
+
+    def test_any_other_number_of_arguments_is_refused_when_the_prior_is_made(self):
+        with pytest.raises(ArgumentError, match=r"neither \(x_t, t, condition\) nor \(x_t, t\)"):
+            NetworkPrior(nn.Linear(2, 2), SCHEDULE)
+        with pytest.raises(ArgumentError, match="label=condition"):
+            NetworkPrior(lambda x_t, t, *, label: x_t, SCHEDULE)
+
+
+class TestValues:
+    @pytest.mark.parametrize(
+        "value", [lambda x: -x.square().sum(-1), nn.Sequential(nn.Linear(2, 1), nn.Flatten(0))]
+    )
+    def test_of_one_argument_work(self, value):
+        prior = NetworkPrior(Watched(), SCHEDULE)
+        objective = ScoreRegularizedObjective.from_value(value, prior, beta=float("inf"))
+        for condition in (None, X):
+            result = objective(X, condition)
+            assert result.value is not None
+            torch.testing.assert_close(result.value, value(X))
+
+    def test_of_a_type_error_of_their_own_are_not_hidden(self):
+        def value(x):
+            return x + "one"
+
+        prior = NetworkPrior(Watched(), SCHEDULE)
+        with pytest.raises(TypeError, match="str"):
+            ScoreRegularizedObjective.from_value(value, prior)(X)
+
+    def test_of_a_float_are_refused(self):
+        prior = NetworkPrior(Watched(), SCHEDULE)
+        with pytest.raises(ValueFunctionError, match="float"):
+            ScoreRegularizedObjective.from_value(lambda x: 1.0, prior)(X)

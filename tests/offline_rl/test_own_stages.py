@@ -1,0 +1,234 @@
+"""Stages from outside the package: swept as alone, resumed to the bit, refused in one line."""
+
+import os
+import signal
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+
+from scoreregs.errors import ArgumentError
+from scoreregs_offline_rl import (
+    ActorConfig,
+    ActorStage,
+    BehaviorConfig,
+    CriticConfig,
+    EvaluationConfig,
+    InterruptedRun,
+    PolicyConfig,
+    PriorStage,
+    RunError,
+    Stage,
+    SweepGrid,
+    TD3BCConfig,
+    TrainConfig,
+    TrainerConfig,
+    ValueStage,
+    diagnose,
+    evaluate_run,
+    load_models,
+    row,
+    sweep,
+    train,
+)
+from scoreregs_offline_rl.commands.main import main
+from scoreregs_offline_rl.files import load_tensors
+from scoreregs_offline_rl.stages.registry import stages_of
+from tests.offline_rl.rl_data import make_transitions
+
+GRID = SweepGrid(seeds=(0, 3), betas=(0.1, 0.5))
+
+
+@dataclass(frozen=True)
+class ClimbConfig(ActorConfig):
+    """A weight of the value."""
+
+    weight: float = 0.5
+
+
+class ClimbStage(ActorStage[ClimbConfig]):
+    """Clones and climbs, and stays where the prior is: it needs both."""
+
+    name = "climb"
+    label = "climbing clone"
+    help = "Climb."
+    needs = (ValueStage, PriorStage)
+
+    def forward(self, batch, randoms):
+        """The loss, on the last axes alone."""
+        action = self.policy(batch.observations)
+        q = self.value(action, batch.observations)
+        error = (action - batch.actions).square().sum(-1)
+        loss = (error - self.config.weight * q).mean(-1)
+        return loss, {"loss": loss.detach(), "q": q.detach().mean(-1)}
+
+
+@dataclass(frozen=True)
+class MyConfig(TrainConfig):
+    """The package's stages and one more."""
+
+    climb: ClimbConfig = row(ClimbStage, ClimbConfig)
+
+
+@pytest.fixture(scope="module")
+def data():
+    return make_transitions(400)
+
+
+def configuration(kind=MyConfig, **changes):
+    config = kind(
+        data="made",
+        beta=0.1,
+        critic=CriticConfig(steps=12, batch_size=32, width=16),
+        behavior=BehaviorConfig(steps=12, batch_size=32, width=16, blocks=1),
+        policy=PolicyConfig(steps=12, batch_size=32, width=16),
+        evaluation=EvaluationConfig(episodes=0),
+        trainer=TrainerConfig(log_every=4, checkpoint_every=4, cpu=True),
+    )
+    return replace(config, **changes)
+
+
+ALL = ("critic", "behavior", "cloning", "awr", "td3_bc", "policy", "climb")
+
+
+@pytest.fixture(scope="module")
+def swept(data, tmp_path_factory):
+    run_dir = tmp_path_factory.mktemp("swept")
+    sweep(configuration(), run_dir, grid=GRID, stages=ALL, data=data)
+    return run_dir
+
+
+def test_each_member_of_every_policy_is_near_training_it_alone(data, swept, tmp_path):
+    """Batched products round in another way; in double precision see `test_sweep`."""
+    config = configuration(seed=3, beta=0.5)
+    train(config, tmp_path, stages=ALL, data=data)
+    for name in ALL:
+        stacked = load_tensors(swept / name / "weights.safetensors")
+        alone = load_tensors(tmp_path / name / "weights.safetensors")
+        assert stacked.keys() == alone.keys()
+        for key, value in alone.items():
+            torch.testing.assert_close(stacked[key][-1], value, rtol=0, atol=2e-4)
+    agents = {path.name for path in (swept / "members/seed-3_beta-0.5").iterdir() if path.is_dir()}
+    assert agents == {"agent", "awr_agent", "cloning_agent", "td3_bc_agent", "climb_agent"}
+
+
+@pytest.mark.parametrize("stage", ["climb", "td3_bc", "cloning"])
+def test_interrupted_it_ends_as_if_it_had_not(data, tmp_path, stage):
+    def stop(running, done, steps, metrics):
+        if (running, done) == (stage, 7):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    stages = ("critic", "behavior", stage)
+    train(configuration(), tmp_path / "whole", stages=stages, data=data)
+    with pytest.raises(InterruptedRun):
+        train(configuration(), tmp_path / "cut", stages=stages, data=data, progress=stop)
+    train(configuration(), tmp_path / "cut", stages=stages, data=data)
+    files = [tmp_path / d / stage / "weights.safetensors" for d in ("whole", "cut")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_sweeps_take_finished_weights(data, swept, tmp_path):
+    """Each seed those of its own in a sweep, all the same of a run."""
+    run = tmp_path / "run"
+    train(configuration(), run, stages=("critic",), data=data)
+    config = configuration()
+    config = replace(
+        config,
+        critic=replace(config.critic, weights=str(run)),
+        behavior=replace(config.behavior, weights=str(swept)),
+    )
+    sweep(config, tmp_path / "sweep", grid=replace(GRID, seeds=(3,)), data=data)
+    given = load_tensors(run / "critic/weights.safetensors")
+    taken = load_tensors(tmp_path / "sweep/critic/weights.safetensors")
+    assert all(torch.equal(taken[name][0], value) for name, value in given.items())
+    given = load_tensors(swept / "behavior/weights.safetensors")
+    taken = load_tensors(tmp_path / "sweep/behavior/weights.safetensors")
+    assert all(torch.equal(taken[name][0], value[1]) for name, value in given.items())
+    with pytest.raises(RunError, match=r"sweep of the seeds \[0, 3\].*expected seed 7"):
+        sweep(config, tmp_path / "other", grid=replace(GRID, seeds=(7,)), data=data)
+
+
+def test_a_run_with_own_stages_is_read_by_its_class_or_refused(data, tmp_path):
+    stages = ("critic", "behavior", "policy", "climb")
+    train(configuration(), tmp_path, stages=stages, data=data)
+    assert "climb" in load_models(tmp_path, MyConfig).stages
+    assert set(diagnose(tmp_path, data, MyConfig)) == set(stages)
+    with pytest.raises(RunError, match=r"\['climb'\].*configuration class"):
+        load_models(tmp_path)
+
+
+def test_policies_of_own_stages_are_evaluated_without_the_class(tmp_path):
+    config = replace(configuration(), data="pendulum-swingup")
+    config = replace(config, evaluation=EvaluationConfig(episodes=1))
+    train(config, tmp_path, stages=("critic", "behavior", "climb"))
+    assert set(evaluate_run(tmp_path, 1)) == {"climb"}
+    assert main(["report", str(tmp_path), "--picture", str(tmp_path / "a.png")]) == 0
+
+
+class UnmetStage(ActorStage[ActorConfig]):
+    """Needs what there is not."""
+
+    class Dreams(Stage[ActorConfig]):
+        """No row is one."""
+
+    name, label, help = "unmet", "unmet", "Dream."
+    needs = (Dreams,)
+
+    def forward(self, batch, randoms):
+        """Never called."""
+        raise NotImplementedError
+
+
+class CriticLike(ActorStage[ActorConfig]):
+    """Another stage's name."""
+
+    name, label, help = "critic", "critic", "Clash."
+    forward = UnmetStage.forward
+
+
+def test_what_cannot_be_a_stage_is_refused_before_anything_is_trained(data, tmp_path):
+    @dataclass(frozen=True)
+    class Unmet(TrainConfig):
+        unmet: ActorConfig = row(UnmetStage, ActorConfig)
+
+    @dataclass(frozen=True)
+    class Misnamed(TrainConfig):
+        other: ClimbConfig = row(ClimbStage, ClimbConfig)
+
+    @dataclass(frozen=True)
+    class Clashing(TrainConfig):
+        critic: ActorConfig = row(CriticLike, ActorConfig)  # pyright: ignore
+
+    with pytest.raises(ArgumentError, match=r"needs a Dreams, and no row of Unmet"):
+        stages_of(Unmet)
+    with pytest.raises(ArgumentError, match=r"row 'other' of Misnamed .* whose name is 'climb'"):
+        stages_of(Misnamed)
+    with pytest.raises(ArgumentError, match="needs a ValueStage, and no row of Clashing"):
+        stages_of(Clashing)
+    with pytest.raises(
+        ArgumentError, match=r"TD3BCConfig for the stage .climb., expected ClimbConfig"
+    ):
+        configuration(climb=TD3BCConfig())
+    with pytest.raises(RunError, match=r"expected some of critic, .*climb"):
+        train(configuration(), tmp_path, stages=("dream",), data=data)
+    with pytest.raises(RunError, match="expected one with a policy among them"):
+        sweep(configuration(), tmp_path, grid=GRID, stages=("critic",), data=data)
+    assert not list(tmp_path.iterdir())
+
+
+def test_stages_that_need_each_other():
+    class First(ValueStage[ActorConfig]):
+        name, label, help = "first", "first", "First."
+        needs = (PriorStage,)
+
+    class Second(PriorStage[ActorConfig]):
+        name, label, help = "second", "second", "Second."
+        needs = (ValueStage,)
+
+    @dataclass(frozen=True)
+    class Circular(TrainConfig):
+        first: ActorConfig = row(First, ActorConfig)
+        second: ActorConfig = row(Second, ActorConfig)
+
+    with pytest.raises(ArgumentError, match="need each other"):
+        stages_of(Circular)
