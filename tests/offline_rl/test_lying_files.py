@@ -354,6 +354,21 @@ def test_a_link_inside_the_file_is_read(tmp_path):
     assert len(load_data(path)) == ROWS - 2
 
 
+def test_nothing_is_allocated_for_a_promise(tmp_path):
+    given = good()
+    with zipfile.ZipFile(tmp_path / "log.npz", "w") as file:
+        for name, array in given.items():
+            buffer = io.BytesIO()
+            np.lib.format.write_array(buffer, array)
+            content = buffer.getvalue()
+            if name == "rewards":
+                content = content.replace(b"(40,), }" + b" " * 9, b"(4000000000,), } ")
+                assert b"4000000000" in content
+            file.writestr(f"{name}.npy", content)
+    with pytest.raises(DataError, match="takes 16000000000 bytes, of which the file holds 160"):
+        load_data(tmp_path / "log.npz")
+
+
 def test_storage_elsewhere_is_found_without_reading(tmp_path):
     path = tmp_path / "log.hdf5"
     write_hdf5(path, good())

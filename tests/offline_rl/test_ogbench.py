@@ -1,16 +1,23 @@
 """OGBench's files against OGBench's own loader, on roll-outs in its environment."""
 
+import json
+import sys
+from dataclasses import asdict
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
 
+from scoreregs.errors import MissingDependencyError
 from scoreregs_offline_rl.data.loading import DataKeys, LoadingConfig
 from scoreregs_offline_rl.data.scaling import RewardScaling
 from scoreregs_offline_rl.data.sources import load_data
 from scoreregs_offline_rl.errors import DataError
-from scoreregs_offline_rl.tasks import environment_for, paper_settings
+from scoreregs_offline_rl.evaluation.rollouts import EvaluationResult, data_score, evaluate
+from scoreregs_offline_rl.inspection.inspection import inspect_data
+from scoreregs_offline_rl.tasks import environment_for, paper_settings, scored_by_success
 from scoreregs_offline_rl.tasks.ogbench import OGBenchTask
 
 NAME = "pointmaze-medium-navigate-singletask-task1-v0"
@@ -175,8 +182,6 @@ def ogbench() -> Any:
 
 def roll_out(environment_id, trajectories=3, steps=40):
     """A file's arrays, as OGBench's own recording scripts write them."""
-    import gymnasium
-
     environment = gymnasium.make(environment_id)
     environment.action_space.seed(0)
     rows: dict[str, list[Any]] = {key: [] for key in ("observations", "actions", "terminals")}
@@ -242,30 +247,66 @@ def test_rows_are_those_of_ogbenchs_loader(ogbench, tmp_path, monkeypatch, name,
     assert torch.equal(load_data(tmp_path / f"{name}.npz").rewards, data.rewards)
 
 
+class Goal(gymnasium.Env[Any, Any]):
+    """Succeeds after three steps where the seed is even."""
+
+    observation_space = gymnasium.spaces.Box(-1, 1, (1,))
+    action_space = gymnasium.spaces.Box(-1, 1, (1,))
+
+    def reset(self, *, seed=None, options=None):
+        self.taken, self.wins = 0, seed is not None and seed % 2 == 0
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        self.taken += 1
+        won = self.wins and self.taken == 3
+        return np.zeros(1, np.float32), float(won) - 1, won, False, {"success": float(won)}
+
+
+def test_the_score_is_the_share_of_successes():
+    name = "pointmaze-tiny-singletask-task1-v0"
+
+    def make(**_: Any) -> Goal:
+        return Goal()
+
+    gymnasium.register(name, make, max_episode_steps=5)
+    # One of the user's own of such a name is not OGBench's.
+    assert not scored_by_success(name)
+    assert evaluate(idle, name, episodes=4).normalized_score is None
+    make.__module__ = "ogbench.tiny"
+    assert scored_by_success(name)
+    result = evaluate(idle, name, episodes=4)
+    assert result.successes == (True, False, True, False)
+    assert (result.normalized_score, result.lengths) == (50.0, (3, 5, 3, 5))
+    assert result.normalized_interval == (0.0, 100.0)
+    assert EvaluationResult.from_dict(json.loads(json.dumps(asdict(result)))) == result
+
+
+def test_the_data_of_such_a_task_is_scored_alike(tmp_path):
+    masks = np.array([1, 1, 1, 1, 0, 1.0])
+    np.savez(tmp_path / f"{NAME}.npz", **compact(masks=masks))
+    data = load_data(tmp_path / f"{NAME}.npz")
+    assert data.environment == "pointmaze-medium-singletask-task1-v0"
+    assert data_score(data) == 50.0
+    assert inspect_data(data).scores == (50.0, 100.0)
+
+
+def idle(observations):
+    return np.zeros((len(observations), 1))
+
+
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_an_environment_of_ogbench_is_scored_by_success(ogbench):
-    from scoreregs_offline_rl.evaluation.rollouts import EvaluationResult, evaluate
-
     environment = "pointmaze-medium-singletask-task1-v0"
     still = evaluate(lambda s: np.zeros((len(s), 2)), environment, episodes=2)
     assert (still.normalized_score, still.mean, still.lengths) == (0.0, -1000.0, (1000, 1000))
-    won = EvaluationResult.from_returns(environment, [-5.0, -9.0], [6, 10], [True, False])
-    assert won.normalized_score == 50.0
-    assert won.normalized_interval == (0.0, 100.0)
-    assert EvaluationResult.from_dict(vars(won)) == won
 
 
 def test_what_is_not_installed_is_named(tmp_path, monkeypatch):
-    import sys
-
-    from scoreregs.errors import MissingDependencyError
-
     monkeypatch.setitem(sys.modules, "ogbench", None)
     given = compact(qpos=np.zeros((6, 2)))
     del given["rewards"], given["masks"]
     np.savez(tmp_path / f"{NAME}.npz", **given)
-    import gymnasium
-
     monkeypatch.delitem(gymnasium.registry, "pointmaze-medium-singletask-task1-v0", raising=False)
     with pytest.raises(MissingDependencyError, match=r"scoreregs\[ogbench\]"):
         load_data(tmp_path / f"{NAME}.npz")

@@ -23,14 +23,16 @@ class OutlyingActions:
     """A few actions that set the range of all.
 
     Attributes:
-        rows: those that lie far beyond the others, in order.
+        row: the first that lies far beyond the others, as `Transitions.recorded_row` counts.
+        count: how many do.
         value: the action of the first of them.
         low: shape (a,), the smallest of the others.
         high: shape (a,), the largest of the others.
         share: of these rows in all.
     """
 
-    rows: list[int]
+    row: int
+    count: int
     value: list[float]
     low: Tensor
     high: Tensor
@@ -39,32 +41,24 @@ class OutlyingActions:
     def __str__(self) -> str:
         """Returns what was got, and the bounds to give."""
         low, high = (" ".join(f"{x:.9g}" for x in _outward(self, side)) for side in ("low", "high"))
-        several = f", one of {len(self.rows)} like it," if len(self.rows) > 1 else ""
+        several = f", one of {self.count} like it," if self.count > 1 else ""
         # Among fewer rows, actions beyond the bounds that are given are refused.
         give = f"give --action-low {low} --action-high {high}, or " * (self.share <= MISTAKES)
         return (
-            f"the action {_short(self.value)} of row {self.rows[0]}{several} lies far beyond all "
+            f"the action {_short(self.value)} of row {self.row}{several} lies far beyond all "
             f"others, which lie within {low} and {high}: {give}leave it out of the data"
         )
 
 
-def outlying_actions(actions: Tensor) -> OutlyingActions | None:
+def outlying_actions(data: Transitions) -> OutlyingActions | None:
     """Returns the few actions that lie far beyond all others; None where there are none.
 
     Few are at most two, or one in a thousand, on each side; far is twice the range of the others.
 
     Args:
-        actions: shape (N, a).
-
-    Example:
-        >>> actions = torch.linspace(-1, 1, 2000)[:, None]
-        >>> outlying_actions(actions) is None
-        True
-        >>> actions[1234] = 500.0
-        >>> found = outlying_actions(actions)
-        >>> found.rows, found.value, found.low.tolist(), found.high.tolist()
-        ([1234], [500.0], [-1.0], [1.0])
+        data: in the environment's units.
     """
+    actions = data.actions
     count = len(actions)
     if count < _FEWEST:
         return None
@@ -76,10 +70,15 @@ def outlying_actions(actions: Tensor) -> OutlyingActions | None:
     far = ((actions < low - reach) | (actions > high + reach)).any(dim=1)
     if not far.any():
         return None
-    rows = far.nonzero().flatten().tolist()
-    others = actions[~far]
-    value, share = actions[rows[0]].tolist(), len(rows) / count
-    return OutlyingActions(rows, value, others.amin(0), others.amax(0), share)
+    first, number, others = int(far.int().argmax()), int(far.sum()), actions[~far]
+    return OutlyingActions(
+        data.recorded_row(first),
+        number,
+        actions[first].tolist(),
+        others.amin(0),
+        others.amax(0),
+        number / count,
+    )
 
 
 def action_bounds_of(data: Transitions) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -101,12 +100,12 @@ def action_bounds_of(data: Transitions) -> tuple[tuple[float, ...], tuple[float,
             key="actions",
             remedy="give --action-low and --action-high",
         )
-    if (found := outlying_actions(data.actions)) is not None:
+    if (found := outlying_actions(data)) is not None:
         raise DataError(
             f"got a few actions that would set the range of all: {found}",
             source=data.source,
             key="actions",
-            row=found.rows[0],
+            row=found.row,
         )
     return tuple(low.tolist()), tuple(high.tolist())
 

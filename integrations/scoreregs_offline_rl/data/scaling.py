@@ -73,14 +73,12 @@ class ObservationScaling:
         return cls(torch.zeros(features), torch.ones(features))
 
     def __call__(self, observations: Tensor) -> Tensor:
-        """Returns scaled observations; of float64 ones float32, centred before they are cast.
+        """Returns scaled observations, centred before they are cast to the dtype of `std`.
 
         Args:
             observations: shape (..., o).
         """
-        if self.mean.dtype == torch.float64:
-            return ((observations - self.mean) / self.std).float()
-        return (observations - self.mean) / self.std
+        return ((observations - self.mean) / self.std).to(self.std.dtype)
 
     def to(self, device: torch.device | str) -> ObservationScaling:
         """Returns the same scaling on a device.

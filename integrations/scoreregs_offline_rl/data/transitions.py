@@ -226,6 +226,21 @@ class Transitions:
         """
         return Batch(**{f.name: getattr(self, f.name)[indices] for f in fields(Batch)})
 
+    def recorded_row(self, row: int) -> int:
+        """Returns the row of the recording, counted from 0, that a row was.
+
+        It is exact where a row is a step and every trajectory has kept rows; else `row` itself.
+
+        Args:
+            row: of this data set.
+        """
+        last = self.ends.nonzero().flatten()
+        kept = torch.diff(last, prepend=last.new_tensor([-1]))
+        if len(kept) != len(self.trajectory_lengths):
+            return row
+        before = int(self.ends[:row].sum())
+        return row + int((self.trajectory_lengths - kept)[:before].sum())
+
     def returns(self) -> Tensor:
         """Returns the returns of the complete trajectories; of all of them if none is complete."""
         complete = self.trajectory_complete

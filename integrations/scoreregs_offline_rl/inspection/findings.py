@@ -55,16 +55,16 @@ def _beyond(data: Transitions, bounds: Bounds) -> str | None:
     rows = int((beyond > 0).sum())
     if not rows:
         return None
-    refused = f"refuses what is further out in more than {MISTAKES:.1%} of rows"
+    first = data.recorded_row(int((beyond > 0).int().argmax()))
     return (
-        f"{rows} actions, first in row {int((beyond > 0).int().argmax())}, lie beyond the bounds "
-        f"of {data.environment}, by up to {float(beyond.max()):.3g}: training clips roundings and "
-        f"{refused}"
+        f"{rows} actions, first in row {first}, lie beyond the bounds of {data.environment}, by up "
+        f"to {float(beyond.max()):.3g}: training clips roundings and refuses what is further out "
+        f"in more than {MISTAKES:.1%} of rows"
     )
 
 
 def _outliers(data: Transitions) -> str | None:
-    found = outlying_actions(data.actions)
+    found = outlying_actions(data)
     return None if found is None else f"{found}; no policy would reach it but by mistake"
 
 

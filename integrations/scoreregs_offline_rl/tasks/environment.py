@@ -91,7 +91,8 @@ def reference_returns(name: str) -> ReferenceReturns | None:
     recorded = RecordedEnvironment.parse(name)
     if recorded.references is not None:
         return ReferenceReturns(*recorded.references)
-    if str(recorded) != recorded.id or _registered_elsewhere(name):
+    # An environment of the user's may have any name, so its references cannot be known.
+    if str(recorded) != recorded.id or not (_maker(name) or "gymnasium.").startswith(KNOWN_MAKERS):
         return None
     if found := family_of(name):
         return found.references
@@ -108,8 +109,13 @@ def scored_by_success(environment: str) -> bool:
 
     Args:
         environment: as `RecordedEnvironment` writes it.
+
+    Example:
+        >>> scored_by_success("pointmaze-medium-singletask-v0"), scored_by_success("Hopper-v5")
+        (True, False)
     """
-    return OGBenchTask.is_environment(RecordedEnvironment.parse(environment).id)
+    name = RecordedEnvironment.parse(environment).id
+    return OGBenchTask.is_environment(name) and (_maker(name) or "ogbench.").startswith("ogbench.")
 
 
 def _registered(name: str) -> Any:
@@ -118,13 +124,13 @@ def _registered(name: str) -> Any:
     return None if gymnasium is None else gymnasium.registry.get(name)
 
 
-def _registered_elsewhere(name: str) -> bool:
-    """Whether a name is that of an environment whose references we cannot know."""
+def _maker(name: str) -> str:
+    """The module that makes an environment, with a dot at its end; empty if it is not known."""
     spec = _registered(name)
     if spec is None:
-        return False
-    maker = getattr(spec.entry_point, "__module__", None) or str(spec.entry_point)
-    return not f"{maker}.".startswith(KNOWN_MAKERS)
+        return ""
+    module = getattr(spec.entry_point, "__module__", None) or str(spec.entry_point)
+    return f"{module.split(':')[0]}."
 
 
 def normalized_score(return_: float, name: str) -> float:
