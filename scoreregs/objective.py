@@ -217,6 +217,8 @@ class ScoreRegularizedObjective(nn.Module, ABC):
         skips_prior = beta is None and self.beta == float("inf")
         check_values = self._checks_values(diagnostics, skips_prior)
         validation.check_inputs(x, condition, self.generator, check_values)
+        if check_values:
+            self._finiteness.check()
         if beta is not None:
             validation.check_betas(beta, x, self.beta_on, check_values)
         dtype = torch.promote_types(x.dtype, torch.float32)
@@ -252,10 +254,7 @@ class ScoreRegularizedObjective(nn.Module, ABC):
 
     def _checks_values(self, diagnostics: bool, skips_prior: bool) -> bool:
         """Whether this call looks at values; then what earlier ones had is an error too."""
-        looks = diagnostics or self.check == "always" or skips_prior not in self._values_checked
-        if looks:
-            self._finiteness.check()
-        return looks
+        return diagnostics or self.check == "always" or skips_prior not in self._values_checked
 
     def _value_and_gradient(
         self, x: Tensor, condition: Condition

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from scoreregs.prior import ScorePrior
+from scoreregs.reprs import construction
 from scoreregs.times import TimeSampler
 from scoreregs.trees import Condition
 
@@ -34,13 +36,13 @@ class Noiser(ABC):
 
     Example:
         >>> class Zero(Noiser):
-        ...     @override
-    def __repr__(self) -> str:
-        return construction(self)
-
-    def sample(self, prior, x, condition, t, generator):
+        ...     def sample(self, prior, x, condition, t, generator):
         ...         return Noised(torch.zeros(len(t), *x.shape))
     """
+
+    @override
+    def __repr__(self) -> str:
+        return construction(self)
 
     def times(
         self,

@@ -2,6 +2,7 @@
 
 import functools
 import logging
+from typing import Any
 
 import pytest
 import torch
@@ -226,6 +227,9 @@ class TestValues:
             ScoreRegularizedObjective.from_value(value, prior)(X)
 
     def test_of_a_float_are_refused(self):
+        def value(x) -> Any:
+            return 1.0
+
         prior = NetworkPrior(Watched(), SCHEDULE)
         with pytest.raises(ValueFunctionError, match="float"):
-            ScoreRegularizedObjective.from_value(lambda x: 1.0, prior)(X)
+            ScoreRegularizedObjective.from_value(value, prior)(X)

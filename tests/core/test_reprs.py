@@ -44,7 +44,7 @@ SCHEDULES = [
 
 @pytest.mark.parametrize("told", SCHEDULES)
 def test_a_schedule_is_its_construction(told):
-    schedule = eval(told, vars(scoreregs))
+    schedule = eval(told, dict(vars(scoreregs)))
     assert repr(schedule) == told
 
 
