@@ -24,4 +24,4 @@ def fresh_stage(
     kind = stages[name]
     sources = [stages.provider(need).name for need in kind.needs]
     read = {source: fresh_stage(source, config, sizes, device) for source in sources}
-    return build(kind, complete(config), sizes, give(kind, stages, read)).to(device)
+    return build(kind, complete(config), sizes, give(kind, complete(config), read)).to(device)

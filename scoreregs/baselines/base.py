@@ -9,9 +9,11 @@ $$ w (\hat\epsilon - b) = w (\hat\epsilon - \epsilon) + w (\epsilon - b). $$
 from abc import ABC, abstractmethod
 
 from torch import Tensor
+from typing_extensions import override
 
 from scoreregs.draws import Draw
 from scoreregs.errors import ArgumentError
+from scoreregs.reprs import construction
 from scoreregs.schedules import NoiseSchedule
 
 __all__ = ["Baseline"]
@@ -25,13 +27,13 @@ class Baseline(ABC):
     Example:
         >>> from scoreregs.draws import weigh
         >>> class Half(Baseline):
-        ...     @override
-    def __repr__(self) -> str:
-        return construction(self)
-
-    def remainder(self, draw, log_weight):
+        ...     def remainder(self, draw, log_weight):
         ...         return weigh(log_weight, draw.noise / 2)
     """
+
+    @override
+    def __repr__(self) -> str:
+        return construction(self)
 
     @abstractmethod
     def remainder(self, draw: Draw, log_weight: Tensor) -> Tensor | None:

@@ -148,7 +148,6 @@ class Probe:
         )
         factors = as_time(factors, device)
         products = torch.zeros(6, len(factors), rows, dtype=torch.float64, device=device)
-        first, second = torch.triu_indices(3, 3, device=device)
         with self.prior.evaluating():
             # One axis for all: which level, which row, which noise and its sign.
             for part in torch.arange(len(factors) * rows * draws).split(self.batch_size):
@@ -161,10 +160,11 @@ class Probe:
                 seen = at if view.time is None else replace(at, t=view.time(at.t))
                 condition = map_tensors(lambda c, r=row: c[r], self.condition)
                 output = self.prior.checked_predict(x_t, seen, condition)
-                stacked = torch.stack([v.flatten(1).double() for v in (output, x_t, noise)])
-                pairs = torch.einsum("ind,jnd->ijn", stacked, stacked) / stacked.shape[2]
+                flat = [v.flatten(1) for v in (output, x_t, noise)]
+                pairs = [flat[i] * flat[j] for i in range(3) for j in range(i, 3)]
+                means = torch.stack([pair.mean(1, dtype=torch.float64) for pair in pairs])
                 where = (torch.arange(6, device=device)[:, None], k, row)
-                products.index_put_(where, pairs[first, second], accumulate=True)
+                products.index_put_(where, means, accumulate=True)
         return products / draws
 
     def measure_one(self, reading: Reading, log_snr: Tensor, rows: int) -> Errors:

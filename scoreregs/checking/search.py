@@ -113,14 +113,20 @@ def _least(scored: Sequence[_Scored], margin: float) -> list[Reading]:
 
 
 def _gain(plain: Errors, other: Errors) -> tuple[float, float]:
-    """Returns how much less the other's error is, and in standard errors, rows being paired."""
+    """Returns how much less the other's error is, and in standard errors, rows being paired.
+
+    The right reading has less error everywhere: one that has more at most levels gains nothing.
+    """
     both = plain.reached & other.reached
     if not bool(both.any()):
         return math.inf, math.inf
     first = plain.relative[both].nan_to_num(_INFINITE).clamp(max=_INFINITE)
     second = other.relative[both].nan_to_num(_INFINITE).clamp(max=_INFINITE)
     before, after = first.mean(1) + _FLOOR, second.mean(1) + _FLOOR
-    gain = (before.log() - after.log()).mean().item()
+    by_level = before.log() - after.log()
+    if by_level.median() <= 0:
+        return -math.inf, 0.0
+    gain = by_level.mean().item()
     # Each row's share of the gain, to first order.
     row = (first / before[:, None] - second / after[:, None]).mean(0)
     deviation = row.std().item() / math.sqrt(len(row))
@@ -147,7 +153,7 @@ def _search(probe: Probe, log_snr: Tensor, rows: int) -> list[_Scored]:
 
 def _coarse_rows(probe: Probe) -> int:
     wanted = math.ceil(_COARSE_ELEMENTS / (probe.x[0].numel() * 2 * len(probe.noise)))
-    return min(len(probe.x), max(8, wanted))
+    return min(len(probe.x), max(2, wanted))
 
 
 def _refined(

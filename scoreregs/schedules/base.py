@@ -112,7 +112,7 @@ class NoiseSchedule(ABC):
     def __repr__(self) -> str:
         return construction(self)
 
-    def at(self, t: float | Tensor) -> NoiseLevel:
+    def at(self, t: Tensor) -> NoiseLevel:
         """Returns the noise level at times t of any shape, in float64.
 
         Args:

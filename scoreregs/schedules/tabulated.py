@@ -116,7 +116,7 @@ class TabulatedSchedule(NoiseSchedule):
         return radius * torch.sigmoid(log_snr).sqrt(), radius * torch.sigmoid(-log_snr).sqrt()
 
     @override
-    def at(self, t: float | Tensor) -> NoiseLevel:
+    def at(self, t: Tensor) -> NoiseLevel:
         check_time(t)
         t = as_time(t)
         if self.interpolation == "nearest":

@@ -1,17 +1,23 @@
 """check_prior: the right cause for a prior that is plugged in wrong, and no false alarms."""
 
+import sys
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from scoreregs import (
     CosineSchedule,
+    DenoiserPrior,
+    EDMSchedule,
     GaussianMixturePrior,
     NetworkPrior,
+    RectifiedFlowSchedule,
     VPSchedule,
     check_prior,
 )
-from scoreregs.errors import ArgumentError, PriorError
+from scoreregs.checking import DataMap
+from scoreregs.errors import ArgumentError, MissingDependencyError, PriorError
 from scoreregs.predictions import PredictionLike
 from scoreregs.trees import Condition, map_tensors
 from tests.core.ground_truth import MIXTURES
@@ -128,6 +134,121 @@ class TestCauses:
         assert not check_prior(NetworkPrior(ExactNetwork(EXACT, "epsilon"), SCHEDULE), other).ok
 
 
+def modes(low: float, high: float) -> GaussianMixturePrior:
+    """Three narrow modes in four dimensions between two numbers."""
+    means = torch.tensor(
+        [[0.05, 0.1, 0.85, 0.8], [0.9, 0.95, 0.2, 0.15], [0.25, 0.8, 0.95, 0.05]],
+        dtype=torch.float64,
+    )
+    covariance = (0.05 * (high - low)) ** 2 * torch.eye(4, dtype=torch.float64)
+    means = low + (high - low) * means
+    return GaussianMixturePrior([1 / 3] * 3, means, covariance.expand(3, 4, 4), SCHEDULE)
+
+
+def in_range(low: float, high: float) -> Tensor:
+    return modes(low, high).draw(1000, generator=torch.Generator().manual_seed(0)).float()
+
+
+class TestDataOfAnotherRange:
+    """An affine mistake of the data is told apart from a schedule's."""
+
+    @pytest.mark.parametrize(
+        ("trained", "given", "named"),
+        [
+            ((-1, 1), (0, 1), "x * 2 - 1"),
+            ((0, 1), (-1, 1), "(x + 1) / 2"),
+            ((-1, 1), (0, 255), "x / 127.5 - 1"),
+            ((0, 1), (0, 255), "x / 255"),
+        ],
+    )
+    @pytest.mark.parametrize("prediction", ["epsilon", "sample", "v_prediction"])
+    def test_of_pictures_is_named(self, prediction, trained, given, named):
+        network = ExactNetwork(modes(*trained), prediction)
+        report = check_prior(NetworkPrior(network, SCHEDULE, prediction), in_range(*given))
+        assert not report.ok
+        assert str(report.cause).startswith("scaling")
+        assert f"{named};" in str(report.cause)
+        assert report.reading is not None
+        assert report.reading.schedule is SCHEDULE
+        assert report.ratio > 1.5
+
+    @pytest.mark.parametrize(("scale", "shift"), [(0.18215, 0.0), (1.5305, -0.0932), (0.7, 0.9)])
+    def test_of_latents_is_fitted(self, scale, shift):
+        """Latents before their scale and shift, whatever those are."""
+        raw = (in_range(-1, 1) - shift) / scale
+        report = check_prior(modes(-1, 1), raw)
+        assert not report.ok
+        assert report.reading is not None
+        assert str(report.cause).startswith("scaling")
+        found = report.reading.data
+        assert found.is_near(DataMap(scale, shift), raw.std().item()), str(report.cause)
+
+    def test_of_a_denoiser_is_named(self):
+        exact = modes(0, 1)
+
+        def denoiser(x, sigma, condition):
+            level = EDMSchedule().t_from_log_snr(-2 * sigma.double().log())
+            # EDM's own levels: alpha is one.
+            prior = GaussianMixturePrior(
+                [1 / 3] * 3,
+                exact._mixture(None).means[0],
+                (0.05**2 * torch.eye(4)).expand(3, 4, 4),
+                EDMSchedule(),
+            )
+            return prior.denoise(x, level.clamp(0, 1)).to(x.dtype)
+
+        assert check_prior(DenoiserPrior(denoiser, SCHEDULE), in_range(0, 1)).ok
+        report = check_prior(DenoiserPrior(denoiser, SCHEDULE), in_range(-1, 1))
+        assert "(x + 1) / 2;" in str(report.cause)
+
+    def test_beside_another_prediction_and_schedule_all_are_named(self):
+        network = ExactNetwork(modes(-1, 1), "v_prediction")
+        prior = NetworkPrior(network, RectifiedFlowSchedule(), "epsilon")
+        cause = str(check_prior(prior, in_range(0, 255)).cause)
+        assert 'prediction="v_prediction"' in cause
+        assert "x / 127.5 - 1;" in cause
+        assert "under VPSchedule(beta_min=0.1, beta_max=20)" in cause
+        assert cause.count("; besides, ") == 2
+
+
+class TestNeverOkAboveTheConstant:
+    @pytest.mark.parametrize("prediction", PREDICTIONS)
+    @pytest.mark.parametrize("claimed", [RectifiedFlowSchedule(), CosineSchedule()])
+    def test_another_schedule_is_named(self, prediction, claimed):
+        """Where x0 networks pass with 1.49 of the constant, and v and flow within some percent."""
+        data = in_range(-1, 1)
+        network = ExactNetwork(modes(-1, 1), prediction)
+        report = check_prior(NetworkPrior(network, claimed, prediction), data)
+        assert not report.ok
+        assert "VPSchedule(beta_min=0.1, beta_max=20)" in str(report.cause)
+
+    @pytest.mark.parametrize("log_snr", [4.0, -4.0])
+    def test_a_network_that_is_weak_at_one_end_is_not_ok(self, log_snr):
+        exact = ExactNetwork(EXACT, "epsilon").eval()
+        weak = float(SCHEDULE.t_from_log_snr(torch.tensor(log_snr)))
+
+        def network(x_t, t, condition):
+            error = ((t - weak).abs() < 1e-3)[:, None] * 1.1
+            return exact(x_t, t, condition) + error * torch.ones_like(x_t)
+
+        report = check_prior(NetworkPrior(network, SCHEDULE), DATA)
+        assert not report.ok
+        assert report.reading is None
+        assert str(report.cause).startswith("weak")
+        assert f"from {log_snr:g} to {log_snr:g}," in str(report.cause)
+
+    def test_a_schedule_that_is_nearly_the_same_is_ok(self):
+        prior = NetworkPrior(ExactNetwork(EXACT, "epsilon"), VPSchedule(0.101, 19.9))
+        assert check_prior(prior, DATA).ok
+
+    def test_nan_is_not_ok(self):
+        def network(x_t, t, condition):
+            return torch.where((t > 0.3)[:, None], torch.nan, x_t)
+
+        report = check_prior(NetworkPrior(network, SCHEDULE), DATA)
+        assert not report.ok
+
+
 class TestNoFalseAlarms:
     @pytest.mark.parametrize("name", MIXTURES)
     def test_closed_form(self, name):
@@ -173,7 +294,55 @@ class TestNoFalseAlarms:
         assert not check_prior(prior, data, shuffled).ok
 
 
+class TestBudget:
+    @pytest.mark.parametrize("batch_size", [7, 64])
+    def test_the_prior_sees_at_most_a_batch_at_once(self, batch_size):
+        seen = []
+
+        def network(x_t, t, condition):
+            seen.append(len(x_t))
+            assert len(condition) == len(x_t)
+            return (SCHEDULE(t)[1][:, None] * x_t).to(x_t.dtype)
+
+        data = torch.randn(24, 32, generator=torch.Generator().manual_seed(0))
+        prior = NetworkPrior(network, SCHEDULE, modules=())
+        report = check_prior(prior, data, data, batch_size=batch_size)
+        assert report.ok
+        assert max(seen) == batch_size
+        assert report.error == pytest.approx(check_prior(prior, data, data).error)
+
+    def test_large_events_come_in_small_batches_and_few_rows(self):
+        """As the latents of pictures of 512 x 512 pixels: 2^20 elements at once."""
+        seen = []
+
+        def network(x_t, t, condition):
+            seen.append(len(x_t))
+            return 0.9 * x_t
+
+        data = torch.randn(80, 4, 64, 64, generator=torch.Generator().manual_seed(0))
+        report = check_prior(NetworkPrior(network, SCHEDULE), data)
+        assert max(seen) * data[0].numel() <= 2**20
+        assert report.rows == 64
+        assert report.seconds > 0
+        assert f"{report.rows} rows, " in str(report)
+
+
 class TestReport:
+    def test_plots_the_error_by_log_snr(self, tmp_path):
+        pytest.importorskip("matplotlib")
+        report = check_prior(EXACT, DATA)
+        figure = report.plot(tmp_path / "error.png")
+        assert (tmp_path / "error.png").stat().st_size > 1000
+        prior, constant = figure.axes[0].lines
+        assert tuple(prior.get_xdata()) == report.log_snr
+        assert tuple(prior.get_ydata()) == report.error
+        assert tuple(constant.get_ydata()) == report.constant
+
+    def test_a_missing_matplotlib_is_named_with_its_extra(self, monkeypatch):
+        monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+        with pytest.raises(MissingDependencyError, match=r"scoreregs\[plot\]"):
+            check_prior(EXACT, DATA).plot()
+
     def test_error_is_the_posterior_variance(self):
         """For one Gaussian of variance v it is alpha^2 v / (alpha^2 v + sigma^2)."""
         prior = GaussianMixturePrior([1.0], [[0.5]], [[[0.3]]], SCHEDULE)

@@ -7,8 +7,13 @@ import torch
 
 from scoreregs import (
     CosineSchedule,
+    EDMSchedule,
+    EmpiricalPrior,
     GaussianMixturePrior,
     NetworkPrior,
+    RectifiedFlowSchedule,
+    SubVPSchedule,
+    TabulatedSchedule,
     VESchedule,
     VPSchedule,
 )
@@ -56,6 +61,38 @@ def test_samples_have_the_moments_of_the_closed_form():
     torch.testing.assert_close(samples.double().T.cov(), exact.T.cov(), rtol=0, atol=0.04)
     again = sample(prior, (4000, 2), generator=torch.Generator().manual_seed(1))
     assert torch.equal(samples, again)
+
+
+CURVE = torch.linspace(0.01, torch.pi / 2, 200, dtype=torch.float64)
+EVERY_SCHEDULE = {
+    "VP": VPSchedule(),
+    "sub-VP": SubVPSchedule(),
+    "cosine": CosineSchedule(),
+    "rectified flow": RectifiedFlowSchedule(),
+    "shifted flow": RectifiedFlowSchedule(3.0),
+    "VE": VESchedule(),
+    "EDM": EDMSchedule(),
+    "table": TabulatedSchedule(CURVE.cos(), CURVE.sin(), "log_snr"),
+    "table that snaps": TabulatedSchedule(CURVE.cos().clamp(min=0), CURVE.sin()),
+}
+
+
+@pytest.mark.parametrize("schedule", EVERY_SCHEDULE.values(), ids=list(EVERY_SCHEDULE))
+@pytest.mark.parametrize("kind", ["mixture", "data set"])
+def test_the_defaults_work_for_every_schedule_and_closed_form(kind, schedule):
+    """Where alpha(1) is zero, too."""
+    pytest.importorskip("torchdiffeq")
+    mixture = GaussianMixturePrior(*MIXTURES["2-D multimodal"].tensors(), schedule)
+    data = mixture.draw(64, generator=torch.Generator().manual_seed(0)).float()
+    prior = mixture if kind == "mixture" else EmpiricalPrior(data, schedule)
+    exact = mixture.draw(50_000, generator=torch.Generator().manual_seed(0)).float()
+    expected = exact if kind == "mixture" else data
+    samples = sample(prior, (1000, 2), generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(samples.mean(0), expected.mean(0), rtol=0, atol=0.1)
+    torch.testing.assert_close(samples.T.cov(), expected.T.cov(), rtol=0, atol=0.1)
+    if kind == "data set":  # at t = 1e-3 they are at the data, but for the noise that is left
+        sigma = schedule(torch.tensor(5e-3, dtype=torch.float64))[1].item()
+        assert torch.cdist(samples, data).amin(1).median().item() < 4 * sigma + 1e-3
 
 
 def test_samples_follow_their_condition():

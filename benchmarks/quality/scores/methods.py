@@ -22,7 +22,7 @@ def run_ours(protocol: Protocol, data: Path, seed: int, run_dir: Path) -> list[R
         {"file": data.stem, "seed": seed, "method": "data", "score": result["data_score"]}
     ]
     for name, stage in actors_of(stages).items():
-        used = with_needs(stages, {name})
+        used = with_needs(stages, {name}, config)
         seconds = sum(result["stages"][each]["seconds"] for each in used)
         found = EvaluationResult(**result[name])
         health = {each: result["health"][each] for each in used if each in result["health"]}

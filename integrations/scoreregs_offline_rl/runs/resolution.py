@@ -5,12 +5,11 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from torch import Tensor
-
 from scoreregs.errors import ArgumentError, MissingDependencyError
+from scoreregs_offline_rl.data.bounds import action_bounds_of
 from scoreregs_offline_rl.data.transitions import Transitions
 from scoreregs_offline_rl.environments.making import action_bounds
-from scoreregs_offline_rl.errors import DataError, RunError
+from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.runs.configuration import TrainConfig
 from scoreregs_offline_rl.runs.presets import beta_for
 from scoreregs_offline_rl.stages.registry import actors_of
@@ -63,7 +62,7 @@ def resolve(config: C, data: Transitions, stages: Collection[str] | None = None)
     if config.action_low is not None and config.action_high is not None:
         size = data.actions.shape[1]
         bounds = _each(config.action_low, size), _each(config.action_high, size)
-    low, high = bounds or _bounds_of(data)
+    low, high = bounds or action_bounds_of(data)
     return replace(
         complete(config),
         beta=beta,
@@ -112,23 +111,3 @@ def _each(bound: tuple[float, ...], size: int) -> tuple[float, ...]:
             "action_high"
         )
     return bound * (size // len(bound))
-
-
-def _bounds_of(data: Transitions) -> Bounds:
-    """Returns the lowest and highest actions in the data."""
-    low, high = data.actions.amin(0), data.actions.amax(0)
-    constant = (low == high).nonzero().flatten()
-    if len(constant):
-        raise DataError(
-            f"got {float(low[constant[0]]):g} in every row of column {int(constant[0])}, expected "
-            "actions that change, to take their bounds from",
-            source=data.source,
-            key="actions",
-            remedy="give --action-low and --action-high",
-        )
-    logger.info("actions are bounded by those of the data, %s to %s", _shown(low), _shown(high))
-    return tuple(low.tolist()), tuple(high.tolist())
-
-
-def _shown(bound: Tensor) -> list[float]:
-    return [round(value, 4) for value in bound.tolist()]

@@ -14,7 +14,7 @@ from scoreregs_offline_rl.runs.configuration import TrainConfig
 from scoreregs_offline_rl.runs.pipeline import MemberResults
 from scoreregs_offline_rl.stages.policy import PolicyStage
 from scoreregs_offline_rl.stages.registry import actors_of
-from scoreregs_offline_rl.tasks import reference_returns
+from scoreregs_offline_rl.tasks import reference_returns, scored_by_success
 from scoreregs_offline_rl.training.stage_files import StageReport
 
 __all__ = ["compose_result", "covers"]
@@ -41,7 +41,9 @@ def compose_result(
         seconds: spent beside training.
     """
     environment, actors = config.evaluation.environment, actors_of(config.stages())
-    known = environment is not None and reference_returns(environment) is not None
+    known = environment is not None and (
+        reference_returns(environment) is not None or scored_by_success(environment)
+    )
     of_data = data_score(data, environment) if known else None
     scores = {name: found.normalized_score for name, found in evaluations.items()}
     found: dict[str, Any] = {
