@@ -232,3 +232,15 @@ def test_stages_that_need_each_other():
 
     with pytest.raises(ArgumentError, match="need each other"):
         stages_of(Circular)
+
+
+def test_where_taken_weights_came_from_may_move(data, tmp_path):
+    """Once they are in the run directory, their old place no longer counts."""
+    source = tmp_path / "source"
+    train(configuration(), source, stages=("critic",), data=data)
+    config = configuration()
+    config = replace(config, critic=replace(config.critic, weights=str(source)))
+    train(config, tmp_path / "run", stages=("critic", "behavior"), data=data)
+    source.rename(tmp_path / "moved")
+    moved = replace(config, critic=replace(config.critic, weights=str(tmp_path / "moved")))
+    train(moved, tmp_path / "run", stages=("critic", "behavior", "policy"), data=data)

@@ -34,18 +34,27 @@ def sweep_command(arguments: Sequence[str]) -> Callable[..., None]:
         options: Annotated[TrainingOptions, tyro.conf.arg(name="")],
         grid: Annotated[SweepGrid, tyro.conf.arg(name="")] = _GRID,
         config: Annotated[TrainConfig, tyro.conf.arg(name="")] = base,
+        stages: tuple[str, ...] | None = None,
     ) -> None:
         """Train policies of several seeds at several temperatures as one job, and compare them.
 
         Critics and behavior models are trained once for each seed. --seed and --beta play no part.
         Interrupt it whenever you like: the same command goes on.
+
+        Args:
+            stages: Those to train; None: the policy of Eq. 15 and what it builds on.
         """
-        _sweep(config, grid, options)
+        _sweep(config, grid, options, stages)
 
     return command
 
 
-def _sweep(config: TrainConfig, grid: SweepGrid, options: TrainingOptions) -> None:
+def _sweep(
+    config: TrainConfig,
+    grid: SweepGrid,
+    options: TrainingOptions,
+    stages: tuple[str, ...] | None,
+) -> None:
     with Bars() as bars:
         if options.show_config:
             shared = [n for n, stage in config.stages().items() if not stage.follows_beta]
@@ -55,6 +64,7 @@ def _sweep(config: TrainConfig, grid: SweepGrid, options: TrainingOptions) -> No
             config,
             options.run_dir,
             grid=grid,
+            stages=stages,
             progress=bars,
             download_progress=bars.download,
             command=this_command(),

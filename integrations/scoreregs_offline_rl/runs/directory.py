@@ -19,6 +19,7 @@ from scoreregs_offline_rl.runs.resolution import complete
 from scoreregs_offline_rl.stages.former import current_config
 from scoreregs_offline_rl.stages.policy import PolicyStage
 from scoreregs_offline_rl.stages.registry import Stages, actors_of
+from scoreregs_offline_rl.training.stage_files import is_finished
 
 __all__ = ["RunDirectory"]
 
@@ -144,6 +145,9 @@ class RunDirectory:
 
     def _is_fixed(self, file: str, change: str) -> bool:
         name = change.split(":")[0]
+        if name.endswith(".weights") and is_finished(self.stage(name.removesuffix(".weights"))):
+            # Where they came from may have moved since; the report says where that was.
+            return False
         bearing = _bears_on(name, self.stages) if file == _CONFIG else set(self.stages)
         return self.has_started(bearing)
 

@@ -60,7 +60,8 @@ class TD3BCStage(ActorStage[TD3BCConfig]):
        \lambda = \mathrm{alpha} / \mathbb E\, |Q_1(s, \pi(s))| $$
 
     The first mean of $L_\pi$ is also over the action's dimensions; lambda is held constant. Both
-    are taken at the parameters before the step, $L_\pi$ and averages every `policy_every` steps.
+    are taken at the parameters before the step, $L_\pi$ and averages every `policy_every` steps. Of
+    several processes each has the lambda of its own rows.
 
     Args:
         policy: the policy that is trained.
@@ -87,6 +88,7 @@ class TD3BCStage(ActorStage[TD3BCConfig]):
         self.register_buffer("taken", torch.zeros(1, dtype=torch.int64))
         # Read from `taken` once, so that no step waits for the device.
         self._step: int | None = None
+        self.register_load_state_dict_post_hook(_count_anew)
 
     @override
     @classmethod
@@ -158,3 +160,8 @@ class TD3BCStage(ActorStage[TD3BCConfig]):
 
     def _moves_policy(self) -> bool:
         return (self._counted() + 1) % self.config.policy_every == 0
+
+
+def _count_anew(stage: TD3BCStage, incompatible: object) -> None:
+    del incompatible
+    stage._step = None
