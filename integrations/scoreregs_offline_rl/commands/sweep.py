@@ -24,6 +24,7 @@ from scoreregs_offline_rl.runs.sweep_table import SweepTable
 __all__ = ["sweep_command"]
 
 _GRID = SweepGrid()
+_STAGES = "Those to train; None: the policy of Eq. 15 and what it builds on."
 
 
 def sweep_command(arguments: Sequence[str]) -> Callable[..., None]:
@@ -34,15 +35,12 @@ def sweep_command(arguments: Sequence[str]) -> Callable[..., None]:
         options: Annotated[TrainingOptions, tyro.conf.arg(name="")],
         grid: Annotated[SweepGrid, tyro.conf.arg(name="")] = _GRID,
         config: Annotated[TrainConfig, tyro.conf.arg(name="")] = base,
-        stages: tuple[str, ...] | None = None,
+        stages: Annotated[tuple[str, ...] | None, tyro.conf.arg(help=_STAGES)] = None,
     ) -> None:
         """Train policies of several seeds at several temperatures as one job, and compare them.
 
         Critics and behavior models are trained once for each seed. --seed and --beta play no part.
         Interrupt it whenever you like: the same command goes on.
-
-        Args:
-            stages: Those to train; None: the policy of Eq. 15 and what it builds on.
         """
         _sweep(config, grid, options, stages)
 
