@@ -1,8 +1,10 @@
 """Stages from outside the package: swept as alone, resumed to the bit, refused in one line."""
 
+import dataclasses
 import os
 import signal
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 import torch
@@ -11,9 +13,12 @@ from scoreregs.errors import ArgumentError
 from scoreregs_offline_rl import (
     ActorConfig,
     ActorStage,
+    AWRConfig,
     BehaviorConfig,
+    CloningConfig,
     CriticConfig,
     EvaluationConfig,
+    Finding,
     InterruptedRun,
     PolicyConfig,
     PriorStage,
@@ -75,7 +80,7 @@ def data():
     return make_transitions(400)
 
 
-def configuration(kind=MyConfig, **changes):
+def configuration(kind: type[TrainConfig] = MyConfig, **changes: Any) -> Any:
     config = kind(
         data="made",
         beta=0.1,
@@ -203,7 +208,7 @@ def test_what_cannot_be_a_stage_is_refused_before_anything_is_trained(data, tmp_
         stages_of(Unmet)
     with pytest.raises(ArgumentError, match=r"row 'other' of Misnamed .* whose name is 'climb'"):
         stages_of(Misnamed)
-    with pytest.raises(ArgumentError, match="needs a ValueStage, and no row of Clashing"):
+    with pytest.raises(ArgumentError, match=r"called .critic., which is"):
         stages_of(Clashing)
     with pytest.raises(
         ArgumentError, match=r"TD3BCConfig for the stage .climb., expected ClimbConfig"
@@ -244,3 +249,91 @@ def test_where_taken_weights_came_from_may_move(data, tmp_path):
     source.rename(tmp_path / "moved")
     moved = replace(config, critic=replace(config.critic, weights=str(tmp_path / "moved")))
     train(moved, tmp_path / "run", stages=("critic", "behavior", "policy"), data=data)
+
+
+class Baseline(ClimbStage):
+    """An older stage's name."""
+
+    name = "baseline"
+
+
+class Trainer(ClimbStage):
+    """A setting's name."""
+
+    name = "trainer"
+
+
+class Unlabelled(ActorStage[ActorConfig]):
+    """Without a label."""
+
+    name, help = "unlabelled", "Nothing."
+    forward = UnmetStage.forward
+
+
+@dataclass(frozen=True)
+class BareConfig:
+    """No settings of a policy."""
+
+    steps: int = 1
+    batch_size: int = 1
+
+
+@pytest.mark.parametrize(
+    ("stage", "config", "message"),
+    [
+        (Baseline, ClimbConfig, "called 'baseline', which is"),
+        (Trainer, ClimbConfig, "called 'trainer', which is"),
+        (Unlabelled, ActorConfig, "Unlabelled without label"),
+        (ClimbStage, BareConfig, "BareConfig for ClimbStage, expected a class derived"),
+    ],
+)
+def test_clashing_names_and_missing_words_are_refused(stage, config, message):
+    rows = dataclasses.make_dataclass(
+        "Rows", [(stage.name, config, row(stage, config))], bases=(TrainConfig,), frozen=True
+    )
+    with pytest.raises(ArgumentError, match=message):
+        stages_of(rows)  # pyright: ignore[reportArgumentType]
+
+
+class CheckedStage(ClimbStage):
+    """With a check of its own."""
+
+    def check(self, probes):
+        """Always the same."""
+        return Finding("climb", 99.0, 1.0, "it is what it is")
+
+
+def test_a_check_of_its_own_counts(data, tmp_path):
+    @dataclass(frozen=True)
+    class Checked(TrainConfig):
+        climb: ClimbConfig = row(CheckedStage, ClimbConfig)
+
+    result = train(
+        configuration(Checked), tmp_path, stages=("critic", "behavior", "climb"), data=data
+    )
+    assert result["health"]["climb"]["measured"] == 99.0
+
+
+def test_policies_that_follow_no_temperature_need_none(data, tmp_path):
+    config = replace(configuration(), beta=None, awr=AWRConfig(steps=4, policies=2))
+    train(config, tmp_path, stages=("critic", "awr"), data=data)
+    assert len(load_tensors(tmp_path / "awr/weights.safetensors")["policy.net.0.bias"]) == 2
+
+
+def test_a_clone_of_other_sizes_is_refused_in_one_line(data, tmp_path):
+    config = configuration()
+    config = replace(
+        config,
+        cloning=CloningConfig(steps=4, width=8),
+        policy=replace(config.policy, start="cloning"),
+    )
+    with pytest.raises(RunError, match="clone of other sizes"):
+        train(config, tmp_path, data=data)
+
+
+def test_the_preset_for_laptops_on_the_command_line(tmp_path, capsys):
+    words = ["train", "--data", "pendulum-swingup", "--preset", "laptop", "--run-dir"]
+    small = [f"--{name}.steps=2" for name in ("critic", "behavior", "cloning", "awr", "policy")]
+    assert main([*words, str(tmp_path), *small, "--evaluation.episodes=1"]) == 0
+    assert "SRPO: return" in capsys.readouterr().out
+    assert main(["train", "--run-dir", str(tmp_path), "--stages", "critic", "baseline"]) == 0

@@ -18,7 +18,7 @@ from scoreregs_offline_rl.commands.console import Bars, evaluation_line, health_
 from scoreregs_offline_rl.configuration import to_dict
 from scoreregs_offline_rl.data.sources import load_data
 from scoreregs_offline_rl.evaluation.rollouts import EvaluationResult
-from scoreregs_offline_rl.runs.configuration import TrainConfig, usual_stages
+from scoreregs_offline_rl.runs.configuration import TrainConfig
 from scoreregs_offline_rl.runs.directory import RunDirectory
 from scoreregs_offline_rl.runs.presets import PresetName, preset
 from scoreregs_offline_rl.runs.resolution import resolve
@@ -76,12 +76,24 @@ def todays_words(arguments: Sequence[str]) -> list[str]:
         for former in stage.former_names:
             option = re.compile(rf"--{former}\.(.+)")
             found = [option.sub(rf"--{name}.\1", word) for word in words]
-            if found and found[0] == former:
-                found[0] = name
+            # A stage is a word by itself as the command and behind --stages alone.
+            listed = _behind(words, "--stages")
+            for place in (0, *listed):
+                if place < len(found) and found[place] == former:
+                    found[place] = name
             if found != words:
                 logger.warning("%s is called %s now", former, name)
             words = found
     return words
+
+
+def _behind(words: Sequence[str], option: str) -> range:
+    """Returns the places of the words that belong to an option."""
+    if option not in words:
+        return range(0)
+    first = words.index(option) + 1
+    ends = [place for place in range(first, len(words)) if words[place].startswith("--")]
+    return range(first, min([*ends, len(words)]))
 
 
 def training_commands(arguments: Sequence[str]) -> dict[str, Callable[..., None]]:
@@ -107,7 +119,7 @@ def base_config(arguments: Sequence[str]) -> TrainConfig:
 
 
 def show_config(
-    config: TrainConfig, stages: Sequence[str], bars: Bars, more: dict[str, Any]
+    config: TrainConfig, stages: Sequence[str] | None, bars: Bars, more: dict[str, Any]
 ) -> None:
     """Prints the settings that these stages would have, after others, as JSON."""
     data = load_data(config.data, config.loading, progress=bars.download)
@@ -120,12 +132,12 @@ def this_command() -> str:
 
 
 def _command(name: str, base: TrainConfig) -> Callable[..., None]:
-    some = usual_stages(_STAGES) if name == "train" else (name,)
+    some = None if name == "train" else (name,)
 
     def command(
         options: Annotated[TrainingOptions, tyro.conf.arg(name="")],
         config: Annotated[TrainConfig, tyro.conf.arg(name="")] = base,
-        stages: tuple[str, ...] = some,
+        stages: tuple[str, ...] | None = some,
     ) -> None:
         _train(config, options, stages)
 
@@ -135,14 +147,18 @@ def _command(name: str, base: TrainConfig) -> Callable[..., None]:
     ) -> None:
         _train(config, options, some)
 
-    command.__annotations__["stages"] = tuple[Literal[tuple(_STAGES)], ...]
+    command.__annotations__["stages"] = tuple[Literal[tuple(_STAGES)], ...] | None
     chosen = command if name == "train" else stage_command
-    more = f"\n{_MORE}\n\nArgs:\n    stages: Those to train." if name == "train" else ""
+    of_stages = (
+        "stages: Those to train; None: the policy, what it builds on, and advantage-weighted "
+        "regression beside it."
+    )
+    more = f"\n{_MORE}\n\nArgs:\n    {of_stages}" if name == "train" else ""
     chosen.__doc__ = f"{_HELP[name]}{more}"
     return chosen
 
 
-def _train(config: TrainConfig, options: TrainingOptions, stages: Sequence[str]) -> None:
+def _train(config: TrainConfig, options: TrainingOptions, stages: Sequence[str] | None) -> None:
     with Bars() as bars:
         if options.show_config:
             show_config(config, stages, bars, {})

@@ -86,10 +86,11 @@ def check_needs(config: TrainConfig, directory: RunDirectory, names: Collection[
         for needed in (stages.provider(need).name for need in needs):
             given = needed in names or _weights(config, needed) is not None
             if not given and not is_finished(directory.stage(needed)):
+                takes = hasattr(getattr(config, needed), "weights")
                 raise RunError(
                     f"got the {name} stage, which needs a finished {needed}, and none in "
-                    f"{directory.path}: train the {needed} stage there first, or give "
-                    f"--{needed}.weights"
+                    f"{directory.path}: train the {needed} stage there first"
+                    + (f", or give --{needed}.weights" if takes else "")
                 )
 
 
@@ -226,10 +227,13 @@ class Pipeline:
         if self._grid is not None:
             value = None if value is None else StackedValue(value, seeds)
             prior = None if prior is None else StackedPrior(prior, seeds)
+        if not kind.follows_beta:
+            joint.receive(Given(value, prior))
+            return joint
         betas = [self._config.beta] if self._grid is None else self._grid.betas
         betas = torch.tensor([*betas] * (len(members) // len(betas)), dtype=torch.float64)
         place = self._data.transitions.actions.device
-        joint.receive(Given(value, prior, betas.to(place) if kind.follows_beta else None))
+        joint.receive(Given(value, prior, betas.to(place)))
         return joint
 
     def _rows(self, kind: type[Stage[Any]]) -> tuple[Tensor, ...] | None:
@@ -304,7 +308,7 @@ class Pipeline:
                 policy = mean_policy(members)
                 agent = TrainedPolicy(policy, data.observations, data.actions, place)
                 found.agents[name] = agent
-                finding = first.judge(policy, probes)
+                finding = first.check(probes) if len(members) == 1 else first.judge(policy, probes)
             else:
                 finding = first.check(probes)
             if finding is not None:

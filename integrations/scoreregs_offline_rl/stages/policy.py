@@ -1,7 +1,7 @@
 """The extraction of the policy (Eq. 15)."""
 
 from dataclasses import dataclass
-from typing import Any, Literal, final
+from typing import Any, Literal, final, get_args
 
 import torch
 from einops import rearrange
@@ -15,6 +15,7 @@ from scoreregs.times import PointsName, TimesName
 from scoreregs.weightings import WeightingName
 from scoreregs_offline_rl.configuration import require, require_positive
 from scoreregs_offline_rl.data.transitions import Batch
+from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.stages.actor import ActorConfig, ActorStage
 from scoreregs_offline_rl.stages.cloning import CloningStage
 from scoreregs_offline_rl.stages.networks import DiracPolicy
@@ -73,6 +74,14 @@ class PolicyConfig(ActorConfig):
         super().__post_init__()
         require_positive(self, "draws")
         require(self.data_weight >= 0, "policy.data_weight", self.data_weight, "at least 0")
+        starts = ("random", "cloning")
+        require(self.start in starts, "policy.start", self.start, f"one of {', '.join(starts)}")
+        low, high = self.times
+        require(0 <= low < high <= 1, "policy.times", self.times, "0 <= low < high <= 1")
+        known = get_args(TimesName)
+        require(self.sampler in known, "policy.sampler", self.sampler, f"one of {', '.join(known)}")
+        names = get_args(WeightingName)
+        require(self.weighting in names, "policy.weighting", self.weighting, ", ".join(names))
         both = self.log_snr is None or self.log_snr[0] < self.log_snr[1]
         require(both, "policy.log_snr", self.log_snr, "a lower and a higher log-SNR")
 
@@ -125,6 +134,12 @@ class PolicyStage(ActorStage[PolicyConfig]):
         given = context.given
         policy: Any = cls.new_policy(context)
         if given.start is not None:
+            sizes = [{k: v.shape for k, v in s.items()} for s in (given.start, policy.state_dict())]
+            if sizes[0] != sizes[1]:
+                raise RunError(
+                    "got a clone of other sizes than the policy that starts from it, expected the "
+                    "same: leave out --cloning.layers and --cloning.width"
+                )
             policy.load_state_dict(given.start)
         value: Any = given.value
         return cls(policy, value, given.prior, context.config, beta=given.beta)  # pyright: ignore

@@ -5,11 +5,11 @@ Where several stages give a value, or a prior, the last row does.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 from scoreregs.errors import ArgumentError
-from scoreregs_offline_rl.stages.actor import ActorStage
+from scoreregs_offline_rl.stages.actor import ActorConfig, ActorStage
 from scoreregs_offline_rl.stages.awr import AWRConfig, AWRStage
 from scoreregs_offline_rl.stages.behavior import BehaviorConfig, BehaviorStage
 from scoreregs_offline_rl.stages.cloning import CloningConfig, CloningStage
@@ -28,6 +28,10 @@ __all__ = [
     "stages_of",
     "with_needs",
 ]
+
+
+# What a run directory and a result hold beside the stages.
+_FOLDERS = {"agent", "members", "checkpoints", "data", "labels", "scores", "health", "stages"}
 
 
 class Stages(dict[str, type[Stage[Any]]]):
@@ -85,10 +89,34 @@ def stages_of(rows: type[StageRows]) -> Stages:
         ['critic', 'behavior', 'cloning', 'awr', 'td3_bc', 'policy']
     """
     found: dict[str, type[Stage[Any]]] = {}
+    bases = [base for base in rows.__mro__ if is_dataclass(base)]
+    before = [(f.name, f.metadata.get("stage")) for base in bases for f in fields(base)]
+    taken = {name for name, stage in before if stage is None} | _FOLDERS
     for field in fields(rows):
         if "stage" not in field.metadata:
             continue
         stage: type[Stage[Any]] = field.metadata["stage"]
+        missing = [
+            n for n in ("name", "label", "help") if not isinstance(getattr(stage, n, None), str)
+        ]
+        if missing:
+            raise ArgumentError(
+                f"got {stage.__name__} without {', '.join(missing)}, expected a text each: say "
+                "what it is called"
+            )
+        made: Any = field.default_factory
+        if issubclass(stage, ActorStage) and not issubclass(made, ActorConfig):
+            raise ArgumentError(
+                f"got the settings {made.__name__} for {stage.__name__}, expected a class derived "
+                "from ActorConfig: a policy has steps, sizes and rows"
+            )
+        replaced = any(n == field.name and s is not stage for n, s in before)
+        if field.name in taken or replaced:
+            raise ArgumentError(
+                f"got a stage called {field.name!r}, which is a setting's, a folder's or an older "
+                "stage's name: choose another"
+            )
+        taken |= {field.name, *stage.former_names}
         if field.name != stage.name:
             raise ArgumentError(
                 f"got the row {field.name!r} of {rows.__name__} for {stage.__name__}, whose name "
