@@ -7,7 +7,6 @@ import types
 from collections.abc import Iterator
 from typing import Any
 
-import torch
 from torch import nn
 
 __all__ = ["modules_of"]
@@ -28,7 +27,7 @@ def modules_of(found: object) -> Iterator[nn.Module]:
 
     Example:
         >>> network = nn.Linear(2, 2)
-        >>> [m is network for m in modules_of(lambda x_t, t, condition: network(x_t))]
+        >>> [m is network for m in modules_of(functools.partial(torch.add, [network, network]))]
         [True]
     """
     yield from _search(found, set(), 0)
@@ -102,7 +101,6 @@ def _contents(cell: Any) -> Any:
         return None
 
 
-@torch.compiler.assume_constant_result
 @functools.lru_cache(maxsize=1024)
 def _names(code: types.CodeType) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Returns the attributes and the globals that a function refers to, inner functions too."""
@@ -119,3 +117,7 @@ def _names(code: types.CodeType) -> tuple[tuple[str, ...], tuple[str, ...]]:
             attributes.update(dict.fromkeys(inner[0]))
             names.update(dict.fromkeys(inner[1]))
     return tuple(attributes), tuple(names)
+
+
+# What torch.compiler.assume_constant_result sets, which by itself would load the compiler.
+_names._dynamo_marked_constant = True  # pyright: ignore[reportAttributeAccessIssue]

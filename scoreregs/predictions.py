@@ -22,7 +22,7 @@ References:
 """
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -63,6 +63,12 @@ class Prediction(ABC):
     name: ClassVar[str]
     # Whether c(t) = 1 at every time, so that nothing needs to be multiplied with it.
     has_unit_factor: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        # A factor of its own is not one, whatever the class that it derives from says.
+        if "log_factor" in vars(cls) and "has_unit_factor" not in vars(cls):
+            cls.has_unit_factor = False
 
     @override
     def __repr__(self) -> str:

@@ -153,7 +153,7 @@ class WeightedSampler:
         purpose: keeps apart the rows of different stages.
 
     Example:
-        >>> sampler = WeightedSampler(torch.tensor([0.0, 1.0]), 4, seed=0, purpose="critic")
+        >>> sampler = WeightedSampler(torch.eye(4)[1], 4, seed=0, purpose="critic")
         >>> sampler(0).tolist()
         [1, 1, 1, 1]
     """

@@ -93,7 +93,7 @@ def test_aliases_are_named_in_signatures():
     assert shorten(f"(c: {inner})") == "(c: ~scoreregs.trees.Condition)"
     assert shorten(f"(c: {outer} = None)") == "(c: ~scoreregs.trees.Condition = None)"
     assert (
-        shorten("(w: ~typing.Literal['l2', 'rms', 'batch'])")
+        shorten("(w: ~typing.Literal['l2', 'rms', 'batch', 'clipped'])")
         == "(w: ~scoreregs.kernel.Normalization)"
     )
     assert shorten(None) is None

@@ -249,10 +249,10 @@ class TestRefusals:
         with pytest.raises(RunError, match=r"critic\.steps"):
             sweep(config, finished[0], grid=GRID)
 
-    def test_given_weights(self, tmp_path):
-        config = configuration(critic=CriticConfig(weights="somewhere"))
-        with pytest.raises(RunError, match=r"critic\.weights"):
-            sweep(config, tmp_path, grid=GRID)
+    def test_given_weights_that_are_none(self, data_file, tmp_path):
+        config = configuration(str(data_file), critic=CriticConfig(weights=str(tmp_path)))
+        with pytest.raises(RunError, match="a directory without a finished critic"):
+            sweep(config, tmp_path / "sweep", grid=GRID)
 
     def test_a_directory_of_a_run(self, data_file, tmp_path):
         (tmp_path / "config.json").write_text("{}")
