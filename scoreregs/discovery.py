@@ -26,6 +26,7 @@ def modules_of(found: object) -> Iterator[nn.Module]:
     object with modules among its attributes; or a list, tuple or dict of these.
 
     Example:
+        >>> import torch
         >>> network = nn.Linear(2, 2)
         >>> [m is network for m in modules_of(functools.partial(torch.add, [network, network]))]
         [True]
