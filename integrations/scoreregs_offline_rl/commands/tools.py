@@ -19,7 +19,6 @@ from scoreregs_offline_rl.runs.comparison_plot import draw_comparison
 from scoreregs_offline_rl.runs.models import diagnose as diagnose_run
 from scoreregs_offline_rl.runs.models import load_policy
 from scoreregs_offline_rl.runs.run import evaluate_run
-from scoreregs_offline_rl.stages.policy import PolicyStage
 
 __all__ = ["diagnose", "evaluate", "export", "inspect", "report"]
 
@@ -105,7 +104,7 @@ def export(
     run_dir: _RunDir,
     path: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DESTINATION")],
     to: Literal["onnx", "hub"],
-    stage: str = PolicyStage.name,
+    stage: str | None = None,
     licence: str | None = None,
 ) -> None:
     """Write a policy of a finished run for use elsewhere, with its statistics and bounds.
@@ -115,7 +114,8 @@ def export(
         path: The file for onnx, the folder for hub.
         to: onnx: one file, compared with PyTorch. hub: weights, configuration and model card as
             the Hugging Face Hub has them, for TrainedPolicy.from_pretrained.
-        stage: What trained the policy: policy, awr, cloning, td3_bc, or a stage of your own.
+        stage: What trained the policy: policy, awr, cloning, td3_bc, or a stage of your own. None:
+            policy, or with --hand-over-recommended the one that the verdict recommends.
         licence: Of the weights, for the model card, as the Hub names it: mit, cc-by-4.0.
     """
     policy = load_policy(run_dir, stage)

@@ -14,7 +14,13 @@ from typing import Annotated, Any, Literal, get_args
 import tyro
 from accelerate import PartialState
 
-from scoreregs_offline_rl.commands.console import Bars, evaluation_line, health_line, score_suffix
+from scoreregs_offline_rl.commands.console import (
+    Bars,
+    evaluation_line,
+    health_line,
+    score_suffix,
+    verdict_line,
+)
 from scoreregs_offline_rl.configuration import to_dict
 from scoreregs_offline_rl.data.sources import load_data
 from scoreregs_offline_rl.evaluation.rollouts import EvaluationResult
@@ -182,4 +188,6 @@ def _print_result(result: dict[str, Any], run_dir: Path) -> None:
         if result.get(stage) is not None:
             print(evaluation_line(stage, EvaluationResult.from_dict(result[stage])))
     print(f"data: return {result['data_return']:.1f}{score_suffix(result['data_score'])}")
+    if result.get("verdict") is not None:
+        print(verdict_line(result))
     print(f"{result['seconds']:.0f} seconds, everything in {run_dir}")

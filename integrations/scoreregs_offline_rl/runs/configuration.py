@@ -35,6 +35,9 @@ class _Inputs:
     in the data."""
     action_high: tuple[float, ...] | None = None
     """Highest action, likewise."""
+    hand_over_recommended: bool = False
+    """Whether `load_policy` and `export`, where no stage is named, take what the verdict of the run
+    recommends, which may be the clone, or always the policy of Eq. 15."""
     loading: LoadingConfig = field(default_factory=LoadingConfig)
 
 

@@ -27,7 +27,7 @@ _CONFIG, _DATA, _RESULT = "config.json", "data.json", "result.json"
 _HASHED = ("observations", "actions", "rewards", "next_observations", "terminals")
 # Settings that bear on no stage. Where the data lies and came from is free: its hash says whether
 # it is the same. What is not named here, nor a stage's, bears on all.
-_FREE = {"evaluation", "trainer", "data", "loading.mirrors"}
+_FREE = {"evaluation", "trainer", "data", "loading.mirrors", "hand_over_recommended"}
 _FIXED = {"trainer.mixed_precision"}
 _SUFFIX = "_agent"
 

@@ -1,5 +1,6 @@
 """The stages of a finished run, to look at or to build on."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from scoreregs_offline_rl.deployment.record import TrainingRecord
 from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.files import load_json
 from scoreregs_offline_rl.randoms import derived_seed
-from scoreregs_offline_rl.runs.building import build, give
+from scoreregs_offline_rl.runs.building import build, give, probes_of
 from scoreregs_offline_rl.runs.configuration import TrainConfig
 from scoreregs_offline_rl.runs.directory import RunDirectory
 from scoreregs_offline_rl.runs.scaled import scale
@@ -24,14 +25,15 @@ from scoreregs_offline_rl.stages.finding import Finding
 from scoreregs_offline_rl.stages.former import current_result
 from scoreregs_offline_rl.stages.mean_policy import mean_policy
 from scoreregs_offline_rl.stages.policy import PolicyStage
-from scoreregs_offline_rl.stages.probe import Probes
 from scoreregs_offline_rl.stages.registry import actors_of, known_name
 from scoreregs_offline_rl.stages.stacking import share, stack
 from scoreregs_offline_rl.stages.stage import Given, PriorStage, Stage, ValueStage
 from scoreregs_offline_rl.stages.value import Value
 from scoreregs_offline_rl.training.stage_files import is_finished, load_stage
 
-__all__ = ["RunModels", "diagnose", "load_models", "load_policy"]
+__all__ = ["RunModels", "diagnose", "handed_over", "load_models", "load_policy"]
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,13 +95,15 @@ def load_models(run_dir: str | Path, kind: type[TrainConfig] = TrainConfig) -> R
 
 
 def load_policy(
-    run_dir: str | Path, stage: str = PolicyStage.name, kind: type[TrainConfig] = TrainConfig
+    run_dir: str | Path, stage: str | None = None, kind: type[TrainConfig] = TrainConfig
 ) -> TrainedPolicy:
     """Returns a policy of a finished run with the record of its training, on the CPU.
 
     Args:
         run_dir: the run's directory.
         stage: that trained it: `policy`, `awr`, `cloning`, `td3_bc`, or one of the user's own.
+            None: `policy`, or with `hand_over_recommended` what the verdict of the run recommends;
+            a replacement is logged.
         kind: the class of the run's configuration.
 
     Raises:
@@ -108,6 +112,7 @@ def load_policy(
     """
     directory = RunDirectory(run_dir, kind)
     folders = directory.agents()
+    stage = handed_over(directory) if stage is None else stage
     name = known_name(directory.stages, stage) or stage
     if name not in folders:
         known = {**actors_of(directory.stages), **folders}
@@ -120,6 +125,19 @@ def load_policy(
     result = current_result(load_json(directory.result_file), directory.stages)
     policy.record = TrainingRecord.from_result(result, name)
     return policy
+
+
+def handed_over(directory: RunDirectory) -> str:
+    """Returns the stage whose policy a run hands over where none is named."""
+    if not directory.result_file.exists():
+        return PolicyStage.name
+    result = load_json(directory.result_file)
+    verdict, name = result.get("verdict"), result.get("handed_over") or PolicyStage.name
+    if verdict is not None and name != verdict["candidate"]:
+        logger.warning(
+            "%s takes the place of %s: %s", name, verdict["candidate"], verdict["message"]
+        )
+    return name
 
 
 def diagnose(
@@ -143,9 +161,7 @@ def diagnose(
     data = load_data(config.data, config.loading) if data is None else data
     directory.check_data(data)
     scaled = scale(data, config)
-    source = config.stages().provider(PriorStage)
-    held_out = source.held_out(getattr(config, source.name))
-    probes = Probes(scaled.transitions, config.seed, held_out)
+    probes = probes_of(config, scaled.transitions, config.seed)
     stages = _load_stages(directory, config, scaled.sizes)
     found = {name: stage.check(probes) for name, stage in stages.items()}
     findings = {name: finding for name, finding in found.items() if finding is not None}

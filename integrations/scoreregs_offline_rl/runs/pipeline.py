@@ -13,13 +13,12 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from scoreregs_offline_rl.data.episode_weights import row_weights
 from scoreregs_offline_rl.deployment.agent import TrainedPolicy
 from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.evaluation.learning_curve import learning_curve
 from scoreregs_offline_rl.randoms import check_batch, derived_seed
 from scoreregs_offline_rl.runs.adoption import adopt
-from scoreregs_offline_rl.runs.building import build, give
+from scoreregs_offline_rl.runs.building import build, give, probes_of, weights_of
 from scoreregs_offline_rl.runs.configuration import TrainConfig
 from scoreregs_offline_rl.runs.directory import RunDirectory
 from scoreregs_offline_rl.runs.grid import SweepGrid
@@ -32,7 +31,7 @@ from scoreregs_offline_rl.stages.mean_policy import mean_policy
 from scoreregs_offline_rl.stages.probe import Probes
 from scoreregs_offline_rl.stages.registry import Stages, with_needs
 from scoreregs_offline_rl.stages.stacking import StackedPrior, StackedValue, share, stack
-from scoreregs_offline_rl.stages.stage import Given, PriorStage, Stage
+from scoreregs_offline_rl.stages.stage import Given, Stage
 from scoreregs_offline_rl.training.inputs import Members
 from scoreregs_offline_rl.training.monitor import Monitor
 from scoreregs_offline_rl.training.stage_files import StageReport, is_finished
@@ -91,9 +90,7 @@ class Pipeline:
         self._trainer, self._directory = trainer, directory
         self._stages: Stages = config.stages()
         seeds = (config.seed,) if grid is None else grid.seeds
-        source = self._stages.provider(PriorStage)
-        held_out = source.held_out(getattr(config, source.name))
-        self._probes = [Probes(data.transitions, seed, held_out) for seed in seeds]
+        self._probes = [probes_of(config, data.transitions, seed) for seed in seeds]
         self._finished: dict[str, _Trained] = {}
         self._reports: dict[str, StageReport] = {}
 
@@ -217,8 +214,7 @@ class Pipeline:
 
     def _row_weights(self, settings: Any) -> Tensor | None:
         """Returns how often each row is drawn; None: all alike."""
-        share = getattr(settings, "return_share", None)
-        return None if share is None else row_weights(self._data.transitions, share)
+        return weights_of(settings, self._data.transitions)
 
     def _is_finished(self, name: str) -> bool:
         return is_finished(self._directory.stage(name))

@@ -1,11 +1,13 @@
 """A run: one configuration, one directory, from data to evaluated policies."""
 
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from scoreregs.errors import MissingDependencyError
 from scoreregs_offline_rl.data.download import DownloadProgress, no_download_progress
 from scoreregs_offline_rl.data.sources import load_data
 from scoreregs_offline_rl.data.transitions import Transitions
@@ -19,6 +21,7 @@ from scoreregs_offline_rl.runs.outcome import PipelineResults
 from scoreregs_offline_rl.runs.pipeline import Pipeline, check_needs
 from scoreregs_offline_rl.runs.resolution import resolve
 from scoreregs_offline_rl.runs.results import compose_result, covers
+from scoreregs_offline_rl.runs.run_plot import draw_run
 from scoreregs_offline_rl.runs.scaled import scale
 from scoreregs_offline_rl.stages.former import current_result
 from scoreregs_offline_rl.stages.registry import known_name, with_needs
@@ -27,6 +30,8 @@ from scoreregs_offline_rl.training.stage_files import is_finished
 from scoreregs_offline_rl.training.trainer import Progress, Trainer, no_progress
 
 __all__ = ["evaluate_run", "in_order", "train", "with_finished"]
+
+logger = logging.getLogger(__name__)
 
 
 def train(
@@ -48,7 +53,7 @@ def train(
         config: what to do; `preset` gives the paper's. Of a class derived from `TrainConfig`, it
             brings stages of its own.
         run_dir: where to keep it: `config.json`, a folder for each stage, the finished policies in
-            `agent` and `awr_agent`, `result.json`.
+            `agent` and `awr_agent`, `result.json`, and `run.png` where matplotlib is installed.
         stages: those to train; what they build on is finished in `run_dir`, or given as weights.
             None: critic, behavior model, policy, and advantage-weighted regression beside it.
         data: transitions in memory, which `config.data` then only names; None: they are loaded.
@@ -95,6 +100,7 @@ def train(
             result = compose_result(config, data, results.reports, member, evaluations, seconds)
             more = {"device": str(accelerator.device), "command": command}
             save_json(directory.result_file, result | more)
+            _draw(directory)
     accelerator.wait_for_everyone()
     accelerator.end_training()
     return current_result(load_json(directory.result_file), config.stages())
@@ -163,6 +169,14 @@ def _is_done(directory: RunDirectory, config: TrainConfig, names: tuple[str, ...
     # Weights may have been lost since.
     finished = all(is_finished(directory.stage(name)) for name in names)
     return finished and covers(result, config, names)
+
+
+def _draw(directory: RunDirectory) -> None:
+    """Draws the run's picture, where there is something to draw with."""
+    try:
+        draw_run(directory, directory.path / "run.png")
+    except MissingDependencyError as error:
+        logger.info("no picture of the run: %s", error)
 
 
 def _evaluate(
