@@ -14,16 +14,17 @@ References:
     Chen et al., Score Regularized Policy Optimization through Diffusion Behavior, ICLR 2024.
 """
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from einops import rearrange, reduce, repeat
 from torch import Tensor
 
+from scoreregs.arguments import check_choice, check_floating, check_numbers, named_calls
 from scoreregs.baselines import Baseline
 from scoreregs.draws import Draw, diffuse
 from scoreregs.errors import ArgumentError, PriorError
-from scoreregs.prior import ScorePrior
+from scoreregs.prior import ScorePrior, check_prior_type
 from scoreregs.trees import Condition
 from scoreregs.weightings import Weighting
 
@@ -40,8 +41,11 @@ __all__ = [
 
 Normalization = Literal["l2", "rms", "batch", "clipped"]
 BetaPlacement = Literal["prior", "value"]
+_NORMALIZATIONS = (None, *get_args(Normalization))
+_PLACEMENTS = get_args(BetaPlacement)
 
 
+@named_calls
 @torch.no_grad()
 def weighted_residual(
     prior: ScorePrior,
@@ -76,6 +80,8 @@ def weighted_residual(
         >>> weighted_residual(prior, x, None, t, noise, Uniform(), NoiseBaseline()).abs() < 1e-4
         tensor([[True]])
     """
+    _check_plug_ins(weighting, baseline)
+    _check_call(prior, x, t, noise)
     draw = Draw.of(prior, x, condition, t, noise)
     return residual_of(draw, weighting, baseline).to(x.dtype)
 
@@ -119,6 +125,7 @@ def residual_through_prior(draw: Draw, weighting: Weighting, baseline: Baseline)
     return baseline.through_prior(draw, log_weight)
 
 
+@named_calls
 def denoising_loss(
     prior: ScorePrior, x: Tensor, condition: Condition, t: Tensor, noise: Tensor
 ) -> Tensor:
@@ -142,9 +149,46 @@ def denoising_loss(
         >>> denoising_loss(perfect, torch.zeros(2, 3), None, torch.rand(2), torch.ones(2, 3))
         tensor([0., 0.])
     """
+    _check_call(prior, x, t, noise)
     return Draw.of(prior, x, condition, t, noise).squared_error()
 
 
+def _check_call(prior: object, x: object, t: object, noise: object) -> None:
+    """Raises `ArgumentError` unless these are a prior, samples, a time for each and their noise."""
+    check_prior_type(prior)
+    check_floating("x", x)
+    if not isinstance(t, Tensor) or not t.is_floating_point() or t.shape != x.shape[:1]:
+        got = tuple(t.shape) if isinstance(t, Tensor) else type(t).__name__
+        raise ArgumentError(
+            f"got t={got}, expected floating point times in [0, 1] of shape ({len(x)},), one for "
+            "each sample: use torch.full((len(x),), t)"
+        )
+    if not isinstance(noise, Tensor) or not noise.is_floating_point() or noise.shape != x.shape:
+        got = tuple(noise.shape) if isinstance(noise, Tensor) else type(noise).__name__
+        raise ArgumentError(f"got noise={got}, expected that of x, of shape {tuple(x.shape)}")
+
+
+def _check_beta(beta: object) -> None:
+    """Raises `ArgumentError` unless this is a temperature, or a tensor of them."""
+    if not (isinstance(beta, Tensor) and beta.is_floating_point()):
+        check_numbers(beta=beta)
+        if not beta > 0:  # pyright: ignore[reportOperatorIssue]
+            raise ArgumentError(f"got beta={beta!r}, expected a number > 0")
+
+
+def _check_plug_ins(weighting: object, baseline: object) -> None:
+    """Raises `ArgumentError` for what is no weighting or no baseline."""
+    for got, kind, make in (
+        (weighting, Weighting, "as_weighting"),
+        (baseline, Baseline, "as_baseline"),
+    ):
+        if not isinstance(got, kind):
+            raise ArgumentError(
+                f"got {got!r}, expected a {kind.__name__}: {make} makes one of a name"
+            )
+
+
+@named_calls
 def regularized_gradient(
     value_gradient: Tensor | None,
     residual: Tensor | None,
@@ -186,6 +230,12 @@ def regularized_gradient(
         >>> regularized_gradient(g, r, beta=2.0, normalize="l2", beta_on="value")
         tensor([[-0.2000, -0.6000]])
     """
+    # One look each at what a call has right, as it is in every step.
+    if normalize not in _NORMALIZATIONS or beta_on not in _PLACEMENTS:
+        check_choice("normalize", normalize, _NORMALIZATIONS)
+        check_choice("beta_on", beta_on, _PLACEMENTS)
+    if type(beta) is not float or not beta > 0:
+        _check_beta(beta)
     if residual is None:
         if value_gradient is None:
             raise ArgumentError(

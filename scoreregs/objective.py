@@ -9,7 +9,7 @@ from torch import Tensor
 from typing_extensions import Unpack, override
 
 from scoreregs import validation
-from scoreregs.arguments import accepts, check_count, check_keywords
+from scoreregs.arguments import check_choice, check_count, check_keywords
 from scoreregs.baselines import BaselineLike
 from scoreregs.betas import Beta
 from scoreregs.draws import at_least_single
@@ -24,7 +24,7 @@ from scoreregs.reprs import construction, short
 from scoreregs.results import Diagnostics, ObjectiveResult
 from scoreregs.times import TimesLike
 from scoreregs.trees import Condition
-from scoreregs.value_gradient import value_and_gradient
+from scoreregs.value_gradient import as_value, value_and_gradient
 from scoreregs.weightings import WeightingLike
 
 __all__ = ["ScoreRegularizedObjective"]
@@ -127,10 +127,10 @@ class ScoreRegularizedObjective(PriorEstimator, ABC):
             through_prior=through_prior,
             generator=generator,
         )
-        validation.check_choice("check", check, ("first", "always"))
-        validation.check_choice("normalize", normalize, (None, "l2", "rms", "batch", "clipped"))
-        validation.check_choice("beta_on", beta_on, ("prior", "value"))
-        validation.check_choice("reduction", reduction, ("mean", "sum", "none"))
+        check_choice("check", check, ("first", "always"))
+        check_choice("normalize", normalize, (None, "l2", "rms", "batch", "clipped"))
+        check_choice("beta_on", beta_on, ("prior", "value"))
+        check_choice("reduction", reduction, ("mean", "sum", "none"))
         check_count("members", members)
         self.normalize: Normalization | None = normalize
         self.beta_on: BetaPlacement = beta_on
@@ -309,20 +309,10 @@ class _FunctionObjective(ScoreRegularizedObjective):
     def __init__(
         self, value: ValueFunction, prior: ScorePrior, **options: Unpack[ObjectiveOptions]
     ) -> None:
-        if not callable(value):
-            raise ArgumentError(
-                f"got a value of type {type(value).__name__}, expected a function of "
-                "(x, condition), or None"
-            )
-        self._takes_condition = accepts(value, 2) is not False
-        if not self._takes_condition and accepts(value, 1) is False:
-            raise ArgumentError(
-                "got a value that takes neither (x, condition) nor (x), expected one of them: "
-                "wrap it, for instance as `lambda x, condition: value(condition, x)`"
-            )
+        called = as_value(value)
         super().__init__(prior, **options)
         # In a tuple, so that a critic which is a module is not registered as a submodule.
-        self._function = (value,)
+        self._function = (value, called)
 
     @override
     def __repr__(self) -> str:
@@ -330,7 +320,7 @@ class _FunctionObjective(ScoreRegularizedObjective):
 
     @override
     def value(self, x: Tensor, condition: Condition) -> Tensor:
-        return self._function[0](x, condition) if self._takes_condition else self._function[0](x)
+        return self._function[1](x, condition)
 
 
 class _PriorObjective(ScoreRegularizedObjective):

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
+from scoreregs.arguments import check_generator, named_calls
 from scoreregs.baselines.base import Baseline
 from scoreregs.draws import Draw
 from scoreregs.prior import ScorePrior, check_prior_type
@@ -15,6 +16,7 @@ from scoreregs.trees import Condition
 __all__ = ["PriorBaseline", "TrainedBaseline"]
 
 
+@named_calls
 class PriorBaseline(Baseline):
     r"""$b = \hat\epsilon_b(x_t \mid c_b, t)$: another prior, or another condition of the same one.
 
@@ -64,6 +66,7 @@ class PriorBaseline(Baseline):
         return self if matched is self.prior else PriorBaseline(matched, self.condition)
 
 
+@named_calls
 class TrainedBaseline(Baseline):
     r"""A prior as the baseline that is trained on x meanwhile: variational score distillation.
 
@@ -100,6 +103,7 @@ class TrainedBaseline(Baseline):
         generator: torch.Generator | None = None,
     ) -> None:
         self._baseline = PriorBaseline(prior)
+        check_generator(generator)
         self.times = as_times(times)
         self.generator = generator
 

@@ -3,6 +3,7 @@
 from torch import Tensor
 from typing_extensions import override
 
+from scoreregs.arguments import named_calls
 from scoreregs.baselines.base import Baseline
 from scoreregs.draws import Draw
 from scoreregs.errors import ArgumentError
@@ -11,6 +12,7 @@ from scoreregs.trees import Condition
 __all__ = ["ReferenceBaseline"]
 
 
+@named_calls
 class ReferenceBaseline(Baseline):
     r"""$b = \hat\epsilon(\alpha x_r + \sigma \epsilon \mid c_r, t)$ at a reference, same (t, eps).
 
@@ -23,7 +25,7 @@ class ReferenceBaseline(Baseline):
             with. Both may be set between calls.
 
     Raises:
-        ArgumentError: when called with an x of another shape.
+        ArgumentError: for what is no tensor; when called with an x of another shape.
 
     References:
         Hertz et al., Delta Denoising Score, ICCV 2023.
@@ -41,6 +43,11 @@ class ReferenceBaseline(Baseline):
     """
 
     def __init__(self, reference: Tensor, condition: Condition = None) -> None:
+        if not isinstance(reference, Tensor):
+            raise ArgumentError(
+                f"got a reference of {type(reference).__name__}, expected a tensor of shape "
+                "(1, *event) or x's: use torch.as_tensor"
+            )
         self.reference = reference
         self.condition = condition
 

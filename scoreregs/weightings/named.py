@@ -52,7 +52,7 @@ def as_weighting(weighting: WeightingLike) -> Weighting:
         return weighting
     if isinstance(weighting, str) and weighting in _NAMED:
         return _NAMED[weighting]
-    if callable(weighting):
+    if callable(weighting) and not isinstance(weighting, type):
         return CustomWeighting(weighting)
     raise ArgumentError(
         f"got weighting={weighting!r}, expected one of {', '.join(map(repr, _NAMED))}, "

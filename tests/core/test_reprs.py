@@ -111,17 +111,12 @@ def test_an_objective_is_its_construction():
         "TargetBeta(ratio=1.5)",
         "TargetBeta(ratio=[1, 2], start=0.1, rate=0.01)",
         "FixedTime(t=0.3)",
-        "LogSNRTimes(schedule=CosineSchedule(offset=0.008), low=-4, high=4, points=independent)",
-        "ShiftedTimes(shift=3, low=0.02, high=0.98, points=independent)",
+        "LogSNRTimes(schedule=CosineSchedule(offset=0.008), low=-4, high=4, points='independent')",
+        "ShiftedTimes(shift=3, low=0.02, high=0.98, points='independent')",
     ],
 )
 def test_a_beta_and_a_sampler_are_their_construction(told):
-    names = {
-        **vars(scoreregs),
-        **vars(times),
-        "TargetBeta": TargetBeta,
-        "independent": "independent",
-    }
+    names = {**vars(scoreregs), **vars(times), "TargetBeta": TargetBeta}
     assert repr(eval(told, names)) == told
 
 

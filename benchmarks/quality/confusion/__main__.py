@@ -49,7 +49,7 @@ class Arguments:
     """That networks are trained on."""
     claimed_ranges: tuple[str, ...] = tuple(RANGES)
     """That data is given in."""
-    steps: int = 3000
+    steps: int = 2000
     """Of training."""
     rows: int = 1024
     """Of data that the networks have not seen."""
