@@ -15,6 +15,7 @@ from scoreregs.errors import ArgumentError
 
 __all__ = [
     "accepts",
+    "as_device",
     "check_choice",
     "check_count",
     "check_decay",
@@ -30,6 +31,9 @@ __all__ = [
     "named_calls",
     "nearest",
 ]
+
+# What a method is called on.
+_BOUND = {"self", "cls"}
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -118,7 +122,7 @@ def _known_options(signature: inspect.Signature) -> set[str] | None:
         if parameter.kind is parameter.VAR_KEYWORD and get_origin(parameter.annotation) is Unpack:
             (options,) = get_args(parameter.annotation)
             named = (p.name for p in signature.parameters.values() if p is not parameter)
-            return {*named, *options.__annotations__} - {"self"}
+            return {*named, *options.__annotations__} - _BOUND
     return None
 
 
@@ -130,8 +134,8 @@ def _refuse(
         signature.bind(*args, **kwargs)
     except TypeError as misfit:
         known = [p.name for p in signature.parameters.values() if p.kind is not p.POSITIONAL_ONLY]
-        check_keywords(kwargs, [name for name in known if name != "self"])
-        rest = [p for p in signature.parameters.values() if p.name != "self"]
+        check_keywords(kwargs, [name for name in known if name not in _BOUND])
+        rest = [p for p in signature.parameters.values() if p.name not in _BOUND]
         told = str(signature.replace(parameters=rest)).split(" -> ")[0]
         raise ArgumentError(
             f"got a call of {name} that does not fit ({misfit}), expected {name}{told}"
@@ -168,7 +172,8 @@ def check_numbers(**got: object) -> None:
     """Raises `ArgumentError` unless each is a number."""
     for name, value in got.items():
         single = isinstance(value, Tensor) and value.ndim == 0 and value.dtype != torch.bool
-        if isinstance(value, bool) or not (single or isinstance(value, numbers.Real)):
+        number = single or (isinstance(value, numbers.Real) and not isinstance(value, bool))
+        if not number or value != value:  # NaN is not itself
             raise ArgumentError(
                 f"got {name}={value!r}, expected a number: use float(...) on what was read as text"
             )
@@ -178,6 +183,20 @@ def check_count(name: str, got: object) -> None:
     """Raises `ArgumentError` unless a count is an integer of at least 1."""
     if isinstance(got, bool) or not isinstance(got, int) or got < 1:
         raise ArgumentError(f"got {name}={got!r}, expected an integer of at least 1")
+
+
+def as_device(device: torch.device | str | int) -> torch.device:
+    """Returns a device.
+
+    Raises:
+        ArgumentError: for what is none.
+    """
+    try:
+        return torch.device(device)
+    except (TypeError, RuntimeError) as error:
+        raise ArgumentError(
+            f"got device={device!r}, expected one such as 'cpu' or 'cuda:0'"
+        ) from error
 
 
 def check_choice(name: str, got: object, expected: Sequence[object]) -> None:

@@ -108,6 +108,7 @@ class Distillation(Constructed):
         self.fake_optimizer = fake_optimizer
         self.fake_steps = fake_steps
 
+    @named_calls
     def step(self, draw: Callable[[], tuple[Tensor, Condition]]) -> DistillationResult:
         """Returns what came of one step of the generator, after those of the fake prior.
 

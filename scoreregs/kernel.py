@@ -20,11 +20,11 @@ import torch
 from einops import rearrange, reduce, repeat
 from torch import Tensor
 
-from scoreregs.arguments import check_choice, check_floating, check_numbers, named_calls
+from scoreregs.arguments import check_choice, check_count, check_numbers, named_calls
 from scoreregs.baselines import Baseline
-from scoreregs.draws import Draw, diffuse
+from scoreregs.draws import Draw, check_draw, diffuse
 from scoreregs.errors import ArgumentError, PriorError
-from scoreregs.prior import ScorePrior, check_prior_type
+from scoreregs.prior import ScorePrior
 from scoreregs.trees import Condition
 from scoreregs.weightings import Weighting
 
@@ -81,7 +81,7 @@ def weighted_residual(
         tensor([[True]])
     """
     _check_plug_ins(weighting, baseline)
-    _check_call(prior, x, t, noise)
+    check_draw(prior, x, condition, t, noise)
     draw = Draw.of(prior, x, condition, t, noise)
     return residual_of(draw, weighting, baseline).to(x.dtype)
 
@@ -149,23 +149,8 @@ def denoising_loss(
         >>> denoising_loss(perfect, torch.zeros(2, 3), None, torch.rand(2), torch.ones(2, 3))
         tensor([0., 0.])
     """
-    _check_call(prior, x, t, noise)
+    check_draw(prior, x, condition, t, noise)
     return Draw.of(prior, x, condition, t, noise).squared_error()
-
-
-def _check_call(prior: object, x: object, t: object, noise: object) -> None:
-    """Raises `ArgumentError` unless these are a prior, samples, a time for each and their noise."""
-    check_prior_type(prior)
-    check_floating("x", x)
-    if not isinstance(t, Tensor) or not t.is_floating_point() or t.shape != x.shape[:1]:
-        got = tuple(t.shape) if isinstance(t, Tensor) else type(t).__name__
-        raise ArgumentError(
-            f"got t={got}, expected floating point times in [0, 1] of shape ({len(x)},), one for "
-            "each sample: use torch.full((len(x),), t)"
-        )
-    if not isinstance(noise, Tensor) or not noise.is_floating_point() or noise.shape != x.shape:
-        got = tuple(noise.shape) if isinstance(noise, Tensor) else type(noise).__name__
-        raise ArgumentError(f"got noise={got}, expected that of x, of shape {tuple(x.shape)}")
 
 
 def _check_beta(beta: object) -> None:
@@ -174,6 +159,25 @@ def _check_beta(beta: object) -> None:
         check_numbers(beta=beta)
         if not beta > 0:  # pyright: ignore[reportOperatorIssue]
             raise ArgumentError(f"got beta={beta!r}, expected a number > 0")
+
+
+def _check_forces(value_gradient: object, residual: object, members: int) -> None:
+    """Raises `ArgumentError` unless both are None or of one shape, in as many batches as said."""
+    for name, got in (("value_gradient", value_gradient), ("residual", residual)):
+        if got is not None and not isinstance(got, Tensor):
+            raise ArgumentError(f"got {name} of type {type(got).__name__}, expected a tensor")
+    shapes = [tuple(got.shape) for got in (value_gradient, residual) if isinstance(got, Tensor)]
+    if len(set(shapes)) > 1:
+        raise ArgumentError(
+            f"got value_gradient of shape {shapes[0]} and residual of shape {shapes[1]}, expected "
+            "one shape (batch, *event)"
+        )
+    if members != 1 or isinstance(members, bool):
+        check_count("members", members)
+        if shapes and shapes[0][0] % members:
+            raise ArgumentError(
+                f"got a batch of {shapes[0][0]} for members={members}, expected a multiple"
+            )
 
 
 def _check_plug_ins(weighting: object, baseline: object) -> None:
@@ -236,6 +240,7 @@ def regularized_gradient(
         check_choice("beta_on", beta_on, _PLACEMENTS)
     if type(beta) is not float or not beta > 0:
         _check_beta(beta)
+    _check_forces(value_gradient, residual, members)
     if residual is None:
         if value_gradient is None:
             raise ArgumentError(

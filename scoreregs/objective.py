@@ -9,7 +9,7 @@ from torch import Tensor
 from typing_extensions import Unpack, override
 
 from scoreregs import validation
-from scoreregs.arguments import check_choice, check_count, check_keywords
+from scoreregs.arguments import check_choice, check_count, check_flag, check_keywords, named_calls
 from scoreregs.baselines import BaselineLike
 from scoreregs.betas import Beta
 from scoreregs.draws import at_least_single
@@ -30,6 +30,7 @@ from scoreregs.weightings import WeightingLike
 __all__ = ["ScoreRegularizedObjective"]
 
 
+@named_calls
 class ScoreRegularizedObjective(PriorEstimator, ABC):
     r"""A value to maximise while a diffusion prior keeps x plausible, abstract in `value`.
 
@@ -116,7 +117,6 @@ class ScoreRegularizedObjective(PriorEstimator, ABC):
         check: Checking = "first",
         **unknown: Unpack[Nothing],
     ) -> None:
-        check_keywords(unknown, ObjectiveOptions.__annotations__)
         super().__init__(
             prior,
             weighting=weighting,
@@ -143,6 +143,7 @@ class ScoreRegularizedObjective(PriorEstimator, ABC):
         self._values_checked: set[bool] = set()
 
     @classmethod
+    @named_calls
     def from_value(
         cls, value: ValueFunction | None, prior: ScorePrior, **options: Unpack[ObjectiveOptions]
     ) -> "ScoreRegularizedObjective":
@@ -163,7 +164,6 @@ class ScoreRegularizedObjective(PriorEstimator, ABC):
             >>> x = torch.zeros(4, 1, requires_grad=True)
             >>> objective(x).loss.backward()
         """
-        check_keywords(options, ObjectiveOptions.__annotations__)
         if value is None:
             return _PriorObjective(prior, **options)
         return _FunctionObjective(value, prior, **options)
@@ -220,6 +220,8 @@ class ScoreRegularizedObjective(PriorEstimator, ABC):
             ValueFunctionError: where the value is not (batch,), not finite or independent of x.
             SingularTimeError: where the weighted residual is infinite at a given time.
         """
+        if diagnostics is not False:
+            check_flag("diagnostics", diagnostics)
         if unknown:
             check_keywords(unknown, ("x", "condition", "t", "noise", "beta", "data", "diagnostics"))
         skips_prior = beta is None and self.beta == float("inf")

@@ -261,6 +261,7 @@ _OTHER_NAMES = {
 }
 
 
+@named_calls
 def as_prediction(prediction: PredictionLike) -> Prediction:
     """Returns the prediction type of a name, or a `Prediction` itself.
 

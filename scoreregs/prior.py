@@ -74,6 +74,7 @@ class ScorePrior(Constructed, ABC):
             A tensor of x_t's shape, of the prior's prediction type.
         """
 
+    @named_calls
     def epsilon(self, x_t: Tensor, t: float | Tensor, condition: Condition = None) -> Tensor:
         """Returns the predicted noise at x_t, (batch, *event), in x_t's dtype.
 
@@ -89,10 +90,12 @@ class ScorePrior(Constructed, ABC):
         """
         return self._evaluate(self.prediction.epsilon, x_t, t, condition)
 
+    @named_calls
     def denoise(self, x_t: Tensor, t: float | Tensor, condition: Condition = None) -> Tensor:
         """Returns the posterior mean of the data given x_t; arguments as for `epsilon`."""
         return self._evaluate(self.prediction.sample, x_t, t, condition)
 
+    @named_calls
     def score(self, x_t: Tensor, t: float | Tensor, condition: Condition = None) -> Tensor:
         """Returns the score of the diffused density at x_t; arguments as for `epsilon`."""
         return self._evaluate(self.prediction.score, x_t, t, condition)

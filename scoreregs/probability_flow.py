@@ -22,11 +22,18 @@ from typing import TypeGuard
 import torch
 from torch import Tensor
 
-from scoreregs.arguments import check_floating, check_generator, check_numbers, named_calls
+from scoreregs.arguments import (
+    as_device,
+    check_floating,
+    check_generator,
+    check_numbers,
+    named_calls,
+)
 from scoreregs.errors import ArgumentError, MissingDependencyError
 from scoreregs.prior import ScorePrior, check_prior_type
 from scoreregs.schedules import NoiseSchedule, TabulatedSchedule, as_time
-from scoreregs.trees import Condition
+from scoreregs.trees import Condition, check_condition
+from scoreregs.validation import check_finite
 
 __all__ = ["log_density", "sample"]
 
@@ -67,7 +74,8 @@ def sample(
         >>> round(samples.mean().item(), 1), round(samples.std().item(), 1)
         (3.0, 0.1)
     """
-    device = _checked_device(device)
+    device = as_device(device)
+    check_condition(condition)
     check_generator(generator, device)
     if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
         raise ArgumentError(f"got dtype={dtype!r}, expected a floating one such as torch.float32")
@@ -116,6 +124,8 @@ def log_density(
         -0.919
     """
     check_floating("x", x)
+    check_finite("x", x)
+    check_condition(condition)
     path = _path(prior, times, tolerance, x.dtype)
 
     def dynamics(angle: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -162,18 +172,11 @@ def _snaps(schedule: NoiseSchedule) -> TypeGuard[TabulatedSchedule]:
     return isinstance(schedule, TabulatedSchedule) and schedule.interpolation == "nearest"
 
 
-def _checked_device(device: torch.device | str) -> torch.device:
-    try:
-        return torch.device(device)
-    except (TypeError, RuntimeError) as error:
-        raise ArgumentError(
-            f"got device={device!r}, expected one such as 'cpu' or 'cuda:0'"
-        ) from error
-
-
 def _checked_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     sizes = tuple(shape) if isinstance(shape, tuple | list) else ()
-    if len(sizes) < 2 or not all(isinstance(size, int) and size > 0 for size in sizes):
+    if len(sizes) < 2 or not all(
+        isinstance(size, int) and not isinstance(size, bool) and size > 0 for size in sizes
+    ):
         raise ArgumentError(f"got shape={shape!r}, expected (batch, *event) of positive integers")
     return sizes
 

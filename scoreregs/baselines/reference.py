@@ -3,11 +3,11 @@
 from torch import Tensor
 from typing_extensions import override
 
-from scoreregs.arguments import named_calls
+from scoreregs.arguments import check_floating, named_calls
 from scoreregs.baselines.base import Baseline
 from scoreregs.draws import Draw
 from scoreregs.errors import ArgumentError
-from scoreregs.trees import Condition
+from scoreregs.trees import Condition, check_condition
 
 __all__ = ["ReferenceBaseline"]
 
@@ -25,7 +25,7 @@ class ReferenceBaseline(Baseline):
             with. Both may be set between calls.
 
     Raises:
-        ArgumentError: for what is no tensor; when called with an x of another shape.
+        ArgumentError: for what is no floating point batch; when called with an x of another shape.
 
     References:
         Hertz et al., Delta Denoising Score, ICCV 2023.
@@ -43,12 +43,9 @@ class ReferenceBaseline(Baseline):
     """
 
     def __init__(self, reference: Tensor, condition: Condition = None) -> None:
-        if not isinstance(reference, Tensor):
-            raise ArgumentError(
-                f"got a reference of {type(reference).__name__}, expected a tensor of shape "
-                "(1, *event) or x's: use torch.as_tensor"
-            )
+        check_floating("reference", reference)
         self.reference = reference
+        check_condition(condition)
         self.condition = condition
 
     @override

@@ -62,7 +62,8 @@ class FixedNoise(nn.Module, Noiser):
         noise: epsilon, (*event), (batch, *event) or (draws, batch, *event).
 
     Raises:
-        ArgumentError: for what is no floating point tensor; when called with an x or a number of draws of another shape.
+        ArgumentError: for what is no finite floating point tensor; when called with an x or a
+            number of draws of another shape.
 
     Example:
         >>> from scoreregs import GaussianMixturePrior, ScoreRegularizedObjective, VPSchedule
@@ -81,6 +82,8 @@ class FixedNoise(nn.Module, Noiser):
         if not isinstance(noise, Tensor) or not noise.is_floating_point():
             kind = noise.dtype if isinstance(noise, Tensor) else type(noise).__name__
             raise ArgumentError(f"got noise of type {kind}, expected a floating point tensor")
+        if not bool(noise.isfinite().all()):
+            raise ArgumentError("got NaN or infinity in noise, expected finite numbers")
         self.register_buffer("noise", noise.detach().clone())
 
     @override

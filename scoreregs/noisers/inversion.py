@@ -13,7 +13,7 @@ from scoreregs.errors import ArgumentError
 from scoreregs.noisers.base import Noised, Noiser
 from scoreregs.predictions import expand
 from scoreregs.prior import ScorePrior
-from scoreregs.trees import Condition
+from scoreregs.trees import Condition, check_condition
 
 __all__ = ["InvertedNoise"]
 
@@ -65,6 +65,7 @@ class InvertedNoise(Noiser):
         if not 0 <= start < 1:
             raise ArgumentError(f"got start={start!r}, expected a time in [0, 1), such as 1e-3")
         self.steps = steps
+        check_condition(condition)
         self.condition = condition
         self.target = target
         self.start = start

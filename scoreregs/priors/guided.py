@@ -1,5 +1,6 @@
 """Classifier-free guidance."""
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -11,7 +12,7 @@ from scoreregs.errors import ArgumentError
 from scoreregs.predictions import expand
 from scoreregs.prior import ScorePrior, check_prior_type
 from scoreregs.schedules import NoiseLevel
-from scoreregs.trees import Condition, concatenate, map_tensors, repeat_rows
+from scoreregs.trees import Condition, check_condition, concatenate, repeat_rows
 
 __all__ = ["Coefficient", "GuidedPrior", "check_coefficient", "check_null", "coefficient_at"]
 
@@ -83,13 +84,15 @@ def check_null(name: str, condition: Condition) -> None:
             f"got no {name} condition, expected what the prior was trained with where its "
             "condition was dropped: a null label or an empty prompt's embedding, batch of 1"
         )
-    map_tensors(lambda leaf: leaf, condition)
+    check_condition(condition)
 
 
 def check_coefficient(name: str, coefficient: object) -> None:
     """Raises `ArgumentError` unless a coefficient is a number or a function."""
     if not callable(coefficient) or isinstance(coefficient, type):
         check_numbers(**{name: coefficient})
+        if not math.isfinite(coefficient):
+            raise ArgumentError(f"got {name}={coefficient!r}, expected a finite number")
 
 
 def coefficient_at(coefficient: Coefficient, level: NoiseLevel) -> Tensor:

@@ -7,7 +7,7 @@ from scoreregs.objective import ScoreRegularizedObjective
 from scoreregs.options import ObjectiveOptions
 from scoreregs.prior import ScorePrior
 from scoreregs.priors.combined import CombinedPrior, Term
-from scoreregs.priors.guided import check_null
+from scoreregs.priors.guided import check_coefficient, check_null
 from scoreregs.recipes.base import distil
 from scoreregs.trees import Condition
 
@@ -36,6 +36,7 @@ def nfsd(
         Katzir et al., Noise-Free Score Distillation, ICLR 2024.
     """
     check_numbers(scale=scale)
+    check_coefficient("scale", scale)
     check_null("null", null)
     check_null("negative", negative)
     parts = CombinedPrior(

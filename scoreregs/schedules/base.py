@@ -18,10 +18,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from scoreregs.arguments import as_device
 from scoreregs.errors import ArgumentError
 from scoreregs.reprs import Constructed
 
-__all__ = ["NoiseLevel", "NoiseSchedule", "as_time", "check_schedule"]
+__all__ = ["NoiseLevel", "NoiseSchedule", "as_time", "check_schedule", "of_tensor"]
 
 _BISECTIONS = 64
 # What takes a tensor of times: its formulas are torch's.
@@ -46,7 +47,7 @@ def as_time(
         # Straight from Python's double: by way of float32 0.3 would become 0.30000001.
         t = torch.as_tensor(t, dtype=torch.float64, device="cpu")
         device = torch.get_default_device() if device is None else device
-    device = t.device if device is None else torch.device(device)
+    device = t.device if device is None else as_device(device)
     if t.is_complex():
         raise ArgumentError(f"got times of type {t.dtype}, expected real ones")
     return t.to(device, torch.float32 if device.type == "mps" else torch.float64)
@@ -119,7 +120,7 @@ class NoiseSchedule(Constructed, ABC):
         super().__init_subclass__(**options)
         for name in _OF_TIME:
             if name in vars(cls):
-                setattr(cls, name, _of_tensor(vars(cls)[name]))
+                setattr(cls, name, of_tensor(vars(cls)[name]))
 
     @abstractmethod
     def __call__(self, t: Tensor) -> tuple[Tensor, Tensor]:
@@ -180,6 +181,7 @@ class NoiseSchedule(Constructed, ABC):
 
     def check_reached(self, log_snr: Tensor) -> None:
         """Raises `ArgumentError` unless the schedule has these ratios (waits for the device)."""
+        log_snr = as_time(log_snr)
         ends = self.log_snr(torch.tensor([0.0, 1.0], dtype=log_snr.dtype, device=log_snr.device))
         if bool(((log_snr > ends[0]) | (log_snr < ends[1])).any()):
             raise ArgumentError(
@@ -189,7 +191,7 @@ class NoiseSchedule(Constructed, ABC):
             )
 
 
-def _of_tensor(method: Callable[[Any, Tensor], Any]) -> Callable[[Any, Tensor], Any]:
+def of_tensor(method: Callable[[Any, Tensor], Any]) -> Callable[[Any, Tensor], Any]:
     """Returns a method of times that refuses what is no tensor."""
 
     @functools.wraps(method)

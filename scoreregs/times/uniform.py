@@ -79,6 +79,7 @@ class FixedTime(TimeSampler):
 TimesLike = tuple[float, float] | float | TimeSampler
 
 
+@named_calls
 def as_times(times: TimesLike) -> TimeSampler:
     """Returns the sampler of a range (low, high), of a fixed time, or a `TimeSampler` itself.
 
