@@ -29,6 +29,7 @@ from scoreregs.arguments import (
     check_numbers,
     named_calls,
 )
+from scoreregs.draws import at_least_single
 from scoreregs.errors import ArgumentError, MissingDependencyError
 from scoreregs.prior import ScorePrior, check_prior_type
 from scoreregs.schedules import NoiseSchedule, TabulatedSchedule, as_time
@@ -79,8 +80,10 @@ def sample(
     check_generator(generator, device)
     if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
         raise ArgumentError(f"got dtype={dtype!r}, expected a floating one such as torch.float32")
-    path = _path(prior, times, tolerance, dtype).flip(0)
-    z = torch.randn(_checked_shape(shape), generator=generator, dtype=dtype, device=device)
+    # A solver's steps are beneath the precision of half types.
+    solved = at_least_single(dtype)
+    path = _path(prior, times, tolerance, solved).flip(0)
+    z = torch.randn(_checked_shape(shape), generator=generator, dtype=solved, device=device)
 
     def dynamics(angle: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         with prior.evaluating():
@@ -88,7 +91,7 @@ def sample(
 
     (z,) = _integrate(dynamics, (z,), path, tolerance)
     alpha, sigma = prior.schedule(as_time(times[0]))
-    return z * torch.hypot(alpha, sigma).item()
+    return (z * torch.hypot(alpha, sigma).item()).to(dtype)
 
 
 @named_calls
@@ -126,6 +129,7 @@ def log_density(
     check_floating("x", x)
     check_finite("x", x)
     check_condition(condition)
+    given, x = x.dtype, x.detach().to(at_least_single(x.dtype))
     path = _path(prior, times, tolerance, x.dtype)
 
     def dynamics(angle: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -136,11 +140,11 @@ def log_density(
 
     alpha, sigma = prior.schedule(as_time(times[0]))
     scale = torch.hypot(alpha, sigma).item()
-    start = (x.detach() / scale, torch.zeros(len(x), dtype=x.dtype, device=x.device))
+    start = (x / scale, torch.zeros(len(x), dtype=x.dtype, device=x.device))
     z, change = _integrate(dynamics, start, path, tolerance)
     size = x[0].numel()
     gaussian = -z.square().flatten(1).sum(1) / 2 - size * math.log(2 * math.pi) / 2
-    return gaussian + change - size * math.log(scale)
+    return (gaussian + change - size * math.log(scale)).to(given)
 
 
 def _path(

@@ -83,7 +83,9 @@ def short(value: object) -> str:
         return f"partial({short(value.func)}, ...)"
     if inspect.isroutine(value) or inspect.isclass(value):
         return value.__qualname__.rsplit("<locals>.", 1)[-1]
-    text = " ".join(repr(value).split())
+    text = repr(value)
+    if "\n" in text:  # as an optimiser's, of its parameters
+        return f"{type(value).__name__}(...)"
     custom = type(value).__module__.split(".")[0] == "scoreregs"
     return text if custom or len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 

@@ -91,7 +91,7 @@ def check_coefficient(name: str, coefficient: object) -> None:
     """Raises `ArgumentError` unless a coefficient is a number or a function."""
     if not callable(coefficient) or isinstance(coefficient, type):
         check_numbers(**{name: coefficient})
-        if not math.isfinite(coefficient):
+        if not math.isfinite(coefficient):  # pyright: ignore[reportArgumentType]
             raise ArgumentError(f"got {name}={coefficient!r}, expected a finite number")
 
 

@@ -144,7 +144,10 @@ CALLS = {
         },
     ),
     "PriorReport.plot": Call(
-        scoreregs.check_prior(gaussian(), X.repeat(4, 1)).plot, {}, {"path": [3, X]}
+        lambda **call: scoreregs.check_prior(gaussian(), X).plot(**call),
+        {},
+        {"path": [3, X]},
+        of=scoreregs.PriorReport.plot,
     ),
     "fit_prior": Call(
         scoreregs.fit_prior,
