@@ -26,6 +26,7 @@ from scoreregs_offline_rl import (
     Stage,
     SweepGrid,
     TD3BCConfig,
+    TD3BCStage,
     TrainConfig,
     TrainerConfig,
     ValueStage,
@@ -210,9 +211,7 @@ def test_what_cannot_be_a_stage_is_refused_before_anything_is_trained(data, tmp_
         stages_of(Misnamed)
     with pytest.raises(ArgumentError, match=r"called .critic., which is"):
         stages_of(Clashing)
-    with pytest.raises(
-        ArgumentError, match=r"TD3BCConfig for the stage .climb., expected ClimbConfig"
-    ):
+    with pytest.raises(ArgumentError, match=r"MyConfig.climb = TD3BCConfig, expected ClimbConfig"):
         configuration(climb=TD3BCConfig())
     with pytest.raises(RunError, match=r"expected some of critic, .*climb"):
         train(configuration(), tmp_path, stages=("dream",), data=data)
@@ -278,21 +277,32 @@ class BareConfig:
     batch_size: int = 1
 
 
+class UntypedStage(Stage):
+    """Says nothing of its settings."""
+
+    name, label, help = "untyped", "untyped", "Nothing."
+
+
 @pytest.mark.parametrize(
     ("stage", "config", "message"),
     [
         (Baseline, ClimbConfig, "called 'baseline', which is"),
         (Trainer, ClimbConfig, "called 'trainer', which is"),
         (Unlabelled, ActorConfig, "Unlabelled without label"),
-        (ClimbStage, BareConfig, "BareConfig for ClimbStage, expected a class derived"),
+        (ClimbStage, BareConfig, "BareConfig for ClimbStage, expected ClimbConfig"),
+        (TD3BCStage, AWRConfig, "AWRConfig for TD3BCStage, expected TD3BCConfig"),
+        (ClimbStage, ClimbConfig(), "expected ClimbConfig or a class"),
+        (UntypedStage, int, "a dataclass with steps and batch_size"),
     ],
 )
 def test_clashing_names_and_missing_words_are_refused(stage, config, message):
-    rows = dataclasses.make_dataclass(
-        "Rows", [(stage.name, config, row(stage, config))], bases=(TrainConfig,), frozen=True
-    )
+    def configure():
+        columns = [(stage.name, config, row(stage, config))]
+        bases = (TrainConfig,)
+        return dataclasses.make_dataclass("Rows", columns, bases=bases, frozen=True)(data="made")
+
     with pytest.raises(ArgumentError, match=message):
-        stages_of(rows)  # pyright: ignore[reportArgumentType]
+        configure()
 
 
 class CheckedStage(ClimbStage):

@@ -113,7 +113,8 @@ def base_config(arguments: Sequence[str]) -> TrainConfig:
     if run_dir and (run_dir / "config.json").exists() and known.preset is None:
         return RunDirectory(run_dir).read_config()
     if known.data is None:
-        return TrainConfig(data=tyro.MISSING)
+        # The defaults of the class, which lacks its data.
+        return tyro.MISSING_NONPROP
     # A preset that there is not is refused with the other arguments.
     return preset(known.data, known.preset if known.preset in get_args(PresetName) else "paper")
 
