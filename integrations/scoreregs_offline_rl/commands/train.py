@@ -65,13 +65,19 @@ class TrainingOptions:
 
 
 def todays_words(arguments: Sequence[str]) -> list[str]:
-    """Returns arguments with the stages under the names that they have today.
+    """Returns arguments with the stages under the names that they have today, without hyphens.
 
     Example:
         >>> todays_words(["baseline", "--baseline.clip", "50"])
         ['awr', '--awr.clip', '50']
+        >>> todays_words(["train", "--stages", "td3-bc"])
+        ['train', '--stages', 'td3_bc']
     """
     words = list(arguments)
+    for place in (0, *_behind(words, "--stages")):
+        written = words[place].replace("-", "_") if place < len(words) else ""
+        if written in _STAGES:
+            words[place] = written
     for name, stage in _STAGES.items():
         for former in stage.former_names:
             option = re.compile(rf"--{former}\.(.+)")

@@ -153,8 +153,12 @@ def label_of(name: str, labels: Mapping[str, str] | None = None) -> str:
 
 
 def known_name(stages: Stages, name: str) -> str | None:
-    """Returns the name of a stage, also from what older versions called it; None if unknown."""
+    """Returns the name of a stage, also with hyphens, or from what older versions called it.
+
+    It is None where there is no such stage.
+    """
+    written = str(name).replace("-", "_")
     for known, stage in stages.items():
-        if name == known or name in stage.former_names:
+        if written == known or written in stage.former_names:
             return known
     return None
