@@ -64,6 +64,7 @@ def evaluate(
     seed: int = 0,
     environment: str | None = None,
     video: Path | None = None,
+    stage: str | None = None,
 ) -> None:
     """Evaluate the policies of a finished run.
 
@@ -72,12 +73,14 @@ def evaluate(
         episodes: Episodes of each policy.
         seed: Seed of the first episode; the others follow.
         environment: Gymnasium id; None: the one that the run was trained for.
-        video: Film the policy's first episode into this .gif or .mp4.
+        video: Film a policy's first episode into this .gif or .mp4.
+        stage: Whose policy is filmed; None: that of policy where there is one, else the only one.
     """
-    for stage, result in evaluate_run(run_dir, episodes, seed, environment=environment).items():
-        print(evaluation_line(stage, result))
-    if video is not None:
-        policy = load_policy(run_dir)
+    # Refused before the episodes, not after them.
+    policy = None if video is None and stage is None else load_policy(run_dir, stage)
+    for name, result in evaluate_run(run_dir, episodes, seed, environment=environment).items():
+        print(evaluation_line(name, result))
+    if video is not None and policy is not None:
         filmed = record_video(policy, environment or str(policy.environment), video, seed=seed)
         print(f"video: {video}, return {filmed.mean:.1f}")
 
@@ -115,7 +118,8 @@ def export(
         to: onnx: one file, compared with PyTorch. hub: weights, configuration and model card as
             the Hugging Face Hub has them, for TrainedPolicy.from_pretrained.
         stage: What trained the policy: policy, awr, cloning, td3_bc, or a stage of your own. None:
-            policy, or with --hand-over-recommended the one that the verdict recommends.
+            policy, or with --hand-over-recommended the one that the verdict recommends; where there
+            is no policy, the only one.
         licence: Of the weights, for the model card, as the Hub names it: mit, cc-by-4.0.
     """
     policy = load_policy(run_dir, stage)

@@ -71,13 +71,19 @@ class TrainingOptions:
 
 
 def todays_words(arguments: Sequence[str]) -> list[str]:
-    """Returns arguments with the stages under the names that they have today.
+    """Returns arguments with the stages under the names that they have today, without hyphens.
 
     Example:
         >>> todays_words(["baseline", "--baseline.clip", "50"])
         ['awr', '--awr.clip', '50']
+        >>> todays_words(["train", "--stages", "td3-bc"])
+        ['train', '--stages', 'td3_bc']
     """
     words = list(arguments)
+    for place in (0, *_behind(words, "--stages")):
+        written = words[place].replace("-", "_") if place < len(words) else ""
+        if written in _STAGES:
+            words[place] = written
     for name, stage in _STAGES.items():
         for former in stage.former_names:
             option = re.compile(rf"--{former}\.(.+)")
@@ -119,7 +125,8 @@ def base_config(arguments: Sequence[str]) -> TrainConfig:
     if run_dir and (run_dir / "config.json").exists() and known.preset is None:
         return RunDirectory(run_dir).read_config()
     if known.data is None:
-        return TrainConfig(data=tyro.MISSING)
+        # The defaults of the class, which lacks its data.
+        return tyro.MISSING_NONPROP
     # A preset that there is not is refused with the other arguments.
     return preset(known.data, known.preset if known.preset in get_args(PresetName) else "paper")
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from scoreregs import ScorePrior
 from scoreregs.errors import ArgumentError
+from scoreregs_offline_rl.configuration import meant
 from scoreregs_offline_rl.data.sources import load_data
 from scoreregs_offline_rl.data.transitions import Transitions
 from scoreregs_offline_rl.deployment.agent import TrainedPolicy
@@ -102,25 +103,30 @@ def load_policy(
     Args:
         run_dir: the run's directory.
         stage: that trained it: `policy`, `awr`, `cloning`, `td3_bc`, or one of the user's own.
-            None: `policy`, or with `hand_over_recommended` what the verdict of the run recommends;
-            a replacement is logged.
+            None: `policy`, or with `hand_over_recommended` what the verdict of the run recommends,
+            where a replacement is logged; without a `policy` the only one.
         kind: the class of the run's configuration.
 
     Raises:
         ArgumentError: there is no such stage.
-        RunError: the directory holds no such policy.
+        RunError: the directory holds no such policy, or several and none is named.
     """
     directory = RunDirectory(run_dir, kind)
     folders = directory.agents()
-    stage = handed_over(directory) if stage is None else stage
+    usual = next(iter(folders)) if len(folders) == 1 else handed_over(directory)
+    stage = usual if stage is None else stage
     name = known_name(directory.stages, stage) or stage
     if name not in folders:
         known = {**actors_of(directory.stages), **folders}
         if name not in known:
             raise ArgumentError(
                 f"got stage {stage!r}, expected one with a policy: {', '.join(known)}"
+                + meant(name, known)
             )
-        raise RunError(f"got {run_dir}, which holds no finished {name}: train that stage there")
+        others = f", or name another stage, it has {', '.join(folders)}" if folders else ""
+        raise RunError(
+            f"got {run_dir}, which holds no finished {name}: train that stage there{others}"
+        )
     policy = TrainedPolicy.load(folders[name])
     result = current_result(load_json(directory.result_file), directory.stages)
     policy.record = TrainingRecord.from_result(result, name)

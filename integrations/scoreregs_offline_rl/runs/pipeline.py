@@ -17,7 +17,7 @@ from scoreregs_offline_rl.deployment.agent import TrainedPolicy
 from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.evaluation.learning_curve import learning_curve
 from scoreregs_offline_rl.randoms import check_batch, derived_seed
-from scoreregs_offline_rl.runs.adoption import adopt
+from scoreregs_offline_rl.runs.adoption import MemberKey, adopt
 from scoreregs_offline_rl.runs.building import build, give, probes_of, weights_of
 from scoreregs_offline_rl.runs.configuration import TrainConfig
 from scoreregs_offline_rl.runs.directory import RunDirectory
@@ -103,6 +103,7 @@ class Pipeline:
         check_needs(self._config, self._directory, names)
         used = with_needs(self._stages, set(names), self._config)
         self._check_batches(used)
+        self._check_builds(used)
         for name in used:
             self._train(self._stages[name])
         return PipelineResults(
@@ -128,15 +129,22 @@ class Pipeline:
             if _weights(self._config, name) is None and not self._is_finished(name):
                 check_batch(settings.batch_size, count, name)
 
+    def _check_builds(self, names: Collection[str]) -> None:
+        """Builds every stage on untrained ones: what cannot be built is refused before training."""
+        config, untrained = self._configs[0], {}
+        for kind in (self._stages[name] for name in names):
+            given = give(kind, config, untrained)
+            untrained[kind.name] = build(kind, config, self._data.sizes, given)
+
     def _train(self, kind: type[Stage[Any]]) -> None:
         """Trains a stage of all its members, loads it, or takes its weights from elsewhere."""
         settings = getattr(self._config, kind.name)
-        members, labels, seeds = self._build(kind)
+        members, keys, labels, seeds = self._build(kind)
         folder, weights = self._directory.stage(kind.name), _weights(self._config, kind.name)
         adopted = weights is not None and not is_finished(folder)
         report = None
         if weights is not None and adopted:
-            report = adopt(members, seeds, weights, self._config, self._directory)
+            report = adopt(members, keys, weights, self._config, self._directory)
         joint = self._stack(kind, members) if labels else members[0]
         if report is not None:
             self._trainer.keep(joint, folder, report)
@@ -158,24 +166,26 @@ class Pipeline:
 
     def _build(
         self, kind: type[Stage[Any]]
-    ) -> tuple[list[Stage[Any]], tuple[str, ...], tuple[int, ...]]:
-        """Returns the members of a stage with initial weights, their labels, the seeds of rows."""
+    ) -> tuple[list[Stage[Any]], list[MemberKey], tuple[str, ...], tuple[int, ...]]:
+        """Returns the members of a stage with initial weights, what they are, the seeds of rows."""
         grid, policies = self._grid, getattr(getattr(self._config, kind.name), "policies", 1)
-        own = [self._config] if grid is None else grid.configs(self._config)
+        own = self._configs
         betas = 1 if grid is None or not kind.follows_beta else len(grid.betas)
         of_seed = len(own) // len(self._probes)
         members: list[Stage[Any]] = []
-        labels, seeds = [], []
+        keys, labels, seeds = [], [], []
         for place in range(len(self._probes)):
             for policy in range(policies):
                 given = self._given(kind, place, policy)
                 configs = own[place * of_seed :][:betas]
                 seeds.append(derived_seed(configs[0].seed, policy))
                 for index, config in enumerate(configs):
+                    beta = config.beta if kind.follows_beta else None
+                    keys.append(MemberKey(config.seed, policy, beta))
                     config = replace(config, seed=seeds[-1])
                     members.append(build(kind, config, self._data.sizes, given))
                     labels.append(_label(grid, kind, place * of_seed + index, policy, policies))
-        return members, tuple(filter(None, labels)), tuple(seeds)
+        return members, keys, tuple(filter(None, labels)), tuple(seeds)
 
     def _given(self, kind: type[Stage[Any]], seed: int, policy: int) -> Given:
         """Returns what the finished stages of a seed, by its place, give to one of its members."""
@@ -266,12 +276,10 @@ class Pipeline:
 
     def _results(self, index: int) -> MemberResults:
         found, data = MemberResults(), self._data
+        probes = self._probes[index * len(self._probes) // len(self._configs)]
         for name, trained in self._finished.items():
             members = self._members_of(trained, index)
-            first, probes = (
-                members[0],
-                self._probes[index * len(self._probes) // len(self._configs)],
-            )
+            first = members[0]
             if isinstance(first, ActorStage):
                 place = self._config.evaluation.environment
                 policy = mean_policy(members)

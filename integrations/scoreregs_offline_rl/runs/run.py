@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from scoreregs.errors import MissingDependencyError
+from scoreregs_offline_rl.configuration import meant
 from scoreregs_offline_rl.data.download import DownloadProgress, no_download_progress
 from scoreregs_offline_rl.data.sources import load_data
 from scoreregs_offline_rl.data.transitions import Transitions
@@ -54,8 +55,9 @@ def train(
             brings stages of its own.
         run_dir: where to keep it: `config.json`, a folder for each stage, the finished policies in
             `agent` and `awr_agent`, `result.json`, and `run.png` where matplotlib is installed.
-        stages: those to train; what they build on is finished in `run_dir`, or given as weights.
-            None: critic, behavior model, policy, and advantage-weighted regression beside it.
+        stages: names of those to train, or one name; what they build on is finished in `run_dir`,
+            or given as weights. None: critic, behavior model, policy, and advantage-weighted
+            regression beside it.
         data: transitions in memory, which `config.data` then only names; None: they are loaded.
         progress: told of every step.
         download_progress: told how far the data is, where it has to be downloaded.
@@ -150,9 +152,11 @@ def in_order(config: TrainConfig, names: Sequence[str] | None) -> tuple[str, ...
     stages = config.stages()
     if names is None:
         return tuple(with_needs(stages, set(usual_stages(stages)), config))
+    names = (names,) if isinstance(names, str) else tuple(names)
     known = [known_name(stages, name) for name in names]
     if None in known or not names:
-        raise RunError(f"got the stages {list(names)}, expected some of {', '.join(stages)}")
+        hint = meant(str(names[known.index(None)]), stages) if names else ""
+        raise RunError(f"got the stages {list(names)}, expected some of {', '.join(stages)}{hint}")
     return tuple(name for name in stages if name in known)
 
 

@@ -156,7 +156,7 @@ def _keep(
     extra: dict[str, Any],
 ) -> None:
     """Evaluates the members, writes their folders and the result of all."""
-    start, count = time.perf_counter(), len(grid.labels)
+    start, count, shown = time.perf_counter(), len(grid.labels), list(results.policies)[-1]
     evaluations = {
         name: _evaluate(name, config, grid, scaled, results) for name in results.policies
     }
@@ -181,7 +181,8 @@ def _keep(
     seconds = extra["preparation"] + time.perf_counter() - start
     content = {
         "members": lines,
-        "shown": list(results.policies)[-1],
+        "shown": shown,
+        "by_beta": config.stages()[shown].follows_beta,
         "evaluation": to_dict(config.evaluation),
         "stages": {name: asdict(report) for name, report in results.reports.items()},
         "seconds": seconds + sum(report.seconds for report in results.reports.values()),
