@@ -17,8 +17,9 @@ from scoreregs_offline_rl.runs.comparison import RunComparison, compare_runs
 from scoreregs_offline_rl.runs.configuration import STAGES, TrainConfig
 from scoreregs_offline_rl.runs.grid import SweepGrid
 from scoreregs_offline_rl.runs.models import RunModels, diagnose, load_models, load_policy
+from scoreregs_offline_rl.runs.plan import Plan
 from scoreregs_offline_rl.runs.presets import preset
-from scoreregs_offline_rl.runs.run import evaluate_run, train
+from scoreregs_offline_rl.runs.run import evaluate_run, rehearse, train
 from scoreregs_offline_rl.runs.sweep import sweep
 from scoreregs_offline_rl.runs.sweep_plot import draw_sweep
 from scoreregs_offline_rl.runs.sweep_table import SweepTable
@@ -68,6 +69,7 @@ __all__ = [
     "LoadingConfig",
     "MachineInterface",
     "OnnxExport",
+    "Plan",
     "PolicyConfig",
     "PolicyStage",
     "PriorStage",
@@ -100,6 +102,7 @@ __all__ = [
     "load_policy",
     "preset",
     "record_video",
+    "rehearse",
     "row",
     "sweep",
     "train",

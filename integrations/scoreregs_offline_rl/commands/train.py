@@ -22,7 +22,7 @@ from scoreregs_offline_rl.runs.configuration import TrainConfig
 from scoreregs_offline_rl.runs.directory import RunDirectory
 from scoreregs_offline_rl.runs.presets import PresetName, preset
 from scoreregs_offline_rl.runs.resolution import resolve
-from scoreregs_offline_rl.runs.run import train
+from scoreregs_offline_rl.runs.run import rehearse, train
 from scoreregs_offline_rl.stages.registry import actors_of
 
 __all__ = [
@@ -62,6 +62,8 @@ class TrainingOptions:
     the same settings for any data. default: what older versions called paper."""
     show_config: bool = False
     """Print the settings that the run would have, as JSON, and stop."""
+    dry_run: bool = False
+    """Print the stages, their steps and how long each takes, and stop; nothing is written."""
 
 
 def todays_words(arguments: Sequence[str]) -> list[str]:
@@ -163,12 +165,17 @@ def _train(config: TrainConfig, options: TrainingOptions, stages: Sequence[str] 
         if options.show_config:
             show_config(config, stages, bars, {})
             return
+        if options.dry_run:
+            more = {"stages": stages, "download_progress": bars.download}
+            bars.plan(rehearse(config, options.run_dir, **more))
+            return
         result = train(
             config,
             options.run_dir,
             stages=stages,
             progress=bars,
             download_progress=bars.download,
+            plan=bars.plan,
             command=this_command(),
         )
     if PartialState().is_main_process:

@@ -26,6 +26,10 @@ class _Inputs:
     paper's Table 2, for its tasks."""
     seed: int = 0
     """Seed of weights, batches and noise."""
+    minutes: float | None = None
+    """What a run may take in all on this machine: its steps are changed by one factor, up to four
+    times as many, by what a step takes before the first one; the same run goes on with the same
+    steps. None: the steps are as they are."""
     normalize_observations: bool = True
     """Whether networks see observations less the data's mean, over its standard deviation."""
     rewards: Literal["return_range", "antmaze", "none"] = "return_range"
@@ -56,6 +60,8 @@ class TrainConfig(StageRows, _Inputs):
         check_types(self)
         valid = self.beta is None or (self.beta > 0 and math.isfinite(self.beta))
         require(valid, "beta", self.beta, "a finite temperature above 0")
+        lasting = self.minutes is None or 0 < self.minutes < math.inf
+        require(lasting, "minutes", self.minutes, "a number above 0, or None")
         both = (self.action_low is None) == (self.action_high is None)
         require(both, "action_low and action_high", (self.action_low, self.action_high), "both")
         every, log_every = self.evaluation.every, self.trainer.log_every
