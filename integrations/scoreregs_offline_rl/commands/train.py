@@ -15,6 +15,7 @@ import tyro
 from accelerate import PartialState
 
 from scoreregs_offline_rl.commands.console import Bars, evaluation_line, health_line, score_suffix
+from scoreregs_offline_rl.commands.overview import TRAIN
 from scoreregs_offline_rl.configuration import to_dict
 from scoreregs_offline_rl.data.sources import load_data
 from scoreregs_offline_rl.evaluation.rollouts import EvaluationResult
@@ -39,7 +40,7 @@ logger = logging.getLogger(__name__)
 
 _STAGES = TrainConfig.stages()
 _HELP = {
-    "train": "Train a policy on a data set, beside what it is compared with, and evaluate them.",
+    "train": TRAIN,
     **{name: stage.help for name, stage in _STAGES.items()},
 }
 TRAINING_COMMANDS = (*_HELP, "sweep")

@@ -6,7 +6,7 @@ need, give and are called is theirs to say.
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, final
 
@@ -23,10 +23,11 @@ from scoreregs_offline_rl.runs.building import build, give
 from scoreregs_offline_rl.runs.configuration import TrainConfig
 from scoreregs_offline_rl.runs.directory import RunDirectory
 from scoreregs_offline_rl.runs.grid import SweepGrid
+from scoreregs_offline_rl.runs.outcome import MemberResults, PipelineResults
 from scoreregs_offline_rl.runs.resolution import complete
 from scoreregs_offline_rl.runs.scaled import ScaledData
+from scoreregs_offline_rl.runs.verdict import verdict_of
 from scoreregs_offline_rl.stages.actor import ActorStage
-from scoreregs_offline_rl.stages.finding import Finding
 from scoreregs_offline_rl.stages.mean_policy import mean_policy
 from scoreregs_offline_rl.stages.probe import Probes
 from scoreregs_offline_rl.stages.registry import Stages, with_needs
@@ -38,35 +39,7 @@ from scoreregs_offline_rl.training.rehearsal import Rehearsal
 from scoreregs_offline_rl.training.stage_files import StageReport, is_finished
 from scoreregs_offline_rl.training.trainer import Trainer
 
-__all__ = ["MemberResults", "Pipeline", "PipelineResults", "check_needs"]
-
-
-@dataclass(frozen=True, eq=False)
-class MemberResults:
-    """What the stages leave of one member.
-
-    Attributes:
-        findings: what the checks of the finished stages found, by the stage's name.
-        agents: the finished policies, by the name of the stage that trained them.
-    """
-
-    findings: dict[str, Finding] = field(default_factory=dict)
-    agents: dict[str, TrainedPolicy] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, eq=False)
-class PipelineResults:
-    """What the stages leave.
-
-    Attributes:
-        reports: how each stage went, by its name, all members together.
-        members: what is left of each; of a run, of the only one.
-        policies: the trained policies of each stage, stacked where there are several.
-    """
-
-    reports: dict[str, StageReport]
-    members: tuple[MemberResults, ...]
-    policies: dict[str, Any]
+__all__ = ["Pipeline", "check_needs"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -320,7 +293,10 @@ class Pipeline:
                 finding = first.check(probes)
             if finding is not None:
                 found.findings[name] = finding
-        return found
+        members = {name: self._members_of(its, index) for name, its in self._finished.items()}
+        place = index * len(self._probes) // len(self._configs)
+        verdict = verdict_of(members, self._configs[index], data.transitions, self._probes[place])
+        return replace(found, verdict=verdict)
 
 
 def _weights(config: TrainConfig, name: str) -> str | None:

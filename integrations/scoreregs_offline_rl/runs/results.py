@@ -11,7 +11,7 @@ import torch
 from scoreregs_offline_rl.data.transitions import Transitions
 from scoreregs_offline_rl.evaluation.rollouts import EvaluationResult, data_score
 from scoreregs_offline_rl.runs.configuration import TrainConfig
-from scoreregs_offline_rl.runs.pipeline import MemberResults
+from scoreregs_offline_rl.runs.outcome import MemberResults
 from scoreregs_offline_rl.stages.policy import PolicyStage
 from scoreregs_offline_rl.stages.registry import actors_of
 from scoreregs_offline_rl.tasks import reference_returns, scored_by_success
@@ -61,6 +61,7 @@ def compose_result(
             name: dataclasses.asdict(finding) | {"ok": finding.ok}
             for name, finding in member.findings.items()
         },
+        "verdict": None if member.verdict is None else dataclasses.asdict(member.verdict),
         "seconds": seconds + sum(report.seconds for report in reports.values()),
         "stages": {name: dataclasses.asdict(report) for name, report in reports.items()},
         "data": config.data,

@@ -16,7 +16,8 @@ from scoreregs_offline_rl.files import load_json, save_json
 from scoreregs_offline_rl.runs.configuration import TrainConfig, usual_stages
 from scoreregs_offline_rl.runs.directory import RunDirectory
 from scoreregs_offline_rl.runs.lock import holding
-from scoreregs_offline_rl.runs.pipeline import Pipeline, PipelineResults, check_needs
+from scoreregs_offline_rl.runs.outcome import PipelineResults
+from scoreregs_offline_rl.runs.pipeline import Pipeline, check_needs
 from scoreregs_offline_rl.runs.plan import Plan
 from scoreregs_offline_rl.runs.resolution import resolve
 from scoreregs_offline_rl.runs.results import compose_result, covers

@@ -19,7 +19,8 @@ from scoreregs_offline_rl.runs.configuration import TrainConfig
 from scoreregs_offline_rl.runs.directory import GRID, MEMBERS, RunDirectory
 from scoreregs_offline_rl.runs.grid import SweepGrid
 from scoreregs_offline_rl.runs.lock import holding
-from scoreregs_offline_rl.runs.pipeline import Pipeline, PipelineResults, check_needs
+from scoreregs_offline_rl.runs.outcome import PipelineResults
+from scoreregs_offline_rl.runs.pipeline import Pipeline, check_needs
 from scoreregs_offline_rl.runs.plan import Plan
 from scoreregs_offline_rl.runs.resolution import resolve
 from scoreregs_offline_rl.runs.results import compose_result

@@ -146,7 +146,8 @@ def check_policy(name: str, policy: Any, prior: ScorePrior, probe: Probe) -> Fin
     """Returns whether a policy's actions look to the behavior model like those of the data.
 
     The number is the share of states where the error of the policy's action lies above the 95 %
-    quantile of that of the data's actions; the limit is one half.
+    quantile of that of the data's actions; the limit is one half. Beside it stands the mean error
+    at the policy's actions over that at the data's, far above 1 for absurd ones.
 
     Args:
         name: of the policy's stage.
@@ -165,7 +166,8 @@ def check_policy(name: str, policy: Any, prior: ScorePrior, probe: Probe) -> Fin
         ": the policy leaves the data's support; lower beta, and see that critic and behavior "
         "model passed their checks"
     )
-    return Finding.of(name, measured, _SHARE_OUTSIDE, numbers, remedy)
+    ratio = float(of_policy.mean() / of_data.mean())
+    return Finding.of(name, measured, _SHARE_OUTSIDE, numbers, remedy, prior_error_ratio=ratio)
 
 
 def _not_given(stage: Stage[Any], what: str, kind: str) -> str:

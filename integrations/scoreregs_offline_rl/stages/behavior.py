@@ -1,18 +1,21 @@
 """The behavior model: a diffusion model of the data's actions (Eq. 13)."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal, final
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 from typing_extensions import Self, override
 
 from scoreregs import (
     CosineSchedule,
+    EDMPrior,
     NetworkPrior,
     NoiseSchedule,
     RectifiedFlowSchedule,
@@ -21,20 +24,22 @@ from scoreregs import (
 )
 from scoreregs.kernel import denoising_loss
 from scoreregs.predictions import PredictionName
-from scoreregs.times import UniformTimes
+from scoreregs.times import named_times
 from scoreregs_offline_rl.configuration import require, require_positive, require_share
 from scoreregs_offline_rl.data.transitions import Batch
 from scoreregs_offline_rl.stages.finding import Finding
 from scoreregs_offline_rl.stages.networks import BehaviorNetwork
 from scoreregs_offline_rl.stages.optimizers import adamw, cosine_decay
 from scoreregs_offline_rl.stages.probe import Probe, Probes
+from scoreregs_offline_rl.stages.small_network import SmallBehaviorNetwork
 from scoreregs_offline_rl.stages.stacking import by_member
 from scoreregs_offline_rl.stages.stage import Context, Curve, Metrics, PriorStage, Randoms
 
-__all__ = ["SCHEDULES", "BehaviorConfig", "BehaviorStage", "check_behavior"]
+__all__ = ["NETWORKS", "SCHEDULES", "BehaviorConfig", "BehaviorStage", "check_behavior"]
 
 # For data that is Gaussian, where no model is better than the best Gaussian.
 _GAUSSIAN_MARGIN = 1.25
+_LOG_SNR_RANGE = 27.63
 
 ScheduleName = Literal["vp", "cosine", "rectified_flow"]
 SCHEDULES: dict[ScheduleName, Callable[[], NoiseSchedule]] = {
@@ -43,6 +48,12 @@ SCHEDULES: dict[ScheduleName, Callable[[], NoiseSchedule]] = {
     "rectified_flow": RectifiedFlowSchedule,
 }
 """The noise schedules of a behavior model, by name."""
+NetworkName = Literal["paper", "small"]
+NETWORKS: dict[NetworkName, Callable[..., nn.Module]] = {
+    "paper": BehaviorNetwork,
+    "small": SmallBehaviorNetwork,
+}
+"""The networks of a behavior model, by name."""
 
 
 @dataclass(frozen=True)
@@ -65,12 +76,21 @@ class BehaviorConfig:
     """Residual blocks."""
     width: int = 256
     """Units of a block."""
+    network: NetworkName = "paper"
+    """The paper's, or a small one that is told the log-SNR, for minutes on a CPU."""
     schedule: ScheduleName = "vp"
     """Noise schedule."""
     prediction: PredictionName = "epsilon"
-    """What the network returns."""
+    """What the network returns, if it is not preconditioned."""
+    preconditioning: Literal["none", "edm"] = "none"
+    """Whether the network's input and output are scaled by the noise level as in EDM."""
     first_time: float = 1e-3
-    """Times are uniform between this and 1."""
+    """Times lie between this and 1."""
+    sampler: Literal["uniform", "log_snr", "log_normal"] = "uniform"
+    """How times are distributed: uniform in t, in the log-SNR, or as EDM is trained."""
+    average_rate: float | None = None
+    """Share of the new network in its moving average, in (0, 1], which then is the prior; None: the
+    network itself is."""
     held_out: int = 1024
     """Rows that are kept out of training to judge the fit by, at most a twentieth of the data; 0:
     it is judged by rows of training."""
@@ -88,8 +108,26 @@ class BehaviorConfig:
         require(0 <= self.dropout < 1, "behavior.dropout", self.dropout, "0 <= dropout < 1")
         first = self.first_time
         require(0 < first < 1, "behavior.first_time", first, "0 < first_time < 1")
-        known = ", ".join(SCHEDULES)
-        require(self.schedule in SCHEDULES, "behavior.schedule", self.schedule, f"one of {known}")
+        for name, known in (("schedule", SCHEDULES), ("network", NETWORKS)):
+            got = getattr(self, name)
+            require(got in known, f"behavior.{name}", got, f"one of {', '.join(known)}")
+        edm = self.preconditioning == "edm"
+        require(
+            self.preconditioning in ("none", "edm"),
+            "behavior.preconditioning",
+            self.preconditioning,
+            "none or edm",
+        )
+        require(
+            not edm or self.prediction == "epsilon",
+            "behavior.prediction",
+            self.prediction,
+            "none beside --behavior.preconditioning edm, which says what the network returns",
+        )
+        samplers = ("uniform", "log_snr", "log_normal")
+        require(self.sampler in samplers, "behavior.sampler", self.sampler, ", ".join(samplers))
+        rate = self.average_rate
+        require(rate is None or 0 < rate <= 1, "behavior.average_rate", rate, "0 < rate <= 1")
 
 
 @final
@@ -117,18 +155,22 @@ class BehaviorStage(PriorStage[BehaviorConfig]):
     curve = Curve("loss", "denoising loss, Eq. 13")
     usual = True
     compilable = True
-    identity = ("schedule", "prediction")
+    identity = ("schedule", "prediction", "preconditioning", "network")
 
     def __init__(self, observation_size: int, action_size: int, config: BehaviorConfig) -> None:
         super().__init__(config)
-        self.network = BehaviorNetwork(
+        self.network = NETWORKS[config.network](
             observation_size, action_size, blocks=config.blocks, width=config.width
         )
+        if config.average_rate is not None:
+            self.average = copy.deepcopy(self.network).requires_grad_(False)
         # In a tuple it is no submodule: its weights are the network's.
         self._trained: tuple[Callable[..., Tensor], ...] = ()
         self._action_size = action_size
-        self._times = UniformTimes(config.first_time, 1.0)
-        self._prior_of(self.network)
+        schedule = self._prior_of(self.network).schedule
+        # The log-SNR of most schedules has no end at t = 1.
+        last = 1 - config.first_time if config.sampler == "log_snr" else 1.0
+        self._times = named_times(config.sampler, schedule, (config.first_time, last))
 
     @override
     @classmethod
@@ -142,8 +184,9 @@ class BehaviorStage(PriorStage[BehaviorConfig]):
 
     @property
     @override
-    def prior(self) -> NetworkPrior:
-        return self._prior_of(self.network)
+    def prior(self) -> ScorePrior:
+        averaged = self.config.average_rate is not None
+        return self._prior_of(self.average if averaged else self.network)
 
     @override
     def draw(self, batch_size: int, generator: Generator) -> Randoms:
@@ -190,10 +233,26 @@ class BehaviorStage(PriorStage[BehaviorConfig]):
         gaussian = probes.gaussian.under(self.prior.schedule)
         return check_behavior(self.prior, gaussian, probes.held, probes.trained)
 
-    def _prior_of(self, network: Callable[..., Tensor]) -> NetworkPrior:
-        """Returns a network as a prior: the one place that knows its schedule and prediction."""
+    @override
+    @torch.no_grad()
+    def after_step(self) -> None:
+        if (rate := self.config.average_rate) is not None:
+            averages, weights = (tuple(n.parameters()) for n in (self.average, self.network))
+            get_ema_multi_avg_fn(1 - rate)(averages, weights, 0)
+
+    def _prior_of(self, network: Callable[..., Tensor]) -> ScorePrior:
+        """Returns a network as a prior: the one place that knows what it takes and returns."""
         config = self.config
-        return NetworkPrior(network, SCHEDULES[config.schedule](), config.prediction)
+        schedule = SCHEDULES[config.schedule]()
+        if config.preconditioning == "edm":
+            return EDMPrior(network, schedule)
+        told = partial(_noise_variable, schedule) if config.network == "small" else None
+        return NetworkPrior(network, schedule, config.prediction, told)
+
+
+def _noise_variable(schedule: NoiseSchedule, t: Tensor) -> Tensor:
+    """Returns ln(sigma / alpha) / 4, as a small network is told the time; finite at both ends."""
+    return -schedule.log_snr(t).clamp(-_LOG_SNR_RANGE, _LOG_SNR_RANGE) / 8
 
 
 def check_behavior(prior: ScorePrior, gaussian: ScorePrior, held: Probe, trained: Probe) -> Finding:

@@ -1,5 +1,6 @@
 """The extraction of the policy (Eq. 15)."""
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal, final, get_args
 
@@ -63,6 +64,12 @@ class PolicyConfig(ActorConfig):
     normalize: Normalization | None = None
     """Norm of the value's gradient that beta is relative to: of each row (l2, rms), of the batch,
     or of the row but at least the batch's median (clipped); None: beta is absolute."""
+    beta_from: float | None = None
+    """Multiple of beta that training begins with, which falls geometrically to 1 by half of the
+    steps: the value first, the prior later; None: beta throughout."""
+    prior_error_ratio: float | None = None
+    """The prior's error at the policy's actions that is allowed, as a multiple of that at the
+    data's: beta, then only a start, is found by dual ascent; None: beta is as given."""
     data_weight: float = 0.0
     """Weight of the data's own action beside the prior: half the square distance to it is added."""
     start: Literal["random", "cloning"] = "random"
@@ -76,6 +83,17 @@ class PolicyConfig(ActorConfig):
         require(self.data_weight >= 0, "policy.data_weight", self.data_weight, "at least 0")
         starts = ("random", "cloning")
         require(self.start in starts, "policy.start", self.start, f"one of {', '.join(starts)}")
+        for name in ("beta_from", "prior_error_ratio"):
+            number = getattr(self, name)
+            valid = number is None or 0 < number < math.inf
+            require(valid, f"policy.{name}", number, "a finite number above 0, or None")
+        both = self.beta_from is not None and self.prior_error_ratio is not None
+        require(
+            not both,
+            "policy.beta_from and policy.prior_error_ratio",
+            (self.beta_from, self.prior_error_ratio),
+            "one of them at most, as both say what beta is",
+        )
         low, high = self.times
         require(0 <= low < high <= 1, "policy.times", self.times, "0 <= low < high <= 1")
         known = get_args(TimesName)
@@ -111,6 +129,7 @@ class PolicyStage(ActorStage[PolicyConfig]):
     needs = (ValueStage, PriorStage)
     usual = True
     follows_beta = True
+    taken: Tensor
 
     def __init__(
         self,
@@ -122,6 +141,8 @@ class PolicyStage(ActorStage[PolicyConfig]):
         beta: float,
     ) -> None:
         super().__init__(policy, config, Given(value, prior, beta))
+        if config.beta_from is not None:
+            self.register_buffer("taken", torch.zeros(1, dtype=torch.int64))
 
     @override
     @classmethod
@@ -149,13 +170,13 @@ class PolicyStage(ActorStage[PolicyConfig]):
         """Makes the objective: of one policy, or of stacked ones with a temperature each."""
         super().receive(given)
         beta, prior = given.beta, self.prior
-        stacked = isinstance(beta, Tensor)
-        self.betas = beta if stacked else None
-        members = len(beta) if stacked else None
+        members = len(beta) if isinstance(beta, Tensor) else None
         if isinstance(prior, StackedPrior):
             prior = prior.of_draws(self.config.draws)
         self.plug_ins = PlugIns.of(self.config, prior.schedule, members)
-        self.objective = self.plug_ins.objective(self.value, prior, 1.0 if stacked else beta or 1.0)
+        temperature = self.plug_ins.temperature(beta)
+        self.betas = beta if isinstance(beta, Tensor) and temperature is None else None
+        self.objective = self.plug_ins.objective(self.value, prior, temperature or 1.0)
 
     @override
     def draw(self, batch_size: int, generator: Generator) -> Randoms:
@@ -177,7 +198,8 @@ class PolicyStage(ActorStage[PolicyConfig]):
             observations.flatten(0, len(members)),
             t=self.plug_ins.at(rearrange(randoms["t"], "... b d -> d (... b)")),
             noise=rearrange(randoms["noise"], "... b d a -> d (... b) a"),
-            beta=None if self.betas is None else self.betas.repeat_interleave(action.shape[-2]),
+            beta=self._betas(action),
+            data=batch.actions.flatten(0, len(members)) if self._learns_beta else None,
         )
         gradient = result.gradient.norm(dim=-1)
         loss, q, gradient = (
@@ -188,3 +210,24 @@ class PolicyStage(ActorStage[PolicyConfig]):
             distance = (action - batch.actions).square().sum(-1).mean(-1)
             loss = loss + self.config.data_weight / 2 * distance
         return loss, {"q": q, "gradient": gradient}
+
+    @override
+    def after_step(self) -> None:
+        if self.config.beta_from is not None:
+            self.taken += 1
+
+    @property
+    def _learns_beta(self) -> bool:
+        return self.config.prior_error_ratio is not None
+
+    def _betas(self, action: Tensor) -> Tensor | None:
+        """Returns the temperature of every row of (*members, batch, a); None: the objective's."""
+        betas, start = self.betas, self.config.beta_from
+        if betas is None and start is not None:
+            betas = action.new_full((1,), float(self.given.beta or 1.0), dtype=torch.float64)
+        if betas is None:
+            return None
+        if start is not None:
+            done = 2 * self.taken.flatten()[0].double() / self.config.steps
+            betas = betas * start ** (1 - done.clamp(max=1))
+        return betas.repeat_interleave(action.shape[-2])

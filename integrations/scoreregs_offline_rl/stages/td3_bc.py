@@ -15,7 +15,7 @@ from typing_extensions import Self, override
 from scoreregs_offline_rl.configuration import require, require_positive
 from scoreregs_offline_rl.data.transitions import Batch
 from scoreregs_offline_rl.stages.actor import ActorConfig, ActorStage
-from scoreregs_offline_rl.stages.networks import DiracPolicy, TwinQ
+from scoreregs_offline_rl.stages.networks import DiracPolicy, EnsembleQ
 from scoreregs_offline_rl.stages.optimizers import adam
 from scoreregs_offline_rl.stages.stage import Context, Curve, Metrics, Randoms
 
@@ -80,7 +80,7 @@ class TD3BCStage(ActorStage[TD3BCConfig]):
     idles = True
     taken: Tensor
 
-    def __init__(self, policy: DiracPolicy, q: TwinQ, config: TD3BCConfig) -> None:
+    def __init__(self, policy: DiracPolicy, q: EnsembleQ, config: TD3BCConfig) -> None:
         super().__init__(policy, config)
         self.q = q
         self.target_policy = copy.deepcopy(policy).requires_grad_(False)
@@ -95,7 +95,7 @@ class TD3BCStage(ActorStage[TD3BCConfig]):
     def build(cls, context: Context[TD3BCConfig]) -> Self:
         policy, config = cls.new_policy(context), context.config
         sizes = context.observation_size, context.action_size
-        q = TwinQ(*sizes, layers=config.layers or 2, width=config.width or 256)
+        q = EnsembleQ(*sizes, layers=config.layers or 2, width=config.width or 256)
         return cls(policy, q, config)
 
     @override

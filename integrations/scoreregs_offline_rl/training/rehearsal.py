@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
+import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from torch import Tensor
@@ -104,23 +105,22 @@ class Rehearsal:
     def _measure(self, one_step: TrainingStep) -> float:
         """Returns the seconds of a step, the same in every process."""
         try:
-            _take(one_step, 0)
+            self._take(one_step, 0)
             taken: list[float] = []
             # Processes take each step together, so that none may go by its own clock.
             alone = self._accelerator.num_processes == 1
             while len(taken) < _FEWEST or (alone and len(taken) < _MOST and sum(taken) < _SECONDS):
-                taken.append(_take(one_step, len(taken) + 1))
+                taken.append(self._take(one_step, len(taken) + 1))
         finally:
             one_step.release()
         found = [sum(taken) / len(taken)]
         broadcast_object_list(found)
         return found[0]
 
-
-def _take(one_step: TrainingStep, step: int) -> float:
-    """Takes a step, waits until the device is through with it, and returns the seconds."""
-    start = time.perf_counter()
-    metrics = one_step(step)
-    for value in metrics.values():
-        value.sum().item()
-    return time.perf_counter() - start
+    def _take(self, one_step: TrainingStep, step: int) -> float:
+        """Takes a step, waits until the device is through with it, and returns the seconds."""
+        start = time.perf_counter()
+        one_step(step)
+        if self._accelerator.device.type != "cpu":
+            torch.accelerator.synchronize(self._accelerator.device)
+        return time.perf_counter() - start
