@@ -1,13 +1,20 @@
 """What the commands print."""
 
+import time
+from datetime import datetime, timedelta
 from typing import Any
 
 from tqdm import tqdm
 
 from scoreregs_offline_rl.evaluation.rollouts import EvaluationResult
+from scoreregs_offline_rl.runs.plan import Plan
 from scoreregs_offline_rl.stages.registry import label_of
 
 __all__ = ["Bars", "evaluation_line", "health_line", "score_suffix", "verdict_line"]
+
+
+# Seconds between two looks at the whole, and the share of it after which its own pace counts.
+_EVERY, _TRUSTED = 1.0, 0.05
 
 
 def health_line(finding: dict[str, Any]) -> str:
@@ -51,12 +58,14 @@ def score_suffix(score: float | None) -> str:
 
 
 class Bars:
-    """A progress bar for each stage, and for a download."""
+    """A progress bar for each stage, with the share of the whole run, and one for a download."""
 
     def __init__(self) -> None:
         self._bar: tqdm | None = None
         self._stage = ""
         self._metrics: dict[str, float] = {}
+        self._plan: Plan | None = None
+        self._start = self._shown = 0.0
 
     def __enter__(self) -> "Bars":
         return self
@@ -72,11 +81,19 @@ class Bars:
             self._bar = tqdm(total=steps, initial=step - 1, desc=f"{stage:>8}", unit="step")
             self._stage = stage
         self._bar.update(step - self._bar.n)
-        if metrics is not self._metrics:
-            self._metrics = metrics
+        now = time.monotonic()
+        if metrics is not self._metrics or now - self._shown > _EVERY:
+            self._metrics, self._shown = metrics, now
             # Of several members the first stands for all.
             shown = {name.split("/")[0]: value for name, value in reversed(metrics.items())}
-            self._bar.set_postfix({name: f"{shown[name]:.3g}" for name in reversed(shown)})
+            numbers = {name: f"{shown[name]:.3g}" for name in reversed(shown)}
+            self._bar.set_postfix(self._whole(stage, step) | numbers)
+
+    def plan(self, plan: Plan) -> None:
+        """Prints what is left to do, and has it stand behind the bars from now on."""
+        self.__exit__()
+        print(f"{plan.table()}\n{plan.line(datetime.now())}", flush=True)
+        self._plan, self._start = plan, time.monotonic()
 
     def download(self, received: int, total: int | None) -> None:
         """Shows a download."""
@@ -87,3 +104,13 @@ class Bars:
                 total=total, initial=received, desc="download", unit="B", unit_scale=True
             )
         self._bar.update(received - self._bar.n)
+
+    def _whole(self, stage: str, step: int) -> dict[str, str]:
+        """Returns how far the whole is, and when it ends as far as it is known by now."""
+        if self._plan is None or not self._plan.seconds:
+            return {}
+        share = self._plan.done(stage, step) / self._plan.seconds
+        passed = time.monotonic() - self._start
+        left = (1 - share) * (passed / share if share > _TRUSTED else self._plan.seconds)
+        ends = datetime.now() + timedelta(seconds=left)
+        return {"whole": f"{share:.0%}", "ends": f"{ends:%H:%M}"}

@@ -65,6 +65,7 @@ def _sweep(
             stages=stages,
             progress=bars,
             download_progress=bars.download,
+            plan=bars.plan,
             command=this_command(),
         )
     if PartialState().is_main_process:

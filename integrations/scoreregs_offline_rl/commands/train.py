@@ -21,6 +21,7 @@ from scoreregs_offline_rl.commands.console import (
     score_suffix,
     verdict_line,
 )
+from scoreregs_offline_rl.commands.overview import TRAIN
 from scoreregs_offline_rl.configuration import to_dict
 from scoreregs_offline_rl.data.sources import load_data
 from scoreregs_offline_rl.evaluation.rollouts import EvaluationResult
@@ -28,7 +29,7 @@ from scoreregs_offline_rl.runs.configuration import TrainConfig
 from scoreregs_offline_rl.runs.directory import RunDirectory
 from scoreregs_offline_rl.runs.presets import PresetName, preset
 from scoreregs_offline_rl.runs.resolution import resolve
-from scoreregs_offline_rl.runs.run import train
+from scoreregs_offline_rl.runs.run import rehearse, train
 from scoreregs_offline_rl.stages.registry import actors_of
 
 __all__ = [
@@ -45,7 +46,7 @@ logger = logging.getLogger(__name__)
 
 _STAGES = TrainConfig.stages()
 _HELP = {
-    "train": "Train a policy on a data set, beside what it is compared with, and evaluate them.",
+    "train": TRAIN,
     **{name: stage.help for name, stage in _STAGES.items()},
 }
 TRAINING_COMMANDS = (*_HELP, "sweep")
@@ -68,6 +69,8 @@ class TrainingOptions:
     the same settings for any data. default: what older versions called paper."""
     show_config: bool = False
     """Print the settings that the run would have, as JSON, and stop."""
+    dry_run: bool = False
+    """Print the stages, their steps and how long each takes, and stop; nothing is written."""
 
 
 def todays_words(arguments: Sequence[str]) -> list[str]:
@@ -176,12 +179,17 @@ def _train(config: TrainConfig, options: TrainingOptions, stages: Sequence[str] 
         if options.show_config:
             show_config(config, stages, bars, {})
             return
+        if options.dry_run:
+            more = {"stages": stages, "download_progress": bars.download}
+            bars.plan(rehearse(config, options.run_dir, **more))
+            return
         result = train(
             config,
             options.run_dir,
             stages=stages,
             progress=bars,
             download_progress=bars.download,
+            plan=bars.plan,
             command=this_command(),
         )
     if PartialState().is_main_process:

@@ -25,6 +25,10 @@ class _Inputs:
     paper's Table 2, for its tasks."""
     seed: Natural = 0
     """Seed of weights, batches and noise."""
+    minutes: Positive | None = None
+    """What a run may take in all on this machine: its steps are changed by one factor, up to four
+    times as many, by what a step takes before the first one; the same run goes on with the same
+    steps. None: the steps are as they are."""
     normalize_observations: bool = True
     """Whether networks see observations less the data's mean, over its standard deviation."""
     rewards: Literal["return_range", "antmaze", "none"] = "return_range"

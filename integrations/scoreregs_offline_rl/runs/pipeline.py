@@ -34,6 +34,7 @@ from scoreregs_offline_rl.stages.stacking import StackedPrior, StackedValue, sha
 from scoreregs_offline_rl.stages.stage import Given, Stage
 from scoreregs_offline_rl.training.inputs import Members
 from scoreregs_offline_rl.training.monitor import Monitor
+from scoreregs_offline_rl.training.rehearsal import Rehearsal
 from scoreregs_offline_rl.training.stage_files import StageReport, is_finished
 from scoreregs_offline_rl.training.trainer import Trainer
 
@@ -73,7 +74,7 @@ class Pipeline:
     Args:
         config: resolved; of a sweep, its seed and temperature play no part.
         data: on the trainer's device.
-        trainer: runs each stage.
+        trainer: runs each stage, or rehearses it.
         directory: holds the stages' folders.
         grid: the members of a sweep; None for a run.
     """
@@ -82,7 +83,7 @@ class Pipeline:
         self,
         config: TrainConfig,
         data: ScaledData,
-        trainer: Trainer,
+        trainer: Trainer | Rehearsal,
         directory: RunDirectory,
         grid: SweepGrid | None = None,
     ) -> None:
@@ -100,12 +101,7 @@ class Pipeline:
         Raises:
             RunError: see `check_needs`, `adopt` and `Trainer.run`.
         """
-        check_needs(self._config, self._directory, names)
-        used = with_needs(self._stages, set(names), self._config)
-        self._check_batches(used)
-        self._check_builds(used)
-        for name in used:
-            self._train(self._stages[name])
+        self.train(names)
         return PipelineResults(
             self._reports,
             tuple(self._results(index) for index in range(len(self._configs))),
@@ -115,6 +111,15 @@ class Pipeline:
                 if isinstance(trained.joint, ActorStage)
             },
         )
+
+    def train(self, names: Collection[str]) -> None:
+        """Does what `run` does, but for what it returns, which takes a check of every stage."""
+        check_needs(self._config, self._directory, names)
+        used = with_needs(self._stages, set(names), self._config)
+        self._check_batches(used)
+        self._check_builds(used)
+        for name in used:
+            self._train(self._stages[name])
 
     @property
     def _configs(self) -> list[TrainConfig]:
@@ -144,7 +149,9 @@ class Pipeline:
         adopted = weights is not None and not is_finished(folder)
         report = None
         if weights is not None and adopted:
-            report = adopt(members, keys, weights, self._config, self._directory)
+            report = StageReport(0, 0.0, 0.0, {}, source=weights)
+            if not isinstance(self._trainer, Rehearsal):
+                report = adopt(members, keys, weights, self._config, self._directory)
         joint = self._stack(kind, members) if labels else members[0]
         if report is not None:
             self._trainer.keep(joint, folder, report)
