@@ -161,7 +161,7 @@ class TakenConfig(ClimbConfig):
     weights: str | None = None
 
 
-class TakenStage(ClimbStage, ActorStage[TakenConfig]):
+class TakenStage(ClimbStage, ActorStage[TakenConfig]):  # pyright: ignore[reportGeneralTypeIssues]
     """One policy for each temperature."""
 
     name = "taken"
@@ -173,7 +173,7 @@ class TakenStage(ClimbStage, ActorStage[TakenConfig]):
 class TakenRows(TrainConfig):
     """The package's stages and that one."""
 
-    taken: TakenConfig = row(TakenStage, TakenConfig)
+    taken: TakenConfig = row(TakenStage, TakenConfig)  # pyright: ignore[reportAssignmentType]
 
 
 @pytest.mark.parametrize("policies", [1, 2])
