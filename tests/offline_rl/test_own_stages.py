@@ -161,12 +161,13 @@ class TakenConfig(ClimbConfig):
     weights: str | None = None
 
 
-class TakenStage(ClimbStage, ActorStage[TakenConfig]):
+class TakenStage(ActorStage[TakenConfig]):
     """One policy for each temperature."""
 
-    name = "taken"
+    name, label, help = "taken", "taken", "Take."
     needs = (ValueStage,)
     follows_beta = True
+    forward = ClimbStage.forward
 
 
 @dataclass(frozen=True)
