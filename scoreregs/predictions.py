@@ -49,8 +49,12 @@ PredictionName = Literal["epsilon", "sample", "v_prediction", "score", "flow_pre
 
 
 def expand(coefficient: Tensor, like: Tensor) -> Tensor:
-    """Returns a (batch,) coefficient in `like`'s dtype, shaped to multiply a (batch, *event)."""
-    return coefficient.to(like.dtype).reshape(-1, *[1] * (like.ndim - 1))
+    """Returns a coefficient in `like`'s dtype, shaped to multiply a tensor of more axes.
+
+    (batch,) meets (batch, *event), and (members, batch) of stacked priors (members, batch, *event).
+    """
+    ones = [1] * (like.ndim - coefficient.ndim)
+    return coefficient.to(like.dtype).reshape(*coefficient.shape, *ones)
 
 
 class Prediction(ABC):

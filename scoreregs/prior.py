@@ -25,7 +25,7 @@ from scoreregs.trees import Condition, map_tensors
 
 __all__ = ["NetworkPrior", "ScorePrior", "check_prior_type", "times_for"]
 
-_LOGGER = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class ScorePrior(Constructed, ABC):
@@ -323,7 +323,7 @@ def _say_once(network: Callable[..., Tensor]) -> None:
     where = getattr(network, "__code__", type(network))
     if where not in _said:
         _said.add(where)
-        _LOGGER.warning(
+        logger.warning(
             "found no module behind the network %s: if it has one, give modules=[it], so that it "
             "is evaluated in eval mode and in its dtype; modules=() says that it has none",
             getattr(network, "__qualname__", type(network).__name__),
