@@ -1,6 +1,6 @@
 """Noise schedules, one file each; `base` holds what they share."""
 
-from scoreregs.schedules.base import NoiseLevel, NoiseSchedule, as_time, check_schedule
+from scoreregs.schedules.base import NoiseLevel, NoiseSchedule, as_time, check_schedule, time_dtype
 from scoreregs.schedules.cosine import CosineSchedule
 from scoreregs.schedules.edm import EDMSchedule
 from scoreregs.schedules.rectified_flow import RectifiedFlowSchedule
@@ -21,4 +21,5 @@ __all__ = [
     "VPSchedule",
     "as_time",
     "check_schedule",
+    "time_dtype",
 ]
