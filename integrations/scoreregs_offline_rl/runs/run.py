@@ -71,7 +71,7 @@ def train(
     check_needs(config, directory, names)
     if data is None:
         data = load_data(config.data, config.loading, progress=download_progress)
-    config = resolve(config, data, names)
+    config = directory.settled(resolve(config, data, names))
     scaled = scale(data, config)
     accelerator = make_accelerator(config.trainer, directory.path)
     directory.claim(config, data, accelerator)
