@@ -1,7 +1,8 @@
 """The paper's settings give the weights that they gave before stages had a registry, to the bit.
 
-`digests.json` was made by the version before, which drew rows and noise in the first way. Bits depend on the processor: a few steps of plain
-torch, which know nothing of this library, have to come out as they did there.
+`digests.json` was made by the version before, which drew rows and noise in the first way. Bits
+depend on the processor: a few steps of plain torch, which know nothing of this library, have to
+come out as they did there.
 """
 
 import hashlib
