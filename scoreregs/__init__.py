@@ -1,5 +1,7 @@
 """Score regularisation with any diffusion prior."""
 
+from scoreregs import _torch  # noqa: F401
+from scoreregs._version import __version__ as __version__
 from scoreregs.checking import PriorReport, check_prior
 from scoreregs.errors import ScoreRegsError
 from scoreregs.fitting import fit_prior

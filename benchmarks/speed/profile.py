@@ -40,13 +40,23 @@ _PRODUCTS = ("mm", "addmm", "bmm", "baddbmm", "linear", "mkldnn_linear")
 _RANDOM = ("uniform_", "normal_", "rand", "randn", "random_", "randperm", "ge")
 _ROWS = ("index", "index_select", "gather")
 # They make no kernel: another view of the same memory, or memory alone.
-_VIEWS = frozenset(
-    ("as_strided", "t", "transpose", "view", "expand", "detach", "detach_", "squeeze", "unsqueeze")
-    + ("select", "slice", "reshape", "alias", "empty", "empty_like", "empty_strided", "unbind")
-    + ("split", "split_with_sizes", "permute", "unflatten", "flatten", "narrow", "lift_fresh")
-    + ("resolve_conj", "resolve_neg", "result_type", "item", "_local_scalar_dense", "to")
-    + ("_to_copy", "linear", "relu", "matmul", "mT", "is_nonzero", "chunk", "broadcast_tensors")
-)
+_VIEWS = {
+    *(
+        "as_strided",
+        "t",
+        "transpose",
+        "view",
+        "expand",
+        "detach",
+        "detach_",
+        "squeeze",
+        "unsqueeze",
+    ),
+    *("select", "slice", "reshape", "alias", "empty", "empty_like", "empty_strided", "unbind"),
+    *("split", "split_with_sizes", "permute", "unflatten", "flatten", "narrow", "lift_fresh"),
+    *("resolve_conj", "resolve_neg", "result_type", "item", "_local_scalar_dense", "to"),
+    *("_to_copy", "linear", "relu", "matmul", "mT", "is_nonzero", "chunk", "broadcast_tensors"),
+}
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,6 @@
 
 import sys
 
-from scoreregs_offline_rl.commands.main import main
+from scoreregs_offline_rl.commands.entry import main
 
 sys.exit(main())

@@ -73,7 +73,7 @@ def as_points(points: PointsLike) -> Points:
     """
     if isinstance(points, str) and points in _NAMED:
         return _NAMED[points]
-    if callable(points):
+    if callable(points) and not isinstance(points, type):
         return points
     raise ArgumentError(
         f"got points={points!r}, expected one of {', '.join(map(repr, _NAMED))} or a function"

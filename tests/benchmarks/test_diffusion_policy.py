@@ -7,7 +7,7 @@ from torch import Tensor
 from benchmarks.diffusion_policy import SAMPLERS, DiffusionPolicy
 from scoreregs import VPSchedule
 from scoreregs_offline_rl.stages.critic import Critic
-from scoreregs_offline_rl.stages.networks import BehaviorNetwork, TwinQ, ValueNetwork
+from scoreregs_offline_rl.stages.networks import BehaviorNetwork, EnsembleQ, ValueNetwork
 
 STD = 0.1
 
@@ -23,7 +23,7 @@ class GaussianBehavior(BehaviorNetwork):
         return sigma * (x_t - alpha * condition / 2) / ((alpha * STD) ** 2 + sigma**2)
 
 
-class TargetQ(TwinQ):
+class TargetQ(EnsembleQ):
     """The nearer to 0.3 in every dimension, the better."""
 
     def forward(self, action: Tensor, observation: Tensor) -> tuple[Tensor, Tensor]:

@@ -65,10 +65,13 @@ def test_a_precision_that_the_device_lacks(tmp_path, fresh):
         train(small(mixed_precision="fp16"), tmp_path, data=make_transitions(400))
 
 
-@pytest.mark.parametrize("tracker", ["wandb", "trackio"])
-def test_a_tracker_that_is_not_installed(tmp_path, tracker, monkeypatch):
+@pytest.mark.parametrize(
+    ("tracker", "package"),
+    [("wandb", "wandb,"), ("trackio", "trackio,"), ("tensorboard", r"'scoreregs\[trackers\]',")],
+)
+def test_a_tracker_that_is_not_installed(tmp_path, tracker, package, monkeypatch):
     monkeypatch.setattr("scoreregs_offline_rl.training.acceleration.get_available_trackers", list)
-    with pytest.raises(RunError, match=rf"got the trackers \['{tracker}'\].*pip install {tracker}"):
+    with pytest.raises(RunError, match=rf"got the trackers \['{tracker}'\].*pip install {package}"):
         train(small(log_with=(tracker,)), tmp_path / "run", data=make_transitions(400))
     assert not (tmp_path / "run").exists()
 

@@ -1,4 +1,4 @@
-"""The advantage-weighted actor against its formula written by hand."""
+"""Advantage-weighted regression against its formula written by hand."""
 
 import math
 
@@ -8,7 +8,7 @@ import torch
 from scoreregs_offline_rl import AWRConfig
 from scoreregs_offline_rl.stages.awr import AWRStage
 from scoreregs_offline_rl.stages.critic import Critic, TwinValue
-from scoreregs_offline_rl.stages.networks import DiracPolicy, TwinQ, ValueNetwork
+from scoreregs_offline_rl.stages.networks import DiracPolicy, EnsembleQ, ValueNetwork
 from scoreregs_offline_rl.stages.stage import Given
 from tests.offline_rl.rl_data import ACTION, OBSERVATION, as_double, make_transitions, rows_of
 
@@ -23,7 +23,7 @@ def batch():
 @pytest.fixture
 def critic():
     torch.manual_seed(0)
-    critic = Critic(TwinQ(OBSERVATION, ACTION, width=16), ValueNetwork(OBSERVATION)).double()
+    critic = Critic(EnsembleQ(OBSERVATION, ACTION, width=16), ValueNetwork(OBSERVATION)).double()
     with torch.no_grad():
         for parameter in critic.target_q.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))

@@ -8,7 +8,7 @@ import torch
 
 from scoreregs_offline_rl import CriticConfig
 from scoreregs_offline_rl.stages.critic import Critic, CriticStage, expectile_loss
-from scoreregs_offline_rl.stages.networks import TwinQ, ValueNetwork
+from scoreregs_offline_rl.stages.networks import EnsembleQ, ValueNetwork
 from tests.offline_rl.rl_data import ACTION, OBSERVATION, as_double, make_transitions, rows_of
 
 CONFIG = CriticConfig(width=16, expectile=0.8, discount=0.9, target_rate=0.25)
@@ -103,7 +103,7 @@ def test_terminal_rows_do_not_bootstrap_and_cut_rows_do(stage, batch):
 
 
 def test_polyak_direction():
-    critic = Critic(TwinQ(4, 2, width=8), ValueNetwork(4, width=8))
+    critic = Critic(EnsembleQ(4, 2, width=8), ValueNetwork(4, width=8))
     with torch.no_grad():
         for source, target in zip(critic.q.parameters(), critic.target_q.parameters(), strict=True):
             source.fill_(1.0)

@@ -25,7 +25,7 @@ from scoreregs_offline_rl.stages.behavior import BehaviorStage, check_behavior
 from scoreregs_offline_rl.stages.critic import Critic, check_critic, largest_q_allowed
 from scoreregs_offline_rl.stages.finding import Finding
 from scoreregs_offline_rl.stages.gaussian_actions import GaussianActions
-from scoreregs_offline_rl.stages.networks import TwinQ, ValueNetwork
+from scoreregs_offline_rl.stages.networks import EnsembleQ, ValueNetwork
 from scoreregs_offline_rl.stages.probe import Probe, held_rows
 from scoreregs_offline_rl.training.monitor import Monitor
 from tests.offline_rl.rl_data import noise_prior
@@ -82,9 +82,9 @@ def gaussian(data):
 
 def make_critic(scale):
     torch.manual_seed(0)
-    critic = Critic(TwinQ(3, 2, width=16), ValueNetwork(3, width=16))
+    critic = Critic(EnsembleQ(3, 2, width=16), ValueNetwork(3, width=16))
     with torch.no_grad():
-        final = critic.target_q.q2[-1]
+        final = critic.target_q.get_submodule("q2")[-1]  # pyright: ignore[reportIndexIssue]
         assert isinstance(final, torch.nn.Linear)
         final.weight.zero_()
         final.bias.fill_(scale)

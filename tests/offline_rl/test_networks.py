@@ -7,7 +7,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from scoreregs_offline_rl.stages.networks import BehaviorNetwork, DiracPolicy, TwinQ, ValueNetwork
+from scoreregs_offline_rl.stages.networks import (
+    BehaviorNetwork,
+    DiracPolicy,
+    EnsembleQ,
+    ValueNetwork,
+)
 
 
 def linear_sizes(module):
@@ -19,7 +24,7 @@ def linear_sizes(module):
 
 
 def test_sizes_of_appendix_c():
-    q = TwinQ(17, 6)
+    q = EnsembleQ(17, 6)
     assert linear_sizes(q.q1) == linear_sizes(q.q2) == [(23, 256), (256, 256), (256, 1)]
     assert linear_sizes(ValueNetwork(17)) == [(17, 256), (256, 256), (256, 1)]
     assert linear_sizes(DiracPolicy(17, 6)) == [(17, 256), (256, 256), (256, 6)]
@@ -31,7 +36,7 @@ def test_sizes_of_appendix_c():
 
 
 def test_twin_q_by_hand():
-    q = TwinQ(4, 2, width=8)
+    q = EnsembleQ(4, 2, width=8)
     action, observation = torch.randn(5, 2), torch.randn(5, 4)
 
     def by_hand(net):

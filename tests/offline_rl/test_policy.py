@@ -9,7 +9,12 @@ import torch
 from scoreregs_offline_rl import PolicyConfig
 from scoreregs_offline_rl.randoms import generator_for
 from scoreregs_offline_rl.stages.critic import Critic, TwinValue
-from scoreregs_offline_rl.stages.networks import BehaviorNetwork, DiracPolicy, TwinQ, ValueNetwork
+from scoreregs_offline_rl.stages.networks import (
+    BehaviorNetwork,
+    DiracPolicy,
+    EnsembleQ,
+    ValueNetwork,
+)
 from scoreregs_offline_rl.stages.policy import PolicyStage
 from tests.offline_rl.rl_data import (
     ACTION,
@@ -25,7 +30,7 @@ BETA = 0.3
 
 def make_stage(config=None):
     torch.manual_seed(0)
-    critic = Critic(TwinQ(OBSERVATION, ACTION, width=16), ValueNetwork(OBSERVATION)).double()
+    critic = Critic(EnsembleQ(OBSERVATION, ACTION, width=16), ValueNetwork(OBSERVATION)).double()
     with torch.no_grad():
         for parameter in critic.target_q.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))

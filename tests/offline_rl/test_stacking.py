@@ -7,7 +7,12 @@ from torch import Tensor, nn
 from scoreregs.errors import ArgumentError
 from scoreregs_offline_rl import CriticConfig
 from scoreregs_offline_rl.stages.critic import CriticStage
-from scoreregs_offline_rl.stages.networks import BehaviorNetwork, DiracPolicy, TwinQ, ValueNetwork
+from scoreregs_offline_rl.stages.networks import (
+    BehaviorNetwork,
+    DiracPolicy,
+    EnsembleQ,
+    ValueNetwork,
+)
 from scoreregs_offline_rl.stages.stacking import by_member, share, stack
 from tests.offline_rl.rl_data import ACTION, OBSERVATION
 
@@ -32,7 +37,7 @@ def of_behavior():
 @pytest.mark.parametrize(
     ("make", "inputs"),
     [
-        (lambda: TwinQ(*SIZES, width=8), of_critic),
+        (lambda: EnsembleQ(*SIZES, width=8), of_critic),
         (lambda: ValueNetwork(OBSERVATION, width=8), lambda: (noise(3, ROWS, OBSERVATION),)),
         (lambda: DiracPolicy(*SIZES, layers=3, width=8), lambda: (noise(3, ROWS, OBSERVATION),)),
         (lambda: BehaviorNetwork(*SIZES, width=8), of_behavior),

@@ -10,7 +10,7 @@ from torch import Generator, Tensor, nn
 from scoreregs_offline_rl import Given, TD3BCConfig, TD3BCStage, TrainConfig, Transitions
 from scoreregs_offline_rl.data.transitions import Batch
 from scoreregs_offline_rl.runs.building import build
-from scoreregs_offline_rl.stages.networks import DiracPolicy, TwinQ
+from scoreregs_offline_rl.stages.networks import DiracPolicy, EnsembleQ
 from scoreregs_offline_rl.stages.stacking import stack
 from scoreregs_offline_rl.training.inputs import SeedInputs
 from scoreregs_offline_rl.training.step import TrainingStep
@@ -203,7 +203,7 @@ def test_defaults_are_those_of_its_paper():
     assert (config.batch_size, config.learning_rate, config.steps) == (256, 3e-4, None)
     assert [len(weights(net)) for net in (stage.policy, stage.q)] == [
         len(weights(DiracPolicy(1, 1, layers=2, width=256))),
-        len(weights(TwinQ(1, 1, layers=2, width=256))),
+        len(weights(EnsembleQ(1, 1, layers=2, width=256))),
     ]
     optimizer, scheduler = stage.optimizer()
     assert scheduler is None

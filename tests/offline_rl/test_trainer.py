@@ -23,7 +23,7 @@ from scoreregs_offline_rl.stages.awr import AWRStage
 from scoreregs_offline_rl.stages.behavior import BehaviorStage
 from scoreregs_offline_rl.stages.cloning import CloningConfig, CloningStage
 from scoreregs_offline_rl.stages.critic import CriticStage, TwinValue
-from scoreregs_offline_rl.stages.networks import DiracPolicy, TwinQ
+from scoreregs_offline_rl.stages.networks import DiracPolicy, EnsembleQ
 from scoreregs_offline_rl.stages.policy import PolicyStage
 from scoreregs_offline_rl.stages.stage import Given
 from scoreregs_offline_rl.stages.td3_bc import TD3BCConfig, TD3BCStage
@@ -55,7 +55,7 @@ def make_stage(name):
         return CloningStage(policy, CloningConfig(steps=STEPS))
     if name == "td3_bc":
         with seeded(0, name):
-            return TD3BCStage(policy, TwinQ(*SIZES, width=16), TD3BCConfig(steps=STEPS))
+            return TD3BCStage(policy, EnsembleQ(*SIZES, width=16), TD3BCConfig(steps=STEPS))
     config = PolicyConfig(steps=STEPS)
     return PolicyStage(policy, TwinValue(critic.critic), behavior.prior, config, beta=0.1)
 

@@ -1,13 +1,20 @@
 """What the commands print."""
 
+import time
+from datetime import datetime, timedelta
 from typing import Any
 
 from tqdm import tqdm
 
 from scoreregs_offline_rl.evaluation.rollouts import EvaluationResult
+from scoreregs_offline_rl.runs.plan import Plan
 from scoreregs_offline_rl.stages.registry import label_of
 
-__all__ = ["Bars", "evaluation_line", "health_line", "score_suffix"]
+__all__ = ["Bars", "evaluation_line", "health_line", "score_suffix", "verdict_line"]
+
+
+# Seconds between two looks at the whole, and the share of it after which its own pace counts.
+_EVERY, _TRUSTED = 1.0, 0.05
 
 
 def health_line(finding: dict[str, Any]) -> str:
@@ -26,18 +33,39 @@ def evaluation_line(stage: str, result: EvaluationResult) -> str:
     return f"{label_of(stage)}: return {result.mean:.1f}{interval}{score}, {episodes}"
 
 
+def verdict_line(result: dict[str, Any]) -> str:
+    """Returns policy, clone, data and what is expected as one line for people.
+
+    Args:
+        result: of a run with a verdict.
+    """
+    verdict = result["verdict"]
+    numbers = []
+    for name in (verdict["candidate"], verdict["reference"]):
+        score, found = result["scores"].get(name), result.get(name)
+        returned = None if found is None else sum(found["returns"]) / len(found["returns"])
+        number = score if score is not None else returned
+        numbers.append(name if number is None else f"{name} {number:.1f}")
+    data = result["data_score"] if result["data_score"] is not None else result["data_return"]
+    use = result["handed_over"] or verdict["candidate"]
+    told = f"verdict {'ok' if verdict['ok'] else 'WARNING'}, {verdict['message']}"
+    return f"{', '.join(numbers)}, data {data:.1f}; {told}; `export` takes {use}"
+
+
 def score_suffix(score: float | None) -> str:
     """Returns what follows a return: a score, where there is one."""
     return "" if score is None else f", normalised score {score:.1f}"
 
 
 class Bars:
-    """A progress bar for each stage, and for a download."""
+    """A progress bar for each stage, with the share of the whole run, and one for a download."""
 
     def __init__(self) -> None:
         self._bar: tqdm | None = None
         self._stage = ""
         self._metrics: dict[str, float] = {}
+        self._plan: Plan | None = None
+        self._start = self._shown = 0.0
 
     def __enter__(self) -> "Bars":
         return self
@@ -53,11 +81,19 @@ class Bars:
             self._bar = tqdm(total=steps, initial=step - 1, desc=f"{stage:>8}", unit="step")
             self._stage = stage
         self._bar.update(step - self._bar.n)
-        if metrics is not self._metrics:
-            self._metrics = metrics
+        now = time.monotonic()
+        if metrics is not self._metrics or now - self._shown > _EVERY:
+            self._metrics, self._shown = metrics, now
             # Of several members the first stands for all.
             shown = {name.split("/")[0]: value for name, value in reversed(metrics.items())}
-            self._bar.set_postfix({name: f"{shown[name]:.3g}" for name in reversed(shown)})
+            numbers = {name: f"{shown[name]:.3g}" for name in reversed(shown)}
+            self._bar.set_postfix(self._whole(stage, step) | numbers)
+
+    def plan(self, plan: Plan) -> None:
+        """Prints what is left to do, and has it stand behind the bars from now on."""
+        self.__exit__()
+        print(f"{plan.table()}\n{plan.line(datetime.now())}", flush=True)
+        self._plan, self._start = plan, time.monotonic()
 
     def download(self, received: int, total: int | None) -> None:
         """Shows a download."""
@@ -68,3 +104,13 @@ class Bars:
                 total=total, initial=received, desc="download", unit="B", unit_scale=True
             )
         self._bar.update(received - self._bar.n)
+
+    def _whole(self, stage: str, step: int) -> dict[str, str]:
+        """Returns how far the whole is, and when it ends as far as it is known by now."""
+        if self._plan is None or not self._plan.seconds:
+            return {}
+        share = self._plan.done(stage, step) / self._plan.seconds
+        passed = time.monotonic() - self._start
+        left = (1 - share) * (passed / share if share > _TRUSTED else self._plan.seconds)
+        ends = datetime.now() + timedelta(seconds=left)
+        return {"whole": f"{share:.0%}", "ends": f"{ends:%H:%M}"}

@@ -65,6 +65,7 @@ def _sweep(
             stages=stages,
             progress=bars,
             download_progress=bars.download,
+            plan=bars.plan,
             command=this_command(),
         )
     if PartialState().is_main_process:
@@ -75,5 +76,6 @@ def _report(table: SweepTable, run_dir: Path) -> None:
     picture = run_dir / "sweep.png"
     draw_sweep(table, picture)
     print(table.table())
-    print(f"\nthe temperature to take: {table.best:g}\npicture: {picture}")
+    best = "" if table.best is None else f"the temperature to take: {table.best!r}\n"
+    print(f"\n{best}picture: {picture}")
     print(f"each member in {run_dir / 'members'}, where evaluate, report and export find it")

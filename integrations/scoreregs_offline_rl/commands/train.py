@@ -14,7 +14,14 @@ from typing import Annotated, Any, Literal, get_args
 import tyro
 from accelerate import PartialState
 
-from scoreregs_offline_rl.commands.console import Bars, evaluation_line, health_line, score_suffix
+from scoreregs_offline_rl.commands.console import (
+    Bars,
+    evaluation_line,
+    health_line,
+    score_suffix,
+    verdict_line,
+)
+from scoreregs_offline_rl.commands.overview import TRAIN
 from scoreregs_offline_rl.configuration import to_dict
 from scoreregs_offline_rl.data.sources import load_data
 from scoreregs_offline_rl.evaluation.rollouts import EvaluationResult
@@ -22,7 +29,7 @@ from scoreregs_offline_rl.runs.configuration import TrainConfig
 from scoreregs_offline_rl.runs.directory import RunDirectory
 from scoreregs_offline_rl.runs.presets import PresetName, preset
 from scoreregs_offline_rl.runs.resolution import resolve
-from scoreregs_offline_rl.runs.run import train
+from scoreregs_offline_rl.runs.run import rehearse, train
 from scoreregs_offline_rl.stages.registry import actors_of
 
 __all__ = [
@@ -39,15 +46,14 @@ logger = logging.getLogger(__name__)
 
 _STAGES = TrainConfig.stages()
 _HELP = {
-    "train": "Train a policy on a data set, beside what it is compared with, and evaluate them.",
+    "train": TRAIN,
     **{name: stage.help for name, stage in _STAGES.items()},
 }
 TRAINING_COMMANDS = (*_HELP, "sweep")
 """Their names."""
 _MORE = """
-Settings are those of the paper for its tasks, by the name of the data, and Appendix C's for any
-other; in a run directory that was used before they are those used before. Interrupt it
-whenever you like: the same command goes on.
+Settings are those of the preset, laptop by default; in a run directory that was used before they
+are those used before. Interrupt it whenever you like: the same command goes on.
 """
 
 
@@ -57,21 +63,30 @@ class TrainingOptions:
 
     run_dir: Path
     """Where to keep the run; the same command again goes on where it was."""
-    preset: PresetName = "paper"
-    """paper: observations are normalised. paper-exact: they are not. laptop: minutes on two cores,
-    the same settings for any data. default: what older versions called paper."""
+    preset: PresetName = "laptop"
+    """laptop: minutes on two cores, the same settings for any data. paper: the paper's for its
+    tasks, by the name of the data, and Appendix C's for any other, observations normalised.
+    paper-exact: likewise, observations as they are. default: what older versions called paper."""
     show_config: bool = False
     """Print the settings that the run would have, as JSON, and stop."""
+    dry_run: bool = False
+    """Print the stages, their steps and how long each takes, and stop; nothing is written."""
 
 
 def todays_words(arguments: Sequence[str]) -> list[str]:
-    """Returns arguments with the stages under the names that they have today.
+    """Returns arguments with the stages under the names that they have today, without hyphens.
 
     Example:
         >>> todays_words(["baseline", "--baseline.clip", "50"])
         ['awr', '--awr.clip', '50']
+        >>> todays_words(["train", "--stages", "td3-bc"])
+        ['train', '--stages', 'td3_bc']
     """
     words = list(arguments)
+    for place in (0, *_behind(words, "--stages")):
+        written = words[place].replace("-", "_") if place < len(words) else ""
+        if written in _STAGES:
+            words[place] = written
     for name, stage in _STAGES.items():
         for former in stage.former_names:
             option = re.compile(rf"--{former}\.(.+)")
@@ -113,9 +128,10 @@ def base_config(arguments: Sequence[str]) -> TrainConfig:
     if run_dir and (run_dir / "config.json").exists() and known.preset is None:
         return RunDirectory(run_dir).read_config()
     if known.data is None:
-        return TrainConfig(data=tyro.MISSING)
+        # The defaults of the class, which lacks its data.
+        return tyro.MISSING_NONPROP
     # A preset that there is not is refused with the other arguments.
-    return preset(known.data, known.preset if known.preset in get_args(PresetName) else "paper")
+    return preset(known.data, known.preset if known.preset in get_args(PresetName) else "laptop")
 
 
 def show_config(
@@ -163,12 +179,17 @@ def _train(config: TrainConfig, options: TrainingOptions, stages: Sequence[str] 
         if options.show_config:
             show_config(config, stages, bars, {})
             return
+        if options.dry_run:
+            more = {"stages": stages, "download_progress": bars.download}
+            bars.plan(rehearse(config, options.run_dir, **more))
+            return
         result = train(
             config,
             options.run_dir,
             stages=stages,
             progress=bars,
             download_progress=bars.download,
+            plan=bars.plan,
             command=this_command(),
         )
     if PartialState().is_main_process:
@@ -182,4 +203,6 @@ def _print_result(result: dict[str, Any], run_dir: Path) -> None:
         if result.get(stage) is not None:
             print(evaluation_line(stage, EvaluationResult.from_dict(result[stage])))
     print(f"data: return {result['data_return']:.1f}{score_suffix(result['data_score'])}")
+    if result.get("verdict") is not None:
+        print(verdict_line(result))
     print(f"{result['seconds']:.0f} seconds, everything in {run_dir}")

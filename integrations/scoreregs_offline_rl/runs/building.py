@@ -4,12 +4,17 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from torch import Tensor
+
+from scoreregs_offline_rl.data.episode_weights import row_weights
+from scoreregs_offline_rl.data.transitions import Transitions
 from scoreregs_offline_rl.randoms import seeded
 from scoreregs_offline_rl.runs.configuration import TrainConfig
 from scoreregs_offline_rl.stages.actor import ActorStage
+from scoreregs_offline_rl.stages.probe import Probes
 from scoreregs_offline_rl.stages.stage import Context, Given, PriorStage, Stage, ValueStage
 
-__all__ = ["build", "give"]
+__all__ = ["build", "give", "probes_of", "weights_of"]
 
 
 def build(
@@ -49,3 +54,22 @@ def give(kind: type[Stage[Any]], config: TrainConfig, finished: Mapping[str, Sta
         if isinstance(source, ActorStage):
             start = source.policy.state_dict()
     return Given(value, prior, start=start)
+
+
+def weights_of(settings: Any, data: Transitions) -> Tensor | None:
+    """Returns how often a stage of some settings draws each row, (N,); None: all alike."""
+    share = getattr(settings, "return_share", None)
+    return None if share is None else row_weights(data, share)
+
+
+def probes_of(config: TrainConfig, data: Transitions, seed: int) -> Probes:
+    """Returns what the stages of a seed are judged on: rows as the prior's stage draws them.
+
+    Args:
+        config: of the run.
+        data: scaled, on the device of the models.
+        seed: of the rows.
+    """
+    source = config.stages().provider(PriorStage)
+    settings = getattr(config, source.name)
+    return Probes(data, seed, source.held_out(settings), weights_of(settings, data))

@@ -255,10 +255,13 @@ def _settings(config: dict[str, Any], trained: set[str]) -> dict[str, str]:
     own = {field.name for field in fields(TrainConfig)}
     known = {name: value for name, value in content.items() if name in own}
     read = to_dict(complete(from_dict(TrainConfig, known)))
+    flat = _flatten({**content, **read})
+    # Steps of a given time are the machine's; seeds of one time belong together.
+    measured = {name for name in flat if name.endswith(".steps") and flat["minutes"]}
     return {
         name: str(value)
-        for name, value in _flatten({**content, **read}).items()
-        if name not in _IRRELEVANT
+        for name, value in flat.items()
+        if name not in _IRRELEVANT | measured
         and not name.startswith("trainer.")
         and (name.split(".")[0] not in stages or name.split(".")[0] in trained)
     }

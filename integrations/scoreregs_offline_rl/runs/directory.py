@@ -23,7 +23,10 @@ from scoreregs_offline_rl.stages.policy import PolicyStage
 from scoreregs_offline_rl.stages.registry import Stages, actors_of
 from scoreregs_offline_rl.training.stage_files import is_finished
 
-__all__ = ["RunDirectory"]
+__all__ = ["GRID", "MEMBERS", "RunDirectory"]
+
+GRID, MEMBERS = "grid.json", "members"
+"""What a sweep has beside what a run has: who its members are, and where they lie."""
 
 C = TypeVar("C", bound=TrainConfig)
 
@@ -31,7 +34,7 @@ _CONFIG, _DATA, _RESULT = "config.json", "data.json", "result.json"
 _HASHED = ("observations", "actions", "rewards", "next_observations", "terminals")
 # Settings that bear on no stage. Where the data lies and came from is free: its hash says whether
 # it is the same. What is not named here, nor a stage's, bears on all.
-_FREE = {"evaluation", "trainer", "data", "loading.mirrors"}
+_FREE = {"evaluation", "trainer", "data", "loading.mirrors", "hand_over_recommended"}
 _FIXED = {"trainer.mixed_precision", "trainer.draws"}
 _SUFFIX = "_agent"
 
@@ -74,6 +77,31 @@ class RunDirectory:
         found = {f.name.removesuffix(_SUFFIX): f for f in self.path.glob(f"*{_SUFFIX}")}
         others = {name: folder for name, folder in found.items() if folder not in known}
         return {name: folder for name, folder in (named | others).items() if folder.exists()}
+
+    def holds_run(self) -> bool:
+        """Returns whether a run, or a sweep, has begun there."""
+        return (self.path / _CONFIG).exists()
+
+    def check_for_run(self) -> None:
+        """Raises `RunError` where the directory is that of a sweep or of one of its members."""
+        if (self.path / GRID).exists():
+            raise RunError(
+                f"got {self.path}, which holds a sweep: choose another directory for the run, or "
+                f"go on with `sweep`; its policies are in {self.path / MEMBERS}"
+            )
+        parents = self.path.resolve().parents
+        if len(parents) > 1 and parents[0].name == MEMBERS and (parents[1] / GRID).exists():
+            raise RunError(
+                f"got {self.path}, a member of the sweep in {parents[1]}, which is trained with "
+                "the others: choose another directory, and take finished weights from the sweep"
+            )
+
+    def check_for_sweep(self) -> None:
+        """Raises `RunError` where the directory is that of a run."""
+        if self.holds_run() and not (self.path / GRID).exists():
+            raise RunError(
+                f"got {self.path}, which holds a run: choose another directory for the sweep"
+            )
 
     def read_config(self) -> TrainConfig:
         """Returns the configuration of the run.

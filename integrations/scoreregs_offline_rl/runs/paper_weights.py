@@ -18,7 +18,12 @@ from scoreregs_offline_rl.deployment.agent import TrainedPolicy
 from scoreregs_offline_rl.environments.making import action_bounds
 from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.stages.critic import Critic
-from scoreregs_offline_rl.stages.networks import BehaviorNetwork, DiracPolicy, TwinQ, ValueNetwork
+from scoreregs_offline_rl.stages.networks import (
+    BehaviorNetwork,
+    DiracPolicy,
+    EnsembleQ,
+    ValueNetwork,
+)
 from scoreregs_offline_rl.tasks import environment_for
 
 __all__ = [
@@ -118,12 +123,12 @@ def behavior_from_paper(state: State, prefix: str) -> BehaviorNetwork:
     return network
 
 
-def twin_q_from_paper(state: State, prefix: str, action_size: int) -> TwinQ:
+def twin_q_from_paper(state: State, prefix: str, action_size: int) -> EnsembleQ:
     """Returns the twin Q in a state dictionary of the paper's code, under a prefix."""
     weights = _under(state, prefix)
     width, inputs = weights["q1.0.weight"].shape
     layers = _hidden_layers(weights, "q1.")
-    network = TwinQ(inputs - action_size, action_size, layers=layers, width=width)
+    network = EnsembleQ(inputs - action_size, action_size, layers=layers, width=width)
     network.load_state_dict(weights)
     return network
 

@@ -6,66 +6,39 @@ need, give and are called is theirs to say.
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, final
 
 import torch
 from torch import Tensor
 
-from scoreregs_offline_rl.data.episode_weights import row_weights
 from scoreregs_offline_rl.deployment.agent import TrainedPolicy
 from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.evaluation.learning_curve import learning_curve
 from scoreregs_offline_rl.randoms import check_batch, derived_seed
-from scoreregs_offline_rl.runs.adoption import adopt
-from scoreregs_offline_rl.runs.building import build, give
+from scoreregs_offline_rl.runs.adoption import MemberKey, adopt
+from scoreregs_offline_rl.runs.building import build, give, probes_of, weights_of
 from scoreregs_offline_rl.runs.configuration import TrainConfig
 from scoreregs_offline_rl.runs.directory import RunDirectory
 from scoreregs_offline_rl.runs.grid import SweepGrid
+from scoreregs_offline_rl.runs.outcome import MemberResults, PipelineResults
 from scoreregs_offline_rl.runs.resolution import complete
 from scoreregs_offline_rl.runs.scaled import ScaledData
+from scoreregs_offline_rl.runs.verdict import verdict_of
 from scoreregs_offline_rl.stages.actor import ActorStage
-from scoreregs_offline_rl.stages.finding import Finding
 from scoreregs_offline_rl.stages.mean_policy import mean_policy
 from scoreregs_offline_rl.stages.probe import Probes
 from scoreregs_offline_rl.stages.registry import Stages, with_needs
 from scoreregs_offline_rl.stages.stacking import StackedPrior, StackedValue, share, stack
-from scoreregs_offline_rl.stages.stage import Given, PriorStage, Stage
+from scoreregs_offline_rl.stages.stage import Given, Stage
 from scoreregs_offline_rl.training.inputs import Members
 from scoreregs_offline_rl.training.monitor import Monitor
+from scoreregs_offline_rl.training.rehearsal import Rehearsal
 from scoreregs_offline_rl.training.stage_files import StageReport, is_finished
 from scoreregs_offline_rl.training.trainer import Trainer
 
-__all__ = ["MemberResults", "Pipeline", "PipelineResults", "check_needs"]
-
-
-@dataclass(frozen=True, eq=False)
-class MemberResults:
-    """What the stages leave of one member.
-
-    Attributes:
-        findings: what the checks of the finished stages found, by the stage's name.
-        agents: the finished policies, by the name of the stage that trained them.
-    """
-
-    findings: dict[str, Finding] = field(default_factory=dict)
-    agents: dict[str, TrainedPolicy] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, eq=False)
-class PipelineResults:
-    """What the stages leave.
-
-    Attributes:
-        reports: how each stage went, by its name, all members together.
-        members: what is left of each; of a run, of the only one.
-        policies: the trained policies of each stage, stacked where there are several.
-    """
-
-    reports: dict[str, StageReport]
-    members: tuple[MemberResults, ...]
-    policies: dict[str, Any]
+__all__ = ["Pipeline", "check_needs"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +74,7 @@ class Pipeline:
     Args:
         config: resolved; of a sweep, its seed and temperature play no part.
         data: on the trainer's device.
-        trainer: runs each stage.
+        trainer: runs each stage, or rehearses it.
         directory: holds the stages' folders.
         grid: the members of a sweep; None for a run.
     """
@@ -110,7 +83,7 @@ class Pipeline:
         self,
         config: TrainConfig,
         data: ScaledData,
-        trainer: Trainer,
+        trainer: Trainer | Rehearsal,
         directory: RunDirectory,
         grid: SweepGrid | None = None,
     ) -> None:
@@ -118,9 +91,7 @@ class Pipeline:
         self._trainer, self._directory = trainer, directory
         self._stages: Stages = config.stages()
         seeds = (config.seed,) if grid is None else grid.seeds
-        source = self._stages.provider(PriorStage)
-        held_out = source.held_out(getattr(config, source.name))
-        self._probes = [Probes(data.transitions, seed, held_out) for seed in seeds]
+        self._probes = [probes_of(config, data.transitions, seed) for seed in seeds]
         self._finished: dict[str, _Trained] = {}
         self._reports: dict[str, StageReport] = {}
 
@@ -130,11 +101,7 @@ class Pipeline:
         Raises:
             RunError: see `check_needs`, `adopt` and `Trainer.run`.
         """
-        check_needs(self._config, self._directory, names)
-        used = with_needs(self._stages, set(names), self._config)
-        self._check_batches(used)
-        for name in used:
-            self._train(self._stages[name])
+        self.train(names)
         return PipelineResults(
             self._reports,
             tuple(self._results(index) for index in range(len(self._configs))),
@@ -144,6 +111,15 @@ class Pipeline:
                 if isinstance(trained.joint, ActorStage)
             },
         )
+
+    def train(self, names: Collection[str]) -> None:
+        """Does what `run` does, but for what it returns, which takes a check of every stage."""
+        check_needs(self._config, self._directory, names)
+        used = with_needs(self._stages, set(names), self._config)
+        self._check_batches(used)
+        self._check_builds(used)
+        for name in used:
+            self._train(self._stages[name])
 
     @property
     def _configs(self) -> list[TrainConfig]:
@@ -158,15 +134,24 @@ class Pipeline:
             if _weights(self._config, name) is None and not self._is_finished(name):
                 check_batch(settings.batch_size, count, name)
 
+    def _check_builds(self, names: Collection[str]) -> None:
+        """Builds every stage on untrained ones: what cannot be built is refused before training."""
+        config, untrained = self._configs[0], {}
+        for kind in (self._stages[name] for name in names):
+            given = give(kind, config, untrained)
+            untrained[kind.name] = build(kind, config, self._data.sizes, given)
+
     def _train(self, kind: type[Stage[Any]]) -> None:
         """Trains a stage of all its members, loads it, or takes its weights from elsewhere."""
         settings = getattr(self._config, kind.name)
-        members, labels, seeds = self._build(kind)
+        members, keys, labels, seeds = self._build(kind)
         folder, weights = self._directory.stage(kind.name), _weights(self._config, kind.name)
         adopted = weights is not None and not is_finished(folder)
         report = None
         if weights is not None and adopted:
-            report = adopt(members, seeds, weights, self._config, self._directory)
+            report = StageReport(0, 0.0, 0.0, {}, source=weights)
+            if not isinstance(self._trainer, Rehearsal):
+                report = adopt(members, keys, weights, self._config, self._directory)
         joint = self._stack(kind, members) if labels else members[0]
         if report is not None:
             self._trainer.keep(joint, folder, report)
@@ -188,24 +173,26 @@ class Pipeline:
 
     def _build(
         self, kind: type[Stage[Any]]
-    ) -> tuple[list[Stage[Any]], tuple[str, ...], tuple[int, ...]]:
-        """Returns the members of a stage with initial weights, their labels, the seeds of rows."""
+    ) -> tuple[list[Stage[Any]], list[MemberKey], tuple[str, ...], tuple[int, ...]]:
+        """Returns the members of a stage with initial weights, what they are, the seeds of rows."""
         grid, policies = self._grid, getattr(getattr(self._config, kind.name), "policies", 1)
-        own = [self._config] if grid is None else grid.configs(self._config)
+        own = self._configs
         betas = 1 if grid is None or not kind.follows_beta else len(grid.betas)
         of_seed = len(own) // len(self._probes)
         members: list[Stage[Any]] = []
-        labels, seeds = [], []
+        keys, labels, seeds = [], [], []
         for place in range(len(self._probes)):
             for policy in range(policies):
                 given = self._given(kind, place, policy)
                 configs = own[place * of_seed :][:betas]
                 seeds.append(derived_seed(configs[0].seed, policy))
                 for index, config in enumerate(configs):
+                    beta = config.beta if kind.follows_beta else None
+                    keys.append(MemberKey(config.seed, policy, beta))
                     config = replace(config, seed=seeds[-1])
                     members.append(build(kind, config, self._data.sizes, given))
                     labels.append(_label(grid, kind, place * of_seed + index, policy, policies))
-        return members, tuple(filter(None, labels)), tuple(seeds)
+        return members, keys, tuple(filter(None, labels)), tuple(seeds)
 
     def _given(self, kind: type[Stage[Any]], seed: int, policy: int) -> Given:
         """Returns what the finished stages of a seed, by its place, give to one of its members."""
@@ -244,8 +231,7 @@ class Pipeline:
 
     def _row_weights(self, settings: Any) -> Tensor | None:
         """Returns how often each row is drawn; None: all alike."""
-        share = getattr(settings, "return_share", None)
-        return None if share is None else row_weights(self._data.transitions, share)
+        return weights_of(settings, self._data.transitions)
 
     def _is_finished(self, name: str) -> bool:
         return is_finished(self._directory.stage(name))
@@ -297,12 +283,10 @@ class Pipeline:
 
     def _results(self, index: int) -> MemberResults:
         found, data = MemberResults(), self._data
+        probes = self._probes[index * len(self._probes) // len(self._configs)]
         for name, trained in self._finished.items():
             members = self._members_of(trained, index)
-            first, probes = (
-                members[0],
-                self._probes[index * len(self._probes) // len(self._configs)],
-            )
+            first = members[0]
             if isinstance(first, ActorStage):
                 place = self._config.evaluation.environment
                 policy = mean_policy(members)
@@ -313,7 +297,10 @@ class Pipeline:
                 finding = first.check(probes)
             if finding is not None:
                 found.findings[name] = finding
-        return found
+        members = {name: self._members_of(its, index) for name, its in self._finished.items()}
+        place = index * len(self._probes) // len(self._configs)
+        verdict = verdict_of(members, self._configs[index], data.transitions, self._probes[place])
+        return replace(found, verdict=verdict)
 
 
 def _weights(config: TrainConfig, name: str) -> str | None:

@@ -1,11 +1,14 @@
 """A run: one configuration, one directory, from data to evaluated policies."""
 
+import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from scoreregs.errors import MissingDependencyError
+from scoreregs_offline_rl.configuration import meant
 from scoreregs_offline_rl.data.download import DownloadProgress, no_download_progress
 from scoreregs_offline_rl.data.sources import load_data
 from scoreregs_offline_rl.data.transitions import Transitions
@@ -15,17 +18,24 @@ from scoreregs_offline_rl.evaluation.rollouts import EvaluationResult, evaluate
 from scoreregs_offline_rl.files import load_json, save_json
 from scoreregs_offline_rl.runs.configuration import TrainConfig, usual_stages
 from scoreregs_offline_rl.runs.directory import RunDirectory
-from scoreregs_offline_rl.runs.pipeline import Pipeline, PipelineResults, check_needs
+from scoreregs_offline_rl.runs.lock import holding
+from scoreregs_offline_rl.runs.outcome import PipelineResults
+from scoreregs_offline_rl.runs.pipeline import Pipeline, check_needs
+from scoreregs_offline_rl.runs.plan import Plan
 from scoreregs_offline_rl.runs.resolution import resolve
 from scoreregs_offline_rl.runs.results import compose_result, covers
+from scoreregs_offline_rl.runs.run_plot import draw_run
 from scoreregs_offline_rl.runs.scaled import scale
+from scoreregs_offline_rl.runs.timing import planned
 from scoreregs_offline_rl.stages.former import current_result
 from scoreregs_offline_rl.stages.registry import known_name, with_needs
 from scoreregs_offline_rl.training.acceleration import make_accelerator, tracked_settings
 from scoreregs_offline_rl.training.stage_files import is_finished
 from scoreregs_offline_rl.training.trainer import Progress, Trainer, no_progress
 
-__all__ = ["evaluate_run", "in_order", "train", "with_finished"]
+__all__ = ["evaluate_run", "in_order", "rehearse", "train", "with_finished"]
+
+logger = logging.getLogger(__name__)
 
 
 def train(
@@ -36,6 +46,7 @@ def train(
     data: Transitions | None = None,
     progress: Progress = no_progress,
     download_progress: DownloadProgress = no_download_progress,
+    plan: Callable[[Plan], None] | None = None,
     command: str | None = None,
 ) -> dict[str, Any]:
     """Trains the stages of a run, evaluates the finished policies, keeps everything.
@@ -47,12 +58,15 @@ def train(
         config: what to do; `preset` gives the paper's. Of a class derived from `TrainConfig`, it
             brings stages of its own.
         run_dir: where to keep it: `config.json`, a folder for each stage, the finished policies in
-            `agent` and `awr_agent`, `result.json`.
-        stages: those to train; what they build on is finished in `run_dir`, or given as weights.
-            None: critic, behavior model, policy, and advantage-weighted regression beside it.
+            `agent` and `awr_agent`, `result.json`, and `run.png` where matplotlib is installed.
+        stages: names of those to train, or one name; what they build on is finished in `run_dir`,
+            or given as weights. None: critic, behavior model, policy, and advantage-weighted
+            regression beside it.
         data: transitions in memory, which `config.data` then only names; None: they are loaded.
         progress: told of every step.
         download_progress: told how far the data is, where it has to be downloaded.
+        plan: told what is left to do and how long it takes, before training; measuring that takes a
+            second or two. None: it is not measured, unless the configuration has `minutes`.
         command: how the run was started, for the record.
 
     Returns:
@@ -61,42 +75,81 @@ def train(
 
     Raises:
         DataError: the data cannot be read or used.
-        RunError: the configuration is incomplete, the directory holds a run of another one, a stage
-            lacks what it builds on, or training diverges.
+        RunError: the configuration is incomplete, the directory holds a run of another one, another
+            process or a sweep, a stage lacks what it builds on, or training diverges.
         ArgumentError: the environment is unknown.
         InterruptedRun: SIGINT or SIGTERM came; the step is saved.
     """
     start, directory = time.perf_counter(), RunDirectory(run_dir, type(config))
     names = in_order(config, stages)
+    directory.check_for_run()
     check_needs(config, directory, names)
     if data is None:
         data = load_data(config.data, config.loading, progress=download_progress)
     config = directory.settled(resolve(config, data, names))
     scaled = scale(data, config)
     accelerator = make_accelerator(config.trainer, directory.path)
-    directory.claim(config, data, accelerator)
-    if not _is_done(directory, config, names):
-        trainer = Trainer(
-            accelerator,
-            config.trainer,
-            seed=config.seed,
-            progress=progress,
-            settings=tracked_settings(config),
-        )
-        placed = replace(scaled, transitions=scaled.transitions.to(accelerator.device))
-        preparation = time.perf_counter() - start
-        pipeline = Pipeline(config, placed, trainer, directory)
-        results = pipeline.run(with_finished(directory, names))
-        if accelerator.is_main_process:
-            start = time.perf_counter()
-            member, evaluations = results.members[0], _evaluate(config, results, directory)
-            seconds = preparation + time.perf_counter() - start
-            result = compose_result(config, data, results.reports, member, evaluations, seconds)
-            more = {"device": str(accelerator.device), "command": command}
-            save_json(directory.result_file, result | more)
-    accelerator.wait_for_everyone()
-    accelerator.end_training()
-    return current_result(load_json(directory.result_file), config.stages())
+    with holding(directory.path, accelerator):
+        told = None if _is_done(directory, config, names) else plan
+        config = planned(config, scaled, directory, names, told=told, start=start)
+        directory.claim(config, data, accelerator)
+        if not _is_done(directory, config, names):
+            extra = {"device": str(accelerator.device), "command": command}
+            trainer = Trainer(
+                accelerator,
+                config.trainer,
+                seed=config.seed,
+                progress=progress,
+                settings=tracked_settings(config),
+            )
+            placed = replace(scaled, transitions=scaled.transitions.to(accelerator.device))
+            preparation = time.perf_counter() - start
+            pipeline = Pipeline(config, placed, trainer, directory)
+            results = pipeline.run(with_finished(directory, names))
+            if accelerator.is_main_process:
+                _keep(config, directory, data, results, extra, preparation)
+        accelerator.wait_for_everyone()
+        accelerator.end_training()
+        return current_result(load_json(directory.result_file), config.stages())
+
+
+def rehearse(
+    config: TrainConfig,
+    run_dir: str | Path,
+    *,
+    stages: Sequence[str] | None = None,
+    data: Transitions | None = None,
+    download_progress: DownloadProgress = no_download_progress,
+) -> Plan:
+    """Returns what `train` would do with the same arguments, and how long; nothing is written.
+
+    Args:
+        config: as of `train`, like the others.
+        run_dir: see there; it need not exist.
+        stages: see there.
+        data: see there.
+        download_progress: see there.
+
+    Raises:
+        DataError: the data cannot be read or used.
+        RunError: a stage lacks what it builds on, or `minutes` are too few.
+
+    Example:
+        >>> from scoreregs_offline_rl import CriticConfig
+        >>> config = TrainConfig("pendulum-swingup", critic=CriticConfig(steps=10, width=8))
+        >>> plan = rehearse(config, "runs/new", stages=["critic"])
+        >>> plan.stages[0].steps, 0 < plan.seconds < 60, Path("runs/new").exists()
+        (10, True, False)
+    """
+    start, directory = time.perf_counter(), RunDirectory(run_dir, type(config))
+    names = in_order(config, stages)
+    check_needs(config, directory, names)
+    if data is None:
+        data = load_data(config.data, config.loading, progress=download_progress)
+    config, found = resolve(config, data, names), []
+    scaled = scale(data, config)
+    planned(config, scaled, directory, names, told=found.append, start=start)
+    return found[0]
 
 
 def evaluate_run(
@@ -143,9 +196,11 @@ def in_order(config: TrainConfig, names: Sequence[str] | None) -> tuple[str, ...
     stages = config.stages()
     if names is None:
         return tuple(with_needs(stages, set(usual_stages(stages)), config))
+    names = (names,) if isinstance(names, str) else tuple(names)
     known = [known_name(stages, name) for name in names]
     if None in known or not names:
-        raise RunError(f"got the stages {list(names)}, expected some of {', '.join(stages)}")
+        hint = meant(str(names[known.index(None)]), stages) if names else ""
+        raise RunError(f"got the stages {list(names)}, expected some of {', '.join(stages)}{hint}")
     return tuple(name for name in stages if name in known)
 
 
@@ -162,6 +217,31 @@ def _is_done(directory: RunDirectory, config: TrainConfig, names: tuple[str, ...
     # Weights may have been lost since.
     finished = all(is_finished(directory.stage(name)) for name in names)
     return finished and covers(result, config, names)
+
+
+def _draw(directory: RunDirectory) -> None:
+    """Draws the run's picture, where there is something to draw with."""
+    try:
+        draw_run(directory, directory.path / "run.png")
+    except MissingDependencyError as error:
+        logger.info("no picture of the run: %s", error)
+
+
+def _keep(
+    config: TrainConfig,
+    directory: RunDirectory,
+    data: Transitions,
+    results: PipelineResults,
+    extra: dict[str, Any],
+    preparation: float,
+) -> None:
+    """Saves and evaluates the policies, and writes the result."""
+    start = time.perf_counter()
+    member, evaluations = results.members[0], _evaluate(config, results, directory)
+    seconds = preparation + time.perf_counter() - start
+    result = compose_result(config, data, results.reports, member, evaluations, seconds)
+    save_json(directory.result_file, result | extra)
+    _draw(directory)
 
 
 def _evaluate(

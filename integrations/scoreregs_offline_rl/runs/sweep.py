@@ -1,7 +1,7 @@
 """A sweep: one data set, one directory, all seeds at all temperatures."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -16,22 +16,24 @@ from scoreregs_offline_rl.evaluation.rollouts import EvaluationResult, evaluate
 from scoreregs_offline_rl.evaluation.settings import EvaluationConfig
 from scoreregs_offline_rl.files import load_json, save_json
 from scoreregs_offline_rl.runs.configuration import TrainConfig
-from scoreregs_offline_rl.runs.directory import RunDirectory
+from scoreregs_offline_rl.runs.directory import GRID, MEMBERS, RunDirectory
 from scoreregs_offline_rl.runs.grid import SweepGrid
-from scoreregs_offline_rl.runs.pipeline import Pipeline, PipelineResults, check_needs
+from scoreregs_offline_rl.runs.lock import holding
+from scoreregs_offline_rl.runs.outcome import PipelineResults
+from scoreregs_offline_rl.runs.pipeline import Pipeline, check_needs
+from scoreregs_offline_rl.runs.plan import Plan
 from scoreregs_offline_rl.runs.resolution import resolve
 from scoreregs_offline_rl.runs.results import compose_result
 from scoreregs_offline_rl.runs.run import in_order, with_finished
 from scoreregs_offline_rl.runs.scaled import ScaledData, scale
 from scoreregs_offline_rl.runs.sweep_table import SweepTable
+from scoreregs_offline_rl.runs.timing import planned
 from scoreregs_offline_rl.stages.registry import actors_of, with_needs
 from scoreregs_offline_rl.training.acceleration import make_accelerator, tracked_settings
 from scoreregs_offline_rl.training.stage_files import StageReport, is_finished
 from scoreregs_offline_rl.training.trainer import Progress, Trainer, no_progress
 
 __all__ = ["sweep"]
-
-_GRID, _MEMBERS = "grid.json", "members"
 
 
 def sweep(
@@ -43,6 +45,7 @@ def sweep(
     data: Transitions | None = None,
     progress: Progress = no_progress,
     download_progress: DownloadProgress = no_download_progress,
+    plan: Callable[[Plan], None] | None = None,
     command: str | None = None,
 ) -> SweepTable:
     """Trains the stages of several seeds at several temperatures as one vectorised job.
@@ -61,6 +64,7 @@ def sweep(
         data: transitions in memory, which `config.data` then only names; None: they are loaded.
         progress: told of every step.
         download_progress: told how far the data is, where it has to be downloaded.
+        plan: told what is left to do and how long it takes, as of `train`.
         command: how the sweep was started, for the record.
 
     Returns:
@@ -76,6 +80,7 @@ def sweep(
     start, grid = time.perf_counter(), grid or SweepGrid()
     directory = RunDirectory(run_dir, type(config))
     names = _names(config, stages)
+    directory.check_for_sweep()
     check_needs(config, directory, names)
     if data is None:
         data = load_data(config.data, config.loading, progress=download_progress)
@@ -84,21 +89,26 @@ def sweep(
     config = directory.settled(replace(config, seed=0, beta=None))
     scaled = scale(data, config)
     accelerator = make_accelerator(config.trainer, directory.path)
-    _check_grid(directory, grid)
-    directory.claim(config, data, accelerator, {_GRID: to_dict(grid)})
-    if not _is_done(directory, config, names):
-        settings = tracked_settings(config)
-        trainer = Trainer(accelerator, config.trainer, seed=0, progress=progress, settings=settings)
-        placed = replace(scaled, transitions=scaled.transitions.to(accelerator.device))
-        extra = {"preparation": time.perf_counter() - start}
-        extra |= {"device": str(accelerator.device), "command": command}
-        pipeline = Pipeline(config, placed, trainer, directory, grid)
-        results = pipeline.run(with_finished(directory, names))
-        if accelerator.is_main_process:
-            _keep(directory, config, grid, data, scaled, results, extra)
-    accelerator.wait_for_everyone()
-    accelerator.end_training()
-    return SweepTable.load(directory.path)
+    with holding(directory.path, accelerator):
+        _check_grid(directory, grid)
+        told = None if _is_done(directory, config, names) else plan
+        config = planned(config, scaled, directory, names, told=told, start=start, grid=grid)
+        directory.claim(config, data, accelerator, {GRID: to_dict(grid)})
+        if not _is_done(directory, config, names):
+            settings = tracked_settings(config)
+            trainer = Trainer(
+                accelerator, config.trainer, seed=0, progress=progress, settings=settings
+            )
+            placed = replace(scaled, transitions=scaled.transitions.to(accelerator.device))
+            extra = {"preparation": time.perf_counter() - start}
+            extra |= {"device": str(accelerator.device), "command": command}
+            pipeline = Pipeline(config, placed, trainer, directory, grid)
+            results = pipeline.run(with_finished(directory, names))
+            if accelerator.is_main_process:
+                _keep(directory, config, grid, data, scaled, results, extra)
+        accelerator.wait_for_everyone()
+        accelerator.end_training()
+        return SweepTable.load(directory.path)
 
 
 def _names(config: TrainConfig, names: Sequence[str] | None) -> tuple[str, ...]:
@@ -117,12 +127,8 @@ def _names(config: TrainConfig, names: Sequence[str] | None) -> tuple[str, ...]:
 
 
 def _check_grid(directory: RunDirectory, grid: SweepGrid) -> None:
-    """Raises `RunError` where the directory holds a run, or the stages of other members."""
-    path, stages = directory.path / _GRID, directory.stages
-    if not path.exists() and (directory.path / "config.json").exists():
-        raise RunError(
-            f"got {directory.path}, which holds a run: choose another directory for the sweep"
-        )
+    """Raises `RunError` where the directory holds stages of other members."""
+    path, stages = directory.path / GRID, directory.stages
     changes = differences(load_json(path), to_dict(grid)) if path.exists() else []
     follows = {name for name, stage in stages.items() if stage.follows_beta}
     fixed = {"seeds": set(stages), "betas": follows}
@@ -155,7 +161,7 @@ def _keep(
     extra: dict[str, Any],
 ) -> None:
     """Evaluates the members, writes their folders and the result of all."""
-    start, count = time.perf_counter(), len(grid.labels)
+    start, count, shown = time.perf_counter(), len(grid.labels), list(results.policies)[-1]
     evaluations = {
         name: _evaluate(name, config, grid, scaled, results) for name in results.policies
     }
@@ -168,7 +174,7 @@ def _keep(
             name: _own(report, (label, grid.seed_labels[index // len(grid.betas)]), count)
             for name, report in results.reports.items()
         }
-        folder = RunDirectory(directory.path / _MEMBERS / label, directory.kind)
+        folder = RunDirectory(directory.path / MEMBERS / label, directory.kind)
         member = results.members[index]
         for name, agent in member.agents.items():
             agent.save(folder.agent(name))
@@ -180,7 +186,8 @@ def _keep(
     seconds = extra["preparation"] + time.perf_counter() - start
     content = {
         "members": lines,
-        "shown": list(results.policies)[-1],
+        "shown": shown,
+        "by_beta": config.stages()[shown].follows_beta,
         "evaluation": to_dict(config.evaluation),
         "stages": {name: asdict(report) for name, report in results.reports.items()},
         "seconds": seconds + sum(report.seconds for report in results.reports.values()),

@@ -10,7 +10,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from typing_extensions import Self, override
 
 from scoreregs import ScorePrior
-from scoreregs_offline_rl.configuration import require_positive, require_share
+from scoreregs_offline_rl.configuration import Count, Positive, Share, check_settings
 from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.stages.finding import Finding
 from scoreregs_offline_rl.stages.networks import DiracPolicy
@@ -30,29 +30,26 @@ _SHARE_OUTSIDE = 0.5
 class ActorConfig:
     """What every policy has; None is what the policy of Eq. 15 has."""
 
-    steps: int | None = None
+    steps: Count | None = None
     """Gradient steps, over which the learning rate decays to zero; None: as many as the policy
     stage."""
-    batch_size: int = 256
+    batch_size: Count = 256
     """Transitions of a step, over all processes."""
-    learning_rate: float = 3e-4
+    learning_rate: Positive = 3e-4
     """Of Adam, at the start."""
-    layers: int | None = None
+    layers: Count | None = None
     """Hidden layers; None: as many as the policy stage's."""
-    width: int | None = None
+    width: Count | None = None
     """Units of a hidden layer; None: as many as the policy stage's."""
-    policies: int = 1
+    policies: Count = 1
     """Policies that are trained side by side, from unlike initial weights on unlike rows; they act
     by their mean."""
-    return_share: float | None = None
+    return_share: Share | None = None
     """Effective share of the rows, in (0, 1], when episodes of higher return are drawn more often;
     None: all rows alike, each once an epoch."""
 
     def __post_init__(self) -> None:
-        require_share(self)
-        require_positive(
-            self, "steps", "batch_size", "learning_rate", "layers", "width", "policies"
-        )
+        check_settings(self)
 
 
 C = TypeVar("C", bound=ActorConfig)
@@ -146,7 +143,8 @@ def check_policy(name: str, policy: Any, prior: ScorePrior, probe: Probe) -> Fin
     """Returns whether a policy's actions look to the behavior model like those of the data.
 
     The number is the share of states where the error of the policy's action lies above the 95 %
-    quantile of that of the data's actions; the limit is one half.
+    quantile of that of the data's actions; the limit is one half. Beside it stands the mean error
+    at the policy's actions over that at the data's, far above 1 for absurd ones.
 
     Args:
         name: of the policy's stage.
@@ -165,7 +163,8 @@ def check_policy(name: str, policy: Any, prior: ScorePrior, probe: Probe) -> Fin
         ": the policy leaves the data's support; lower beta, and see that critic and behavior "
         "model passed their checks"
     )
-    return Finding.of(name, measured, _SHARE_OUTSIDE, numbers, remedy)
+    ratio = float(of_policy.mean() / of_data.mean())
+    return Finding.of(name, measured, _SHARE_OUTSIDE, numbers, remedy, prior_error_ratio=ratio)
 
 
 def _not_given(stage: Stage[Any], what: str, kind: str) -> str:

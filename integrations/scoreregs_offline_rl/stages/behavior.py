@@ -1,18 +1,21 @@
 """The behavior model: a diffusion model of the data's actions (Eq. 13)."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, final
+from typing import Annotated, Literal, final
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 from typing_extensions import Self, override
 
 from scoreregs import (
     CosineSchedule,
+    EDMPrior,
     NetworkPrior,
     NoiseSchedule,
     RectifiedFlowSchedule,
@@ -21,20 +24,31 @@ from scoreregs import (
 )
 from scoreregs.kernel import denoising_loss
 from scoreregs.predictions import PredictionName
-from scoreregs.times import UniformTimes
-from scoreregs_offline_rl.configuration import require, require_positive, require_share
+from scoreregs.times import named_times
+from scoreregs_offline_rl.configuration import (
+    Count,
+    Natural,
+    NotNegative,
+    Positive,
+    Share,
+    Within,
+    check_settings,
+    require,
+)
 from scoreregs_offline_rl.data.transitions import Batch
 from scoreregs_offline_rl.stages.finding import Finding
 from scoreregs_offline_rl.stages.networks import BehaviorNetwork
 from scoreregs_offline_rl.stages.optimizers import adamw, cosine_decay
 from scoreregs_offline_rl.stages.probe import Probe, Probes
+from scoreregs_offline_rl.stages.small_network import SmallBehaviorNetwork
 from scoreregs_offline_rl.stages.stacking import by_member
 from scoreregs_offline_rl.stages.stage import Context, Curve, Metrics, PriorStage, Randoms
 
-__all__ = ["SCHEDULES", "BehaviorConfig", "BehaviorStage", "check_behavior"]
+__all__ = ["NETWORKS", "SCHEDULES", "BehaviorConfig", "BehaviorStage", "check_behavior"]
 
 # For data that is Gaussian, where no model is better than the best Gaussian.
 _GAUSSIAN_MARGIN = 1.25
+_LOG_SNR_RANGE = 27.63
 
 ScheduleName = Literal["vp", "cosine", "rectified_flow"]
 SCHEDULES: dict[ScheduleName, Callable[[], NoiseSchedule]] = {
@@ -43,38 +57,53 @@ SCHEDULES: dict[ScheduleName, Callable[[], NoiseSchedule]] = {
     "rectified_flow": RectifiedFlowSchedule,
 }
 """The noise schedules of a behavior model, by name."""
+NetworkName = Literal["paper", "small"]
+NETWORKS: dict[NetworkName, Callable[..., nn.Module]] = {
+    "paper": BehaviorNetwork,
+    "small": SmallBehaviorNetwork,
+}
+"""The networks of a behavior model, by name."""
 
 
 @dataclass(frozen=True)
 class BehaviorConfig:
     """The diffusion model of the data's actions."""
 
-    steps: int = 2_000_000
+    steps: Count = 2_000_000
     """Gradient steps."""
-    batch_size: int = 2048
+    batch_size: Count = 2048
     """Transitions of a step, over all processes."""
-    learning_rate: float = 3e-4
+    learning_rate: Positive = 3e-4
     """Of AdamW."""
     decay: bool = False
     """Whether the learning rate falls to zero over the run, by a cosine: for runs of few steps."""
-    weight_decay: float = 0.01
+    weight_decay: NotNegative = 0.01
     """Of AdamW."""
-    dropout: float = 0.1
+    dropout: Annotated[float, Within("[0, 1)")] = 0.1
     """Share of a block's inputs that is dropped in training, in [0, 1)."""
-    blocks: int = 3
+    blocks: Count = 3
     """Residual blocks."""
-    width: int = 256
+    width: Count = 256
     """Units of a block."""
+    network: NetworkName = "paper"
+    """The paper's, or a small one that is told the log-SNR, for minutes on a CPU."""
     schedule: ScheduleName = "vp"
     """Noise schedule."""
     prediction: PredictionName = "epsilon"
-    """What the network returns."""
-    first_time: float = 1e-3
-    """Times are uniform between this and 1."""
-    held_out: int = 1024
+    """What the network returns, if it is not preconditioned."""
+    preconditioning: Literal["none", "edm"] = "none"
+    """Whether the network's input and output are scaled by the noise level as in EDM."""
+    first_time: Annotated[float, Within("(0, 1)")] = 1e-3
+    """Times lie between this and 1."""
+    sampler: Literal["uniform", "log_snr", "log_normal"] = "uniform"
+    """How times are distributed: uniform in t, in the log-SNR, or as EDM is trained."""
+    average_rate: Share | None = None
+    """Share of the new network in its moving average, in (0, 1], which then is the prior; None: the
+    network itself is."""
+    held_out: Natural = 1024
     """Rows that are kept out of training to judge the fit by, at most a twentieth of the data; 0:
     it is judged by rows of training."""
-    return_share: float | None = None
+    return_share: Share | None = None
     """Effective share of the rows, in (0, 1], when episodes of higher return are drawn more often;
     None: all rows alike, each once an epoch."""
     weights: str | None = None
@@ -82,14 +111,13 @@ class BehaviorConfig:
     or a checkpoint of the paper's code."""
 
     def __post_init__(self) -> None:
-        require_share(self)
-        require_positive(self, "steps", "batch_size", "learning_rate", "blocks", "width")
-        require(self.held_out >= 0, "behavior.held_out", self.held_out, "at least 0")
-        require(0 <= self.dropout < 1, "behavior.dropout", self.dropout, "0 <= dropout < 1")
-        first = self.first_time
-        require(0 < first < 1, "behavior.first_time", first, "0 < first_time < 1")
-        known = ", ".join(SCHEDULES)
-        require(self.schedule in SCHEDULES, "behavior.schedule", self.schedule, f"one of {known}")
+        check_settings(self)
+        require(
+            self.preconditioning == "none" or self.prediction == "epsilon",
+            "behavior.prediction",
+            self.prediction,
+            "none beside --behavior.preconditioning edm, which says what the network returns",
+        )
 
 
 @final
@@ -116,16 +144,20 @@ class BehaviorStage(PriorStage[BehaviorConfig]):
     help = "Train the behavior model of a run: a diffusion model of the data's actions."
     curve = Curve("loss", "denoising loss, Eq. 13")
     usual = True
-    identity = ("schedule", "prediction")
+    identity = ("schedule", "prediction", "preconditioning", "network")
 
     def __init__(self, observation_size: int, action_size: int, config: BehaviorConfig) -> None:
         super().__init__(config)
-        self.network = BehaviorNetwork(
+        self.network = NETWORKS[config.network](
             observation_size, action_size, blocks=config.blocks, width=config.width
         )
+        if config.average_rate is not None:
+            self.average = copy.deepcopy(self.network).requires_grad_(False)
         self._action_size = action_size
-        self._times = UniformTimes(config.first_time, 1.0)
-        self._prior_of(self.network)
+        schedule = self._prior_of(self.network).schedule
+        # The log-SNR of most schedules has no end at t = 1.
+        last = 1 - config.first_time if config.sampler == "log_snr" else 1.0
+        self._times = named_times(config.sampler, schedule, (config.first_time, last))
 
     @override
     @classmethod
@@ -139,8 +171,9 @@ class BehaviorStage(PriorStage[BehaviorConfig]):
 
     @property
     @override
-    def prior(self) -> NetworkPrior:
-        return self._prior_of(self.network)
+    def prior(self) -> ScorePrior:
+        averaged = self.config.average_rate is not None
+        return self._prior_of(self.average if averaged else self.network)
 
     @override
     def draw(self, batch_size: int, generator: Generator) -> Randoms:
@@ -179,10 +212,26 @@ class BehaviorStage(PriorStage[BehaviorConfig]):
         gaussian = probes.gaussian.under(self.prior.schedule)
         return check_behavior(self.prior, gaussian, probes.held, probes.trained)
 
-    def _prior_of(self, network: Callable[..., Tensor]) -> NetworkPrior:
-        """Returns a network as a prior: the one place that knows its schedule and prediction."""
+    @override
+    @torch.no_grad()
+    def after_step(self) -> None:
+        if (rate := self.config.average_rate) is not None:
+            averages, weights = (tuple(n.parameters()) for n in (self.average, self.network))
+            get_ema_multi_avg_fn(1 - rate)(averages, weights, 0)
+
+    def _prior_of(self, network: Callable[..., Tensor]) -> ScorePrior:
+        """Returns a network as a prior: the one place that knows what it takes and returns."""
         config = self.config
-        return NetworkPrior(network, SCHEDULES[config.schedule](), config.prediction)
+        schedule = SCHEDULES[config.schedule]()
+        if config.preconditioning == "edm":
+            return EDMPrior(network, schedule)
+        told = partial(_noise_variable, schedule) if config.network == "small" else None
+        return NetworkPrior(network, schedule, config.prediction, told)
+
+
+def _noise_variable(schedule: NoiseSchedule, t: Tensor) -> Tensor:
+    """Returns ln(sigma / alpha) / 4, as a small network is told the time; finite at both ends."""
+    return -schedule.log_snr(t).clamp(-_LOG_SNR_RANGE, _LOG_SNR_RANGE) / 8
 
 
 def check_behavior(prior: ScorePrior, gaussian: ScorePrior, held: Probe, trained: Probe) -> Finding:

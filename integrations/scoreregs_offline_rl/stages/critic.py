@@ -1,20 +1,28 @@
 """The critic: implicit Q-learning (Kostrikov et al., 2022)."""
 
 import copy
+import functools
 from dataclasses import dataclass
-from typing import final
+from typing import Annotated, final
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from typing_extensions import Self, override
 
-from scoreregs_offline_rl.configuration import require, require_positive, require_share
+from scoreregs_offline_rl.configuration import (
+    Count,
+    NotNegative,
+    Positive,
+    Share,
+    Within,
+    check_settings,
+)
 from scoreregs_offline_rl.data.transitions import Batch
 from scoreregs_offline_rl.stages.finding import Finding
-from scoreregs_offline_rl.stages.networks import TwinQ, ValueNetwork
+from scoreregs_offline_rl.stages.networks import EnsembleQ, ValueNetwork
 from scoreregs_offline_rl.stages.optimizers import adam, cosine_decay
 from scoreregs_offline_rl.stages.probe import Probe, Probes
 from scoreregs_offline_rl.stages.stage import Context, Curve, Metrics, Randoms, ValueStage
@@ -38,25 +46,36 @@ _Q_MARGIN = 1.5
 class CriticConfig:
     """Implicit Q-learning."""
 
-    steps: int = 1_500_000
+    steps: Count = 1_500_000
     """Gradient steps."""
-    batch_size: int = 256
+    batch_size: Count = 256
     """Transitions of a step, over all processes."""
-    learning_rate: float = 3e-4
+    learning_rate: Positive = 3e-4
     """Of Adam."""
     decay: bool = False
     """Whether the learning rate falls to zero over the run, by a cosine: for runs of few steps."""
-    expectile: float = 0.7
+    expectile: Annotated[float, Within("(0, 1)")] = 0.7
     """Expectile tau of the state value, in (0, 1); the paper takes 0.9 for AntMaze."""
-    discount: float = 0.99
+    discount: Annotated[float, Within("[0, 1)")] = 0.99
     """Discount of a step, in [0, 1)."""
-    target_rate: float = 0.005
+    target_rate: Share = 0.005
     """Share of the new Q in its moving average, in (0, 1]."""
-    layers: int = 2
+    layers: Count = 2
     """Hidden layers."""
-    width: int = 256
+    width: Count = 256
     """Units of a hidden layer."""
-    return_share: float | None = None
+    layer_norm: bool = False
+    """Whether hidden layers are normalised: values stay bounded away from the data's actions."""
+    members: Count = 2
+    """Action values that are trained side by side; the paper's twins are two."""
+    rho: NotNegative | None = None
+    """The actions' worth, of which V is an expectile and a policy's advantage is made, is the mean
+    of the members less this many standard deviations; None: the smallest member's, as in the
+    paper."""
+    action_noise: NotNegative = 0.0
+    """Standard deviation of noise on the actions that Q is regressed at, of actions in [-1, 1]: a
+    young critic is smoother in them."""
+    return_share: Share | None = None
     """Effective share of the rows, in (0, 1], when episodes of higher return are drawn more often;
     None: all rows alike, each once an epoch."""
     weights: str | None = None
@@ -64,12 +83,7 @@ class CriticConfig:
     or a checkpoint of the paper's code."""
 
     def __post_init__(self) -> None:
-        require_share(self)
-        require_positive(self, "steps", "batch_size", "learning_rate", "layers", "width")
-        require(0 < self.expectile < 1, "critic.expectile", self.expectile, "0 < expectile < 1")
-        require(0 <= self.discount < 1, "critic.discount", self.discount, "0 <= discount < 1")
-        rate = self.target_rate
-        require(0 < rate <= 1, "critic.target_rate", rate, "0 < target_rate <= 1")
+        check_settings(self)
 
 
 def expectile_loss(difference: Tensor, expectile: float) -> Tensor:
@@ -85,18 +99,26 @@ def expectile_loss(difference: Tensor, expectile: float) -> Tensor:
 
 @final
 class Critic(nn.Module):
-    """The twin Q, its moving average and the state value.
+    """The action values, their moving average and the state value.
 
     Args:
-        q: the twin Q that is trained.
+        q: the action values that are trained.
         value: the state value that is trained.
+        rho: see `CriticConfig`.
     """
 
-    def __init__(self, q: TwinQ, value: ValueNetwork) -> None:
+    def __init__(self, q: EnsembleQ, value: ValueNetwork, rho: float | None = None) -> None:
         super().__init__()
+        self.rho = rho
         self.q = q
         self.target_q = copy.deepcopy(q).requires_grad_(False)
         self.value = value
+
+    def lower_q(self, action: Tensor, observation: Tensor) -> Tensor:
+        """Returns the averaged values' lower bound (batch,), which V and advantages are made of."""
+        if self.rho is None:
+            return self.target_q.minimum(action, observation)
+        return self.target_q.pessimistic(action, observation, self.rho)
 
     @torch.no_grad()
     def update_target(self, rate: float) -> None:
@@ -107,7 +129,7 @@ class Critic(nn.Module):
 
 @final
 class TwinValue(Value):
-    """A critic's value: Q is the mean of the averaged twins, the advantage that of the smaller one.
+    """A critic's value: Q is the mean of the averaged members, the advantage their lower bound's.
 
     Args:
         critic: it is only read.
@@ -127,7 +149,7 @@ class TwinValue(Value):
     @override
     @torch.no_grad()
     def advantage(self, action: Tensor, observation: Tensor) -> Tensor:
-        return self.critic.target_q.minimum(action, observation) - self.critic.value(observation)
+        return self.critic.lower_q(action, observation) - self.critic.value(observation)
 
 
 @final
@@ -140,7 +162,8 @@ class CriticStage(ValueStage[CriticConfig]):
        y = r + \mathrm{discount}\, (1 - \mathrm{terminal})\, V(s') $$
 
     Both are taken at the parameters before the step. They share none, so one optimiser steps on
-    their sum. Defaults: Appendix C.
+    their sum. Defaults: Appendix C. With a rho the minimum is the mean less rho standard
+    deviations, as is usual for ensembles (Ghasemipour et al., 2022).
 
     Args:
         observation_size: number of observation dimensions.
@@ -158,10 +181,17 @@ class CriticStage(ValueStage[CriticConfig]):
 
     def __init__(self, observation_size: int, action_size: int, config: CriticConfig) -> None:
         super().__init__(config)
+        sizes = {
+            "layers": config.layers,
+            "width": config.width,
+            "layer_norm": config.layer_norm,
+        }
         self.critic = Critic(
-            TwinQ(observation_size, action_size, layers=config.layers, width=config.width),
-            ValueNetwork(observation_size, layers=config.layers, width=config.width),
+            EnsembleQ(observation_size, action_size, members=config.members, **sizes),
+            ValueNetwork(observation_size, **sizes),
+            config.rho,
         )
+        self._action_size = action_size
 
     @override
     @classmethod
@@ -174,17 +204,27 @@ class CriticStage(ValueStage[CriticConfig]):
         return TwinValue(self.critic)
 
     @override
+    def draw(self, batch_size: int, generator: Generator) -> Randoms:
+        """Returns noise on the actions, (batch, a), if there is any."""
+        if self.config.action_noise == 0:
+            return {}
+        size = batch_size, self._action_size
+        return {"noise": torch.randn(size, generator=generator, device=generator.device)}
+
+    @override
     def forward(self, batch: Batch, randoms: Randoms) -> tuple[Tensor, Metrics]:
-        del randoms
         critic, config = self.critic, self.config
+        actions = batch.actions
+        if "noise" in randoms:
+            actions = (actions + config.action_noise * randoms["noise"]).clamp(-1, 1)
         with torch.no_grad():
-            target = critic.target_q.minimum(batch.actions, batch.observations)
+            target = critic.lower_q(batch.actions, batch.observations)
             bootstrap = critic.value(batch.next_observations) * ~batch.terminals
             backup = batch.rewards + config.discount * bootstrap
         value = critic.value(batch.observations)
         value_loss = expectile_loss(target - value, config.expectile).mean(-1)
-        q1, q2 = critic.q(batch.actions, batch.observations)
-        q_loss = ((q1 - backup).square().mean(-1) + (q2 - backup).square().mean(-1)) / 2
+        errors = [(q - backup).square().mean(-1) for q in critic.q(actions, batch.observations)]
+        q_loss = functools.reduce(torch.add, errors) / 2
         loss = value_loss + q_loss
         metrics = {"loss": loss, "value_loss": value_loss, "q_loss": q_loss}
         metrics |= {"value": value.mean(-1), "q": target.mean(-1)}
@@ -222,8 +262,8 @@ def largest_q_allowed(largest_reward: float, discount: float) -> float:
 @torch.no_grad()
 def check_critic(critic: Critic, probe: Probe, limit: float) -> Finding:
     """Returns whether |Q| of the data stays below a limit, `largest_q_allowed`."""
-    q1, q2 = critic.target_q(probe.batch.actions, probe.batch.observations)
-    measured = float(torch.maximum(q1.abs(), q2.abs()).max())
+    values = critic.target_q(probe.batch.actions, probe.batch.observations)
+    measured = float(torch.stack(values).abs().max())
     numbers = f"|Q| reaches {measured:.3g}, where rewards and discount allow {limit:.3g}"
     remedy = (
         ": the critic diverges; lower critic.expectile or critic.learning_rate, and see that the "

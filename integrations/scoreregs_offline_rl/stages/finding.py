@@ -1,6 +1,7 @@
 """What a check of a stage finds, without a simulator."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 __all__ = ["Finding"]
 
@@ -14,18 +15,28 @@ class Finding:
         measured: the number that the check is about.
         limit: what it should not exceed.
         message: one line with both; where the limit is exceeded it names the remedy.
+        numbers: what else was measured, by name, for the metrics.
     """
 
     check: str
     measured: float
     limit: float
     message: str
+    numbers: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, check: str, measured: float, limit: float, numbers: str, remedy: str) -> "Finding":
+    def of(
+        cls,
+        check: str,
+        measured: float,
+        limit: float,
+        numbers: str,
+        remedy: str,
+        **more: float,
+    ) -> "Finding":
         """Returns a finding whose message has the remedy only where it is wanted."""
-        found = cls(check, measured, limit, numbers)
-        return found if found.ok else cls(check, measured, limit, numbers + remedy)
+        found = cls(check, measured, limit, numbers, more)
+        return found if found.ok else replace(found, message=numbers + remedy)
 
     @property
     def ok(self) -> bool:

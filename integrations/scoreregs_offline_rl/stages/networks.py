@@ -5,6 +5,7 @@ training step is a function of its inputs alone. All of them work on the last ax
 makes one network of several.
 """
 
+import functools
 import math
 from collections.abc import Callable
 from itertools import pairwise
@@ -15,11 +16,18 @@ from typing_extensions import override
 
 from scoreregs_offline_rl.stages.mish import Mish, mish
 
-__all__ = ["BehaviorNetwork", "DiracPolicy", "TwinQ", "ValueNetwork", "mlp"]
+__all__ = ["BehaviorNetwork", "DiracPolicy", "EnsembleQ", "ValueNetwork", "mlp"]
 
 
-def mlp(sizes: list[int], activation: Callable[[], nn.Module] = nn.ReLU) -> nn.Sequential:
+def mlp(
+    sizes: list[int], activation: Callable[[], nn.Module] = nn.ReLU, *, layer_norm: bool = False
+) -> nn.Sequential:
     """Returns linear layers of the given sizes with an activation between any two of them.
+
+    Args:
+        sizes: of inputs, hidden layers and outputs.
+        activation: makes one.
+        layer_norm: whether what enters an activation is normalised, without scale and shift.
 
     Example:
         >>> [type(layer).__name__ for layer in mlp([3, 256, 1])]
@@ -28,51 +36,80 @@ def mlp(sizes: list[int], activation: Callable[[], nn.Module] = nn.ReLU) -> nn.S
     layers: list[nn.Module] = []
     for index, (inputs, outputs) in enumerate(pairwise(sizes)):
         if index > 0:
+            if layer_norm:
+                layers.append(nn.LayerNorm(inputs, elementwise_affine=False))
             layers.append(activation())
         layers.append(nn.Linear(inputs, outputs))
     return nn.Sequential(*layers)
 
 
-class TwinQ(nn.Module):
-    """Two independent action values, Q_1(s, a) and Q_2(s, a).
+class EnsembleQ(nn.Module):
+    """Independent action values Q_i(s, a), two of them in the paper.
 
     Args:
         observation_size: number of observation dimensions o.
         action_size: number of action dimensions a.
         layers: hidden layers.
         width: units of a hidden layer.
+        members: how many values.
+        layer_norm: whether hidden layers are normalised.
+
+    Example:
+        >>> q = EnsembleQ(17, 6, members=5)
+        >>> [value.shape for value in q(torch.zeros(4, 6), torch.zeros(4, 17))] == [(4,)] * 5
+        True
     """
 
     def __init__(
-        self, observation_size: int, action_size: int, *, layers: int = 2, width: int = 256
+        self,
+        observation_size: int,
+        action_size: int,
+        *,
+        layers: int = 2,
+        width: int = 256,
+        members: int = 2,
+        layer_norm: bool = False,
     ) -> None:
         super().__init__()
         sizes = [action_size + observation_size, *[width] * layers, 1]
-        self.q1 = mlp(sizes)
-        self.q2 = mlp(sizes)
+        self.members = members
+        for index in range(members):
+            self.add_module(f"q{index + 1}", mlp(sizes, layer_norm=layer_norm))
 
     @override
-    def forward(self, action: Tensor, observation: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns both values (batch,) of actions (batch, a) at observations (batch, o)."""
+    def forward(self, action: Tensor, observation: Tensor) -> tuple[Tensor, ...]:
+        """Returns the values, (batch,) each, of actions (batch, a) at observations (batch, o)."""
         inputs = torch.cat([action, observation], dim=-1)
-        return self.q1(inputs).squeeze(-1), self.q2(inputs).squeeze(-1)
+        return tuple(member(inputs).squeeze(-1) for member in self.children())
 
     def mean(self, action: Tensor, observation: Tensor) -> Tensor:
-        """Returns the mean of the two values (batch,), which the policy climbs."""
-        q1, q2 = self(action, observation)
-        return (q1 + q2) / 2
+        """Returns the mean of the values (batch,), which the policy climbs."""
+        values = self(action, observation)
+        return functools.reduce(torch.add, values) / self.members
 
     def minimum(self, action: Tensor, observation: Tensor) -> Tensor:
-        """Returns the smaller of the two values (batch,), which the critic learns from."""
-        return torch.minimum(*self(action, observation))
+        """Returns the smallest of the values (batch,), which the critic learns from."""
+        return functools.reduce(torch.minimum, self(action, observation))
+
+    def pessimistic(self, action: Tensor, observation: Tensor, rho: float) -> Tensor:
+        """Returns the mean less rho standard deviations of the values, (batch,)."""
+        values = torch.stack(self(action, observation))
+        return values.mean(0) - rho * values.std(0, correction=0)
 
 
 class ValueNetwork(nn.Module):
     """The state value V(s) (batch,) of observations (batch, o)."""
 
-    def __init__(self, observation_size: int, *, layers: int = 2, width: int = 256) -> None:
+    def __init__(
+        self,
+        observation_size: int,
+        *,
+        layers: int = 2,
+        width: int = 256,
+        layer_norm: bool = False,
+    ) -> None:
         super().__init__()
-        self.net = mlp([observation_size, *[width] * layers, 1])
+        self.net = mlp([observation_size, *[width] * layers, 1], layer_norm=layer_norm)
 
     @override
     def forward(self, observation: Tensor) -> Tensor:

@@ -13,12 +13,13 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from scoreregs.baselines import Baseline
+from scoreregs.betas import Beta
 from scoreregs.draws import Draw
 from scoreregs.schedules import NoiseLevel
 from scoreregs.times import AdaptiveTimes, QuantileTimes
 from scoreregs.trees import map_tensors
 
-__all__ = ["AdaptiveTimesOfMembers", "BaselineOfMembers"]
+__all__ = ["AdaptiveTimesOfMembers", "BaselineOfMembers", "BetaOfMembers"]
 
 
 class _OfMembers(nn.Module):
@@ -28,9 +29,10 @@ class _OfMembers(nn.Module):
         super().__init__()
         # In a tuple they are no submodules: their buffers are rows of ours.
         self._members = tuple(members)
+        kept = self._members[0].state_dict()
         for name, _ in self._members[0].named_buffers():
             stacked = torch.stack([member.get_buffer(name) for member in self._members])
-            self.register_buffer(name, stacked)
+            self.register_buffer(name, stacked, persistent=name in kept)
 
     def linked(self) -> tuple[Any, ...]:
         """Returns the members, whose buffers are rows of the stacked ones."""
@@ -110,6 +112,28 @@ class AdaptiveTimesOfMembers(_OfMembers, QuantileTimes):
         rows = self.split(t, self._draws), self.split(residual, self._draws)
         for times, its_t, its_residual in zip(self.linked(), *rows, strict=True):
             times.observe(its_t, its_residual)
+
+
+class BetaOfMembers(_OfMembers, Beta):
+    """A temperature that learns, for each member.
+
+    Args:
+        members: modules of one class.
+    """
+
+    needs_error = True
+
+    @override
+    def forward(self, device: torch.device) -> Tensor:
+        self.to(device)
+        return torch.cat([beta(device) for beta in self.linked()])
+
+    @override
+    def observe(self, error: Tensor, data_error: Tensor | None) -> None:
+        errors = self.split(error, 1)
+        of_data = [None] * len(errors) if data_error is None else self.split(data_error, 1)
+        for beta, its_error, its_data_error in zip(self.linked(), errors, of_data, strict=True):
+            beta.observe(its_error, its_data_error)
 
 
 def _rows_of(draw: Draw, rows: Tensor) -> Draw:

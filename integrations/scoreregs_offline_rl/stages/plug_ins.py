@@ -11,10 +11,15 @@ from torch import Generator, Tensor, nn
 
 from scoreregs import NoiseSchedule, ScorePrior, ScoreRegularizedObjective
 from scoreregs.baselines import Baseline, as_baseline
+from scoreregs.betas import Beta, TargetBeta
 from scoreregs.options import ValueFunction
 from scoreregs.times import AdaptiveTimes, DensityTimes, QuantileTimes, named_times
 from scoreregs.weightings import TimeWeighting, WeightingLike, as_weighting
-from scoreregs_offline_rl.stages.per_member import AdaptiveTimesOfMembers, BaselineOfMembers
+from scoreregs_offline_rl.stages.per_member import (
+    AdaptiveTimesOfMembers,
+    BaselineOfMembers,
+    BetaOfMembers,
+)
 
 __all__ = ["PlugIns"]
 
@@ -66,7 +71,7 @@ class PlugIns:
         return cls(config, times, weight, baseline, True, members or 1)
 
     def objective(
-        self, value: ValueFunction, prior: ScorePrior, beta: float
+        self, value: ValueFunction, prior: ScorePrior, beta: float | Beta
     ) -> ScoreRegularizedObjective:
         """Returns Eq. 15, with a loss for each sample."""
         config = self.config
@@ -83,6 +88,20 @@ class PlugIns:
             beta_on=config.beta_on,
             reduction="none",
         )
+
+    def temperature(self, beta: float | Tensor | None) -> float | Beta | None:
+        """Returns the objective's temperature; None where each call is given one for each row.
+
+        Args:
+            beta: of one policy, or (members,) of stacked ones.
+        """
+        ratio = self.config.prior_error_ratio
+        if isinstance(beta, Tensor):
+            if ratio is None:
+                return None
+            return BetaOfMembers([TargetBeta(ratio, start) for start in beta.tolist()])
+        start = beta or 1.0
+        return start if ratio is None else TargetBeta(ratio, start)
 
     def draw(self, batch_size: int, device: torch.device, generator: Generator) -> Tensor:
         """Returns times (batch, draws), or points in [0, 1) where members have their own times."""

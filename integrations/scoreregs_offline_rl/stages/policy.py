@@ -1,7 +1,7 @@
 """The extraction of the policy (Eq. 15)."""
 
 from dataclasses import dataclass
-from typing import Any, Literal, final, get_args
+from typing import Any, Literal, final
 
 import torch
 from einops import rearrange
@@ -13,7 +13,7 @@ from scoreregs.baselines import BaselineName
 from scoreregs.kernel import BetaPlacement, Normalization
 from scoreregs.times import PointsName, TimesName
 from scoreregs.weightings import WeightingName
-from scoreregs_offline_rl.configuration import require, require_positive
+from scoreregs_offline_rl.configuration import Count, NotNegative, Positive, require
 from scoreregs_offline_rl.data.transitions import Batch
 from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.stages.actor import ActorConfig, ActorStage
@@ -40,11 +40,11 @@ __all__ = ["PolicyConfig", "PolicyStage"]
 class PolicyConfig(ActorConfig):
     """The extraction of the policy, Eq. 15."""
 
-    steps: int = 1_000_000  # pyright: ignore[reportIncompatibleVariableOverride]
+    steps: Count = 1_000_000  # pyright: ignore[reportIncompatibleVariableOverride]
     """Gradient steps, over which the learning rate decays to zero."""
-    layers: int = 2  # pyright: ignore[reportIncompatibleVariableOverride]
+    layers: Count = 2  # pyright: ignore[reportIncompatibleVariableOverride]
     """Hidden layers; the paper takes 4 for AntMaze."""
-    width: int = 256  # pyright: ignore[reportIncompatibleVariableOverride]
+    width: Count = 256  # pyright: ignore[reportIncompatibleVariableOverride]
     """Units of a hidden layer."""
     times: tuple[float, float] = (0.02, 0.98)
     """Diffusion times lie between these."""
@@ -54,7 +54,7 @@ class PolicyConfig(ActorConfig):
     """How times are distributed over their range."""
     points: PointsName = "independent"
     """How times are spread over a batch; the latter two are even, for a smaller variance."""
-    draws: int = 1
+    draws: Count = 1
     """Times and noises that the prior's gradient is averaged over for each observation."""
     weighting: WeightingName = "sigma2"
     """Weight of the prior over time."""
@@ -63,7 +63,13 @@ class PolicyConfig(ActorConfig):
     normalize: Normalization | None = None
     """Norm of the value's gradient that beta is relative to: of each row (l2, rms), of the batch,
     or of the row but at least the batch's median (clipped); None: beta is absolute."""
-    data_weight: float = 0.0
+    beta_from: Positive | None = None
+    """Multiple of beta that training begins with, which falls geometrically to 1 by half of the
+    steps: the value first, the prior later; None: beta throughout."""
+    prior_error_ratio: Positive | None = None
+    """The prior's error at the policy's actions that is allowed, as a multiple of that at the
+    data's: beta, then only a start, is found by dual ascent; None: beta is as given."""
+    data_weight: NotNegative = 0.0
     """Weight of the data's own action beside the prior: half the square distance to it is added."""
     start: Literal["random", "cloning"] = "random"
     """Whether the policy starts from weights of its own or from those of the cloning stage."""
@@ -72,16 +78,15 @@ class PolicyConfig(ActorConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_positive(self, "draws")
-        require(self.data_weight >= 0, "policy.data_weight", self.data_weight, "at least 0")
-        starts = ("random", "cloning")
-        require(self.start in starts, "policy.start", self.start, f"one of {', '.join(starts)}")
+        both = self.beta_from is not None and self.prior_error_ratio is not None
+        require(
+            not both,
+            "policy.beta_from and policy.prior_error_ratio",
+            (self.beta_from, self.prior_error_ratio),
+            "one of them at most, as both say what beta is",
+        )
         low, high = self.times
         require(0 <= low < high <= 1, "policy.times", self.times, "0 <= low < high <= 1")
-        known = get_args(TimesName)
-        require(self.sampler in known, "policy.sampler", self.sampler, f"one of {', '.join(known)}")
-        names = get_args(WeightingName)
-        require(self.weighting in names, "policy.weighting", self.weighting, ", ".join(names))
         both = self.log_snr is None or self.log_snr[0] < self.log_snr[1]
         require(both, "policy.log_snr", self.log_snr, "a lower and a higher log-SNR")
 
@@ -111,6 +116,7 @@ class PolicyStage(ActorStage[PolicyConfig]):
     needs = (ValueStage, PriorStage)
     usual = True
     follows_beta = True
+    taken: Tensor
 
     def __init__(
         self,
@@ -122,6 +128,8 @@ class PolicyStage(ActorStage[PolicyConfig]):
         beta: float,
     ) -> None:
         super().__init__(policy, config, Given(value, prior, beta))
+        if config.beta_from is not None:
+            self.register_buffer("taken", torch.zeros(1, dtype=torch.int64))
 
     @override
     @classmethod
@@ -149,13 +157,13 @@ class PolicyStage(ActorStage[PolicyConfig]):
         """Makes the objective: of one policy, or of stacked ones with a temperature each."""
         super().receive(given)
         beta, prior = given.beta, self.prior
-        stacked = isinstance(beta, Tensor)
-        self.betas = beta if stacked else None
-        members = len(beta) if stacked else None
+        members = len(beta) if isinstance(beta, Tensor) else None
         if isinstance(prior, StackedPrior):
             prior = prior.of_draws(self.config.draws)
         self.plug_ins = PlugIns.of(self.config, prior.schedule, members)
-        self.objective = self.plug_ins.objective(self.value, prior, 1.0 if stacked else beta or 1.0)
+        temperature = self.plug_ins.temperature(beta)
+        self.betas = beta if isinstance(beta, Tensor) and temperature is None else None
+        self.objective = self.plug_ins.objective(self.value, prior, temperature or 1.0)
 
     @override
     def draw(self, batch_size: int, generator: Generator) -> Randoms:
@@ -177,7 +185,8 @@ class PolicyStage(ActorStage[PolicyConfig]):
             observations.flatten(0, len(members)),
             t=self.plug_ins.at(rearrange(randoms["t"], "... b d -> d (... b)")),
             noise=rearrange(randoms["noise"], "... b d a -> d (... b) a"),
-            beta=None if self.betas is None else self.betas.repeat_interleave(action.shape[-2]),
+            beta=self._betas(action),
+            data=batch.actions.flatten(0, len(members)) if self._learns_beta else None,
         )
         gradient = result.gradient.norm(dim=-1)
         loss, q, gradient = (
@@ -188,3 +197,24 @@ class PolicyStage(ActorStage[PolicyConfig]):
             distance = (action - batch.actions).square().sum(-1).mean(-1)
             loss = loss + self.config.data_weight / 2 * distance
         return loss, {"q": q, "gradient": gradient}
+
+    @override
+    def after_step(self) -> None:
+        if self.config.beta_from is not None:
+            self.taken += 1
+
+    @property
+    def _learns_beta(self) -> bool:
+        return self.config.prior_error_ratio is not None
+
+    def _betas(self, action: Tensor) -> Tensor | None:
+        """Returns the temperature of every row of (*members, batch, a); None: the objective's."""
+        betas, start = self.betas, self.config.beta_from
+        if betas is None and start is not None:
+            betas = action.new_full((1,), float(self.given.beta or 1.0), dtype=torch.float64)
+        if betas is None:
+            return None
+        if start is not None:
+            done = 2 * self.taken.flatten()[0].double() / self.config.steps
+            betas = betas * start ** (1 - done.clamp(max=1))
+        return betas.repeat_interleave(action.shape[-2])

@@ -14,6 +14,9 @@ from scoreregs_offline_rl.training.settings import TrainerConfig
 
 __all__ = ["make_accelerator", "tracked_settings"]
 
+# What brings a tracker; another is a package of its name.
+_EXTRAS = {"tensorboard": "'scoreregs[trackers]'"}
+
 
 def make_accelerator(trainer: TrainerConfig, run_dir: Path) -> Accelerator:
     """Returns the accelerator that settings ask for; on the CPU freed memory is kept from now on.
@@ -28,9 +31,10 @@ def make_accelerator(trainer: TrainerConfig, run_dir: Path) -> Accelerator:
     """
     available = {str(tracker) for tracker in get_available_trackers()}
     if missing := sorted(set(trainer.log_with) - available):
+        wanted = [_EXTRAS.get(name, name) for name in missing]
         raise RunError(
             f"got the trackers {missing}, which are not installed: pip install "
-            f"{' '.join(missing)}, or leave them out of --trainer.log-with"
+            f"{' '.join(wanted)}, or leave them out of --trainer.log-with"
         )
     try:
         accelerator = Accelerator(

@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.files import load_json, save_json, sha256_of
 
-__all__ = ["Checkpoints"]
+__all__ = ["Checkpoints", "newest_step"]
 
 _PREFIX = "step-"
 _PARTIAL = ".partial"
@@ -83,14 +83,24 @@ class Checkpoints:
 
     def _complete(self) -> list[Path]:
         """Returns the complete checkpoints, oldest first."""
-        if not self._folder.is_dir():
-            return []
-        found = self._folder.glob(f"{_PREFIX}*")
-        return sorted(path for path in found if path.suffix != _PARTIAL)
+        return _complete(self._folder)
 
     def _remove_partial(self) -> None:
         for path in self._folder.glob(f"{_PREFIX}*{_PARTIAL}"):
             shutil.rmtree(path)
+
+
+def newest_step(folder: Path) -> int:
+    """Returns the step of the newest checkpoint in a folder; 0 where there is none."""
+    complete = _complete(folder)
+    return int(complete[-1].name.removeprefix(_PREFIX)) if complete else 0
+
+
+def _complete(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    found = folder.glob(f"{_PREFIX}*")
+    return sorted(path for path in found if path.suffix != _PARTIAL)
 
 
 def _name(step: int) -> str:

@@ -40,4 +40,5 @@ class Monitor:
             self._told = True
         suffix = self._label and f"/{self._label}"
         numbers = {"health_measured": finding.measured, "health_limit": finding.limit}
+        numbers |= finding.numbers
         return {name + suffix: number for name, number in numbers.items()}

@@ -143,6 +143,20 @@ class Trainer:
             save_stage(stage, folder, report)
         self._accelerator.wait_for_everyone()
 
+    def stepping(
+        self,
+        stage: Stage,
+        data: Transitions,
+        *,
+        batch_size: int,
+        rows: Tensor | None = None,
+        weights: Tensor | None = None,
+        members: Members | None = None,
+    ) -> TrainingStep:
+        """Returns the step that `run`, whose arguments these are, takes again and again."""
+        inputs = self._inputs(stage, data, batch_size, rows, weights, members)
+        return TrainingStep(stage, inputs, self._accelerator)
+
     def _inputs(
         self,
         stage: Stage,
