@@ -8,10 +8,9 @@ import torch
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
-from torch import Tensor
+from torch import Tensor, nn
 
 from scoreregs_offline_rl.stages.critic import Critic
-from scoreregs_offline_rl.stages.networks import BehaviorNetwork
 
 __all__ = ["SAMPLERS", "DiffusionPolicy"]
 
@@ -39,7 +38,7 @@ class DiffusionPolicy:
 
     def __init__(
         self,
-        network: BehaviorNetwork,
+        network: nn.Module,
         critic: Critic,
         *,
         sampler: str,

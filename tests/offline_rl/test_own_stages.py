@@ -174,7 +174,7 @@ class TakenStage(ActorStage[TakenConfig]):
 class TakenRows(TrainConfig):
     """The package's stages and that one."""
 
-    taken: TakenConfig = row(TakenStage, TakenConfig)
+    taken: TakenConfig = row(TakenStage, TakenConfig)  # pyright: ignore[reportAssignmentType]
 
 
 @pytest.mark.parametrize("policies", [1, 2])

@@ -180,7 +180,17 @@ def test_weights_of_another_prediction_are_refused_by_name(models, tmp_path):
 
 
 def test_from_the_command_line(tmp_path, capsys):
-    words = ["train", "--data", "pendulum-swingup", "--run-dir", str(tmp_path), "--beta", "0.1"]
+    words = [
+        "train",
+        "--preset",
+        "paper",
+        "--data",
+        "pendulum-swingup",
+        "--run-dir",
+        str(tmp_path),
+        "--beta",
+        "0.1",
+    ]
     words += ["--policy.sampler", "adaptive", "--policy.baseline", "optimal_noise"]
     words += ["--policy.log-snr", "-4", "4", "--policy.weighting", "min_snr", "--show-config"]
     assert main([*words, "--behavior.prediction", "v_prediction"]) == 0

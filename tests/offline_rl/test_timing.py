@@ -191,7 +191,17 @@ def test_seeds_of_one_time_are_compared_with_each_other(data_file, data, tmp_pat
 
 
 def test_dry_run_prints_and_writes_nothing(data_file, tmp_path, capsys):
-    command = ["train", "--data", str(data_file), "--run-dir", str(tmp_path / "r"), "--beta", "1"]
+    command = [
+        "train",
+        "--preset",
+        "paper",
+        "--data",
+        str(data_file),
+        "--run-dir",
+        str(tmp_path / "r"),
+        "--beta",
+        "1",
+    ]
     assert main([*command, "--dry-run", "--behavior.batch-size", "64", "--trainer.cpu"]) == 0
     out = capsys.readouterr().out
     assert re.search(r"\| behavior +\| 2000000 \| +64 \| +[\d.]+ ms \| ", out)
@@ -201,7 +211,17 @@ def test_dry_run_prints_and_writes_nothing(data_file, tmp_path, capsys):
 
 def test_the_bar_shows_the_stage_and_the_whole(data_file, tmp_path, capsys):
     sizes = ["--critic.steps", "30", "--behavior.steps", "5", "--policy.steps", "5"]
-    command = ["train", "--data", str(data_file), "--run-dir", str(tmp_path / "r"), "--beta", "1"]
+    command = [
+        "train",
+        "--preset",
+        "paper",
+        "--data",
+        str(data_file),
+        "--run-dir",
+        str(tmp_path / "r"),
+        "--beta",
+        "1",
+    ]
     more = ["--behavior.batch-size", "64", "--evaluation.episodes", "0", "--trainer.cpu"]
     assert main([*command, *sizes, *more]) == 0
     captured = capsys.readouterr()
