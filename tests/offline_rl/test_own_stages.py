@@ -161,19 +161,20 @@ class TakenConfig(ClimbConfig):
     weights: str | None = None
 
 
-class TakenStage(ClimbStage, ActorStage[TakenConfig]):  # pyright: ignore[reportGeneralTypeIssues]
+class TakenStage(ActorStage[TakenConfig]):
     """One policy for each temperature."""
 
-    name = "taken"
+    name, label, help = "taken", "taken", "Take."
     needs = (ValueStage,)
     follows_beta = True
+    forward = ClimbStage.forward
 
 
 @dataclass(frozen=True)
 class TakenRows(TrainConfig):
     """The package's stages and that one."""
 
-    taken: TakenConfig = row(TakenStage, TakenConfig)  # pyright: ignore[reportAssignmentType]
+    taken: TakenConfig = row(TakenStage, TakenConfig)
 
 
 @pytest.mark.parametrize("policies", [1, 2])

@@ -3,9 +3,10 @@
 import hashlib
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 from accelerate import Accelerator
 
@@ -14,6 +15,7 @@ from scoreregs_offline_rl.configuration import differences, from_dict, to_dict
 from scoreregs_offline_rl.data.transitions import Transitions
 from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.files import load_json, save_json
+from scoreregs_offline_rl.randoms import NEWEST_DRAWS
 from scoreregs_offline_rl.runs.configuration import TrainConfig
 from scoreregs_offline_rl.runs.resolution import complete
 from scoreregs_offline_rl.stages.former import current_config
@@ -26,12 +28,14 @@ __all__ = ["GRID", "MEMBERS", "RunDirectory"]
 GRID, MEMBERS = "grid.json", "members"
 """What a sweep has beside what a run has: who its members are, and where they lie."""
 
+C = TypeVar("C", bound=TrainConfig)
+
 _CONFIG, _DATA, _RESULT = "config.json", "data.json", "result.json"
 _HASHED = ("observations", "actions", "rewards", "next_observations", "terminals")
 # Settings that bear on no stage. Where the data lies and came from is free: its hash says whether
 # it is the same. What is not named here, nor a stage's, bears on all.
 _FREE = {"evaluation", "trainer", "data", "loading.mirrors", "hand_over_recommended"}
-_FIXED = {"trainer.mixed_precision"}
+_FIXED = {"trainer.mixed_precision", "trainer.draws"}
 _SUFFIX = "_agent"
 
 
@@ -118,6 +122,13 @@ class RunDirectory:
                 f"got settings in {self.path / _CONFIG} that {self.kind.__name__} does not know "
                 f"({error}): read it with the version or the configuration class that wrote it"
             ) from error
+
+    def settled(self, config: C) -> C:
+        """Returns a configuration that says how rows and noise are drawn: as the run began."""
+        draws = config.trainer.draws
+        if draws is None and (self.path / _CONFIG).exists():
+            draws = self.read_config().trainer.draws
+        return replace(config, trainer=replace(config.trainer, draws=draws or NEWEST_DRAWS))
 
     def claim(
         self,

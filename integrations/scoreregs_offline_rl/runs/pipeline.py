@@ -18,7 +18,14 @@ from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.evaluation.learning_curve import learning_curve
 from scoreregs_offline_rl.randoms import check_batch, derived_seed
 from scoreregs_offline_rl.runs.adoption import MemberKey, adopt
-from scoreregs_offline_rl.runs.building import build, give, probes_of, weights_of
+from scoreregs_offline_rl.runs.building import (
+    build,
+    give,
+    probes_of,
+    stacked,
+    untrained,
+    weights_of,
+)
 from scoreregs_offline_rl.runs.configuration import TrainConfig
 from scoreregs_offline_rl.runs.directory import RunDirectory
 from scoreregs_offline_rl.runs.grid import SweepGrid
@@ -30,7 +37,7 @@ from scoreregs_offline_rl.stages.actor import ActorStage
 from scoreregs_offline_rl.stages.mean_policy import mean_policy
 from scoreregs_offline_rl.stages.probe import Probes
 from scoreregs_offline_rl.stages.registry import Stages, with_needs
-from scoreregs_offline_rl.stages.stacking import StackedPrior, StackedValue, share, stack
+from scoreregs_offline_rl.stages.stacking import share
 from scoreregs_offline_rl.stages.stage import Given, Stage
 from scoreregs_offline_rl.training.inputs import Members
 from scoreregs_offline_rl.training.monitor import Monitor
@@ -117,7 +124,8 @@ class Pipeline:
         check_needs(self._config, self._directory, names)
         used = with_needs(self._stages, set(names), self._config)
         self._check_batches(used)
-        self._check_builds(used)
+        # What cannot be built is refused before anything is trained.
+        untrained(self._configs[0], used, self._data.sizes)
         for name in used:
             self._train(self._stages[name])
 
@@ -133,13 +141,6 @@ class Pipeline:
             count = len(self._data.transitions if rows is None else rows[0])
             if _weights(self._config, name) is None and not self._is_finished(name):
                 check_batch(settings.batch_size, count, name)
-
-    def _check_builds(self, names: Collection[str]) -> None:
-        """Builds every stage on untrained ones: what cannot be built is refused before training."""
-        config, untrained = self._configs[0], {}
-        for kind in (self._stages[name] for name in names):
-            given = give(kind, config, untrained)
-            untrained[kind.name] = build(kind, config, self._data.sizes, given)
 
     def _train(self, kind: type[Stage[Any]]) -> None:
         """Trains a stage of all its members, loads it, or takes its weights from elsewhere."""
@@ -205,23 +206,13 @@ class Pipeline:
 
     def _stack(self, kind: type[Stage[Any]], members: Sequence[Stage[Any]]) -> Stage[Any]:
         """Returns the members as one stage, which builds on the finished stages of all seeds."""
-        joint = stack(members)
-        if not kind.needs:
-            return joint
         finished = {name: trained.joint for name, trained in self._finished.items()}
-        given, seeds = give(kind, self._config, finished), len(self._probes)
-        value, prior = given.value, given.prior
+        seeds, betas = None, (self._config.beta,)
         if self._grid is not None:
-            value = None if value is None else StackedValue(value, seeds)
-            prior = None if prior is None else StackedPrior(prior, seeds)
-        if not kind.follows_beta:
-            joint.receive(Given(value, prior))
-            return joint
-        betas = [self._config.beta] if self._grid is None else self._grid.betas
-        betas = torch.tensor([*betas] * (len(members) // len(betas)), dtype=torch.float64)
+            seeds, betas = len(self._probes), self._grid.betas
         place = self._data.transitions.actions.device
-        joint.receive(Given(value, prior, betas.to(place)))
-        return joint
+        beta = torch.tensor(betas, dtype=torch.float64, device=place) if kind.follows_beta else None
+        return stacked(members, replace(give(kind, self._config, finished), beta=beta), seeds)
 
     def _rows(self, kind: type[Stage[Any]]) -> tuple[Tensor, ...] | None:
         """Returns the rows of each seed that a stage is trained on; None: all."""

@@ -86,7 +86,7 @@ def train(
     check_needs(config, directory, names)
     if data is None:
         data = load_data(config.data, config.loading, progress=download_progress)
-    config = resolve(config, data, names)
+    config = directory.settled(resolve(config, data, names))
     scaled = scale(data, config)
     accelerator = make_accelerator(config.trainer, directory.path)
     with holding(directory.path, accelerator):

@@ -86,7 +86,7 @@ def sweep(
         data = load_data(config.data, config.loading, progress=download_progress)
     # The members have a seed and a temperature, the sweep has none.
     config = resolve(replace(config, beta=grid.betas[0]), data, names)
-    config = replace(config, seed=0, beta=None)
+    config = directory.settled(replace(config, seed=0, beta=None))
     scaled = scale(data, config)
     accelerator = make_accelerator(config.trainer, directory.path)
     with holding(directory.path, accelerator):

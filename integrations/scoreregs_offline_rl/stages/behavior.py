@@ -7,7 +7,7 @@ from functools import partial
 from typing import Annotated, Literal, final
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import get_ema_multi_avg_fn
@@ -58,7 +58,7 @@ SCHEDULES: dict[ScheduleName, Callable[[], NoiseSchedule]] = {
 }
 """The noise schedules of a behavior model, by name."""
 NetworkName = Literal["paper", "small"]
-NETWORKS: dict[NetworkName, Callable[..., nn.Module]] = {
+NETWORKS: dict[NetworkName, Callable[..., BehaviorNetwork | SmallBehaviorNetwork]] = {
     "paper": BehaviorNetwork,
     "small": SmallBehaviorNetwork,
 }
@@ -144,7 +144,6 @@ class BehaviorStage(PriorStage[BehaviorConfig]):
     help = "Train the behavior model of a run: a diffusion model of the data's actions."
     curve = Curve("loss", "denoising loss, Eq. 13")
     usual = True
-    compilable = True
     identity = ("schedule", "prediction", "preconditioning", "network")
 
     def __init__(self, observation_size: int, action_size: int, config: BehaviorConfig) -> None:
@@ -154,8 +153,6 @@ class BehaviorStage(PriorStage[BehaviorConfig]):
         )
         if config.average_rate is not None:
             self.average = copy.deepcopy(self.network).requires_grad_(False)
-        # In a tuple it is no submodule: its weights are the network's.
-        self._trained: tuple[Callable[..., Tensor], ...] = ()
         self._action_size = action_size
         schedule = self._prior_of(self.network).schedule
         # The log-SNR of most schedules has no end at t = 1.
@@ -194,21 +191,13 @@ class BehaviorStage(PriorStage[BehaviorConfig]):
 
     @override
     def forward(self, batch: Batch, randoms: Randoms) -> tuple[Tensor, Metrics]:
-        network = partial(
-            self._trained[0] if self._trained else self.network,
-            dropout_masks=randoms.get("dropout_masks"),
-        )
+        network = partial(self.network, dropout_masks=randoms.get("dropout_masks"))
         members = batch.actions.shape[:-2]
         prior = self._prior_of(by_member(network, members))
         rows = (batch.actions, batch.observations, randoms["t"], randoms["noise"])
         errors = denoising_loss(prior, *(tensor.flatten(0, len(members)) for tensor in rows))
         loss = errors.unflatten(0, (*members, -1)).mean(-1)
         return loss, {"loss": loss.detach()}
-
-    @override
-    def compile_networks(self) -> None:
-        """Has the network compiled for training; called by itself it stays as it is."""
-        self._trained = (torch.compile(self.network),)
 
     @override
     def optimizer(self) -> tuple[Optimizer, LRScheduler | None]:

@@ -10,9 +10,11 @@ __all__ = ["current_config", "current_result"]
 def current_config(content: dict[str, Any], stages: Stages) -> dict[str, Any]:
     """Returns a configuration as JSON holds it, stages under the names that they have today.
 
-    Settings that are newer than it are absent: their defaults mean what there was before them.
+    Settings that are newer than it are absent: their defaults mean what there was before them, but
+    for the version of the draws, which is the first.
     """
-    return _renamed(content, stages)
+    trainer = {"draws": 1, **content.get("trainer", {})}
+    return _renamed({**content, "trainer": trainer}, stages)
 
 
 def current_result(content: dict[str, Any], stages: Stages) -> dict[str, Any]:

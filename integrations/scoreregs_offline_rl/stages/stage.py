@@ -8,7 +8,7 @@ configuration class (`scoreregs_offline_rl.stages.registry`) makes it known to e
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, ClassVar, Generic, TypeVar, get_args
 
@@ -125,8 +125,8 @@ class Stage(nn.Module, ABC, Generic[C]):
     """The settings that say, beside the sizes, what its weights mean."""
     idles: ClassVar[bool] = False
     """Whether there are steps in which some parameters get no gradient and stay as they are."""
-    compilable: ClassVar[bool] = False
-    """Whether it has networks with much to do between matrix products."""
+    compilable: ClassVar[bool] = True
+    """Whether its loss may be recorded once and run as a graph from then on, for each `phase`."""
 
     def __init__(self, config: C) -> None:
         super().__init__()
@@ -164,9 +164,10 @@ class Stage(nn.Module, ABC, Generic[C]):
         del batch_size, generator
         return {}
 
-    def compile_networks(self) -> None:
-        """Has the networks compiled for training; asked of stages that are `compilable`."""
-        raise NotImplementedError(f"{self.name} has no networks to compile")
+    @property
+    def phase(self) -> Hashable:
+        """What tells apart steps whose loss is computed by other operations; usually nothing."""
+        return None
 
     @override
     @abstractmethod

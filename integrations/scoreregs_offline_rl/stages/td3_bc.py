@@ -89,6 +89,12 @@ class TD3BCStage(ActorStage[TD3BCConfig]):
         q = EnsembleQ(*sizes, layers=config.layers or 2, width=config.width or 256)
         return cls(policy, q, config)
 
+    @property
+    @override
+    def phase(self) -> bool:
+        """Whether the step moves the policy."""
+        return self._moves_policy()
+
     @override
     def draw(self, batch_size: int, generator: Generator) -> Randoms:
         """Returns noise on the next action, (batch, a), clipped."""

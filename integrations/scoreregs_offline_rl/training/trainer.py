@@ -12,12 +12,13 @@ from typing import final
 from accelerate import Accelerator
 from torch import Tensor
 
+from scoreregs_offline_rl.data.packed import PackedRows
 from scoreregs_offline_rl.data.transitions import Transitions
 from scoreregs_offline_rl.errors import RunError
-from scoreregs_offline_rl.randoms import process_slice
+from scoreregs_offline_rl.randoms import NEWEST_DRAWS, process_slice
 from scoreregs_offline_rl.stages.stage import Stage
 from scoreregs_offline_rl.training.checkpoints import Checkpoints
-from scoreregs_offline_rl.training.compilation import compile_networks
+from scoreregs_offline_rl.training.compilation import choose_program
 from scoreregs_offline_rl.training.inputs import Inputs, Members, SeedInputs, StackedInputs
 from scoreregs_offline_rl.training.interruption import InterruptedRun, SignalWatch, watch_signals
 from scoreregs_offline_rl.training.metrics import MetricsFile, RunningMean
@@ -167,11 +168,18 @@ class Trainer:
     ) -> Inputs:
         accelerator = self._accelerator
         part = process_slice(batch_size, accelerator.process_index, accelerator.num_processes)
-        seeds = (self._seed,) if members is None else members.seeds
+        seeds, packed = (self._seed,) if members is None else members.seeds, PackedRows(data)
         chosen = (members and members.rows) or (rows,) * len(seeds)
         inputs = [
             SeedInputs(
-                stage, data, batch_size, seed=seed, part=part, rows=its_rows, weights=weights
+                stage,
+                packed,
+                batch_size,
+                seed=seed,
+                part=part,
+                rows=its_rows,
+                weights=weights,
+                version=self._config.draws or NEWEST_DRAWS,
             )
             for seed, its_rows in zip(seeds, chosen, strict=True)
         ]
@@ -184,8 +192,7 @@ class Trainer:
         watch: SignalWatch,
     ) -> StageReport:
         accelerator, config, name, steps = self._accelerator, self._config, loop.name, loop.steps
-        compiled = compile_networks(loop.stage, config.compile, steps, accelerator.device)
-        one_step, compile_seconds = TrainingStep(loop.stage, inputs, accelerator), 0.0
+        one_step = TrainingStep(loop.stage, inputs, accelerator)
         folder = loop.folder / "checkpoints"
         checkpoints = Checkpoints(folder, accelerator, keep=config.keep_checkpoints)
         log = MetricsFile(loop.folder / "metrics.jsonl")
@@ -198,12 +205,11 @@ class Trainer:
             log.truncate(step)
         self._start_trackers(loop.steps_before + step)
         start = time.perf_counter() - seconds
+        alone = accelerator.num_processes == 1 and accelerator.scaler is None
+        program = choose_program(one_step, config.compile, steps, loop.folder, alone=alone)
         while step < steps:
-            mean.add(one_step(step))
+            mean.add(one_step(step), one_step.names)
             step += 1
-            if compiled:
-                compile_seconds, compiled = time.perf_counter() - start - seconds, False
-                logger.info("%s: compiled in %.0f seconds", name, compile_seconds)
             if step % config.log_every == 0 or step == steps:
                 latest = mean.mean()
                 mean.reset()
@@ -226,7 +232,7 @@ class Trainer:
             seconds,
             steps / seconds,
             latest,
-            compile_seconds=compile_seconds,
+            compile_seconds=program.compile_seconds,
             identity=identity_of(loop.stage),
         )
 
