@@ -243,9 +243,9 @@ def test_two_processes_go_on_where_one_stopped(data_file, tmp_path):
     config = RunDirectory(tmp_path / "whole").read_config()
     with pytest.raises(InterruptedRun):
         train(config, tmp_path / "run", stages=("critic",), progress=stop_at("critic", 5))
+    launcher = [*torchrun(free_port()), "--nproc-per-node", "2", "-m", "scoreregs_offline_rl"]
     child = subprocess.run(
-        [*torchrun(free_port()), "--nproc-per-node", "2", "-m", "scoreregs_offline_rl"]
-        + [*arguments, str(tmp_path / "run")],
+        [*launcher, *arguments, str(tmp_path / "run")],
         env=environment_for_children(),
         capture_output=True,
         text=True,
