@@ -7,6 +7,7 @@ from typing import Annotated
 import tyro
 from accelerate import PartialState
 
+from scoreregs.errors import ArgumentError
 from scoreregs_offline_rl.commands.console import Bars
 from scoreregs_offline_rl.commands.train import (
     TrainingOptions,
@@ -53,6 +54,11 @@ def _sweep(
     options: TrainingOptions,
     stages: tuple[str, ...] | None,
 ) -> None:
+    if options.source is not None:
+        raise ArgumentError(
+            f"got --from {options.source} for a sweep, expected none: give the finished weights "
+            "with --critic.weights and --behavior.weights"
+        )
     with Bars() as bars:
         if options.show_config:
             shared = [n for n, stage in config.stages().items() if not stage.follows_beta]

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-from scoreregs_offline_rl.configuration import require
+from scoreregs_offline_rl.configuration import require, require_positive
 from scoreregs_offline_rl.data.loading import LoadingConfig
 from scoreregs_offline_rl.evaluation.settings import EvaluationConfig
 from scoreregs_offline_rl.stages.registry import StageRows, Stages, check_types, stages_of
@@ -32,8 +32,12 @@ class _Inputs:
     steps. None: the steps are as they are."""
     normalize_observations: bool = True
     """Whether networks see observations less the data's mean, over its standard deviation."""
-    rewards: Literal["return_range", "antmaze", "none"] = "return_range"
-    """How rewards are scaled: by 1000 over the range of returns, less one, or not at all."""
+    minimum_std: float | None = None
+    """Least standard deviation that observations are divided by; None: whatever it is, so that the
+    unit does not matter. Directories of version 0.1 go on with its 0.001."""
+    rewards: Literal["return_range", "antmaze", "none"] | None = None
+    """How rewards are scaled: by 1000 over the range of returns, less one, or not at all. None: not
+    at all where they are 0 and 1, for success, and else by the range of returns."""
     action_low: tuple[float, ...] | None = None
     """Lowest action, one number or one for each dimension; None: the environment's, else the lowest
     in the data."""
@@ -60,6 +64,7 @@ class TrainConfig(StageRows, _Inputs):
         check_types(self)
         valid = self.beta is None or (self.beta > 0 and math.isfinite(self.beta))
         require(valid, "beta", self.beta, "a finite temperature above 0")
+        require_positive(self, "minimum_std")
         lasting = self.minutes is None or 0 < self.minutes < math.inf
         require(lasting, "minutes", self.minutes, "a number above 0, or None")
         both = (self.action_low is None) == (self.action_high is None)

@@ -85,6 +85,7 @@ def sweep(
     if data is None:
         data = load_data(config.data, config.loading, progress=download_progress)
     # The members have a seed and a temperature, the sweep has none.
+    config = directory.as_begun(config)
     config = resolve(replace(config, beta=grid.betas[0]), data, names)
     config = replace(config, seed=0, beta=None)
     scaled = scale(data, config)
@@ -167,22 +168,24 @@ def _keep(
     }
     lines = {}
     for index, (label, its) in enumerate(zip(grid.labels, grid.configs(config), strict=True)):
+        member = results.members[index]
         own = {
-            name: found[index * len(found) // count] for name, found in evaluations.items() if found
+            name: found[index * len(found) // count]
+            for name, found in evaluations.items()
+            if found and name not in member.lost
         }
         reports = {
             name: _own(report, (label, grid.seed_labels[index // len(grid.betas)]), count)
             for name, report in results.reports.items()
         }
         folder = RunDirectory(directory.path / MEMBERS / label, directory.kind)
-        member = results.members[index]
         for name, agent in member.agents.items():
             agent.save(folder.agent(name))
         save_json(folder.path / "config.json", to_dict(its))
         result = compose_result(its, data, reports, member, own, 0.0)
         save_json(folder.result_file, result | extra)
         kept = ("seed", "beta", "health", "data_score", "data_return", *actors_of(config.stages()))
-        lines[label] = {name: result[name] for name in kept}
+        lines[label] = {name: result[name] for name in kept} | {"lost": member.lost}
     seconds = extra["preparation"] + time.perf_counter() - start
     content = {
         "members": lines,
@@ -205,7 +208,10 @@ def _evaluate(
     if wanted.environment is None or wanted.episodes == 0:
         return []
     how = wanted.environment, wanted.episodes, wanted.seed
-    return [evaluate(member.agents[name], *how) for member in results.members]
+    agents = [member.agents.get(name) for member in results.members]
+    # A lost member has none; what stands in its place is not looked at.
+    other = next(agent for agent in agents if agent is not None)
+    return [evaluate(other if agent is None else agent, *how) for agent in agents]
 
 
 def _members_of(name: str, config: TrainConfig, grid: SweepGrid) -> int:

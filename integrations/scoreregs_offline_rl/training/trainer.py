@@ -1,11 +1,10 @@
 """The training loop, the same for every stage."""
 
 import logging
-import math
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
 
@@ -13,13 +12,13 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from scoreregs_offline_rl.data.transitions import Transitions
-from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.randoms import process_slice
 from scoreregs_offline_rl.stages.stage import Stage
 from scoreregs_offline_rl.training.checkpoints import Checkpoints
 from scoreregs_offline_rl.training.compilation import compile_networks
 from scoreregs_offline_rl.training.inputs import Inputs, Members, SeedInputs, StackedInputs
 from scoreregs_offline_rl.training.interruption import InterruptedRun, SignalWatch, watch_signals
+from scoreregs_offline_rl.training.lost_members import clear_lost, finite_metrics
 from scoreregs_offline_rl.training.metrics import MetricsFile, RunningMean
 from scoreregs_offline_rl.training.settings import TrainerConfig
 from scoreregs_offline_rl.training.stage_files import (
@@ -93,6 +92,7 @@ class Trainer:
         members: Members | None = None,
         monitor: StageMonitor | None = None,
         steps_before: int = 0,
+        keep_others: bool = False,
     ) -> StageReport:
         """Trains a stage in place, or loads it where the folder holds it finished.
 
@@ -107,6 +107,7 @@ class Trainer:
             members: of a stacked stage, with seeds and rows of their own.
             monitor: gives further metrics, in the main process.
             steps_before: steps of the stages before, where trackers count on from.
+            keep_others: whether the other members go on where one stops being finite.
 
         Raises:
             RunError: the batch fits neither data nor processes, or a metric stops being finite.
@@ -117,8 +118,11 @@ class Trainer:
         with watch_signals() as watch:
             labels = () if members is None else members.labels
             loop = _Loop(stage, folder, steps, steps_before, monitor or (lambda step: {}), labels)
+            loop = replace(loop, separate=labels if keep_others else ())
             inputs = self._inputs(stage, data, batch_size, rows, weights, members)
             report = self._train(loop, inputs, watch)
+            if loop.separate:
+                report = replace(report, lost=clear_lost(stage, labels))
             self.keep(stage, folder, report)
             if self._agreed(watch):
                 raise InterruptedRun(stage.name, steps, steps, _number(watch))
@@ -190,6 +194,7 @@ class Trainer:
         checkpoints = Checkpoints(folder, accelerator, keep=config.keep_checkpoints)
         log = MetricsFile(loop.folder / "metrics.jsonl")
         mean, latest, step, seconds = RunningMean(accelerator, loop.labels), {}, 0, 0.0
+        lost: set[str] = set()
         if state := checkpoints.load_newest():
             step, seconds, latest = state["step"], state["seconds"], state["latest"]
             mean.load(state["mean"])
@@ -205,11 +210,13 @@ class Trainer:
                 compile_seconds, compiled = time.perf_counter() - start - seconds, False
                 logger.info("%s: compiled in %.0f seconds", name, compile_seconds)
             if step % config.log_every == 0 or step == steps:
-                latest = mean.mean()
+                latest = finite_metrics(name, step, mean.mean(), loop.separate, lost)
                 mean.reset()
+                if lost:
+                    clear_lost(loop.stage, loop.separate)
                 if accelerator.is_main_process:
-                    latest |= loop.monitor(step)
-                _check_finite(name, step, latest)
+                    found = loop.monitor(step)
+                    latest |= finite_metrics(name, step, found, loop.separate, lost)
                 self._log(loop, log, step, latest, time.perf_counter() - start)
             stop = step < steps and self._stopping(watch, step)
             if stop or step % config.checkpoint_every == 0:
@@ -268,6 +275,7 @@ class _Loop:
     steps_before: int
     monitor: StageMonitor
     labels: tuple[str, ...]
+    separate: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -276,12 +284,3 @@ class _Loop:
 
 def _number(watch: SignalWatch) -> int:
     return signal.SIGINT if watch.received is None else watch.received
-
-
-def _check_finite(stage: str, step: int, metrics: dict[str, float]) -> None:
-    for name, value in metrics.items():
-        if not math.isfinite(value):
-            raise RunError(
-                f"got {name} = {value} in the {stage} stage up to step {step}, expected finite "
-                f"numbers: lower the learning rate or look at the scale of the rewards"
-            )
