@@ -12,6 +12,7 @@ from torch import Tensor
 
 from scoreregs_offline_rl.stages.critic import Critic
 from scoreregs_offline_rl.stages.networks import BehaviorNetwork
+from scoreregs_offline_rl.stages.small_network import SmallBehaviorNetwork
 
 __all__ = ["SAMPLERS", "DiffusionPolicy"]
 
@@ -39,7 +40,7 @@ class DiffusionPolicy:
 
     def __init__(
         self,
-        network: BehaviorNetwork,
+        network: BehaviorNetwork | SmallBehaviorNetwork,
         critic: Critic,
         *,
         sampler: str,

@@ -56,7 +56,7 @@ class PaperCode:
         self._module = importlib.import_module("SRPO")
 
     def critic(self) -> Any:
-        """Returns IQL without its advantage-weighted actor; `update_q0(batch)` is its step."""
+        """Returns IQL without its advantage-weighted regression; `update_q0(batch)` is its step."""
         return self._module.IQL_Critic(
             adim=self.action_size, sdim=self.observation_size, args=self._arguments
         )

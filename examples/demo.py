@@ -26,6 +26,7 @@ from scoreregs_offline_rl.commands.main import main as command_line
 
 SETTINGS = [
     "--data=pendulum-swingup",
+    "--preset=paper",
     "--beta=0.1",
     "--critic.steps=10000",
     "--critic.width=128",

@@ -4,25 +4,36 @@ import difflib
 import functools
 import inspect
 import numbers
-from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar, get_args, get_origin
 
 import torch
 from torch import Tensor
+from typing_extensions import Unpack
 
 from scoreregs.errors import ArgumentError
 
 __all__ = [
     "accepts",
+    "as_device",
+    "check_choice",
     "check_count",
+    "check_decay",
     "check_flag",
     "check_floating",
+    "check_function",
     "check_generator",
     "check_keywords",
     "check_numbers",
+    "check_pair",
+    "check_positive",
+    "check_range",
     "named_calls",
     "nearest",
 ]
+
+# What a method is called on.
+_BOUND = {"self", "cls"}
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -52,6 +63,8 @@ def check_keywords(got: Iterable[str], known: Iterable[str]) -> None:
 def named_calls(function: Function) -> Function:
     """Returns a function or class whose calls that do not fit its signature are refused by us.
 
+    Further options, `**options: Unpack[Options]`, are looked at before anything is done.
+
     Raises:
         ArgumentError: where a keyword is not known, with the nearest one, or an argument is missing
             or too many.
@@ -65,16 +78,20 @@ def named_calls(function: Function) -> Function:
         scoreregs.errors.ArgumentError: got the keyword 'fcator', expected some of factor, x; ...
     """
     if inspect.isclass(function):
-        function.__init__ = _named(function.__init__, function.__name__)
+        own = vars(function).get("__init__") or _inherited(function)
+        function.__init__ = _named(own, function.__name__)
         return function  # pyright: ignore[reportReturnType]
     return _named(function, getattr(function, "__name__", "the function"))
 
 
 def _named(function: Any, name: str) -> Any:
     signature = inspect.signature(function)
+    known = _known_options(signature)
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
+        if known is not None:
+            check_keywords(kwargs, known)
         try:
             return function(*args, **kwargs)
         except TypeError as error:
@@ -82,6 +99,31 @@ def _named(function: Any, name: str) -> Any:
             raise
 
     return call
+
+
+def _inherited(kind: type) -> Any:
+    """Returns the construction that a class without one of its own has from its bases."""
+
+    def construct(self: Any, *args: Any, **kwargs: Any) -> None:
+        # Of what comes next to it in a subclass too, which may be a `torch.nn.Module`.
+        super(kind, self).__init__(*args, **kwargs)
+
+    # That of `object` says that it takes anything.
+    nothing = kind.__init__ is object.__init__
+    parameters = [inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)]
+    signature = inspect.Signature(parameters) if nothing else inspect.signature(kind.__init__)
+    construct.__signature__ = signature  # pyright: ignore[reportFunctionMemberAccess]
+    return construct
+
+
+def _known_options(signature: inspect.Signature) -> set[str] | None:
+    """Returns all keywords of a signature with `**options: Unpack[...]`, None for another."""
+    for parameter in signature.parameters.values():
+        if parameter.kind is parameter.VAR_KEYWORD and get_origin(parameter.annotation) is Unpack:
+            (options,) = get_args(parameter.annotation)
+            named = (p.name for p in signature.parameters.values() if p is not parameter)
+            return {*named, *options.__annotations__} - _BOUND
+    return None
 
 
 def _refuse(
@@ -92,8 +134,9 @@ def _refuse(
         signature.bind(*args, **kwargs)
     except TypeError as misfit:
         known = [p.name for p in signature.parameters.values() if p.kind is not p.POSITIONAL_ONLY]
-        check_keywords(kwargs, [name for name in known if name != "self"])
-        told = str(signature).replace("(self, ", "(").split(" -> ")[0]
+        check_keywords(kwargs, [name for name in known if name not in _BOUND])
+        rest = [p for p in signature.parameters.values() if p.name not in _BOUND]
+        told = str(signature.replace(parameters=rest)).split(" -> ")[0]
         raise ArgumentError(
             f"got a call of {name} that does not fit ({misfit}), expected {name}{told}"
         ) from error
@@ -129,7 +172,8 @@ def check_numbers(**got: object) -> None:
     """Raises `ArgumentError` unless each is a number."""
     for name, value in got.items():
         single = isinstance(value, Tensor) and value.ndim == 0 and value.dtype != torch.bool
-        if isinstance(value, bool) or not (single or isinstance(value, numbers.Real)):
+        number = single or (isinstance(value, numbers.Real) and not isinstance(value, bool))
+        if not number or value != value:  # NaN is not itself
             raise ArgumentError(
                 f"got {name}={value!r}, expected a number: use float(...) on what was read as text"
             )
@@ -139,6 +183,78 @@ def check_count(name: str, got: object) -> None:
     """Raises `ArgumentError` unless a count is an integer of at least 1."""
     if isinstance(got, bool) or not isinstance(got, int) or got < 1:
         raise ArgumentError(f"got {name}={got!r}, expected an integer of at least 1")
+
+
+def as_device(device: torch.device | str | int) -> torch.device:
+    """Returns a device.
+
+    Raises:
+        ArgumentError: for what is none.
+    """
+    try:
+        return torch.device(device)
+    except (TypeError, RuntimeError) as error:
+        raise ArgumentError(
+            f"got device={device!r}, expected one such as 'cpu' or 'cuda:0'"
+        ) from error
+
+
+def check_choice(name: str, got: object, expected: Sequence[object]) -> None:
+    """Raises `ArgumentError` unless an option is one of its choices."""
+    if not isinstance(got, str | None) or got not in expected:
+        hint = nearest(got, [name for name in expected if isinstance(name, str)])
+        choices = ", ".join(map(repr, expected))
+        raise ArgumentError(f"got {name}={got!r}, expected one of {choices}{hint}")
+
+
+def check_positive(**got: object) -> None:
+    """Raises `ArgumentError` unless each is a finite number > 0."""
+    check_numbers(**got)
+    for name, value in got.items():
+        if not 0 < value < float("inf"):  # pyright: ignore[reportOperatorIssue]
+            raise ArgumentError(f"got {name}={value!r}, expected a finite number > 0")
+
+
+def check_decay(decay: object) -> None:
+    """Raises `ArgumentError` unless what a running mean keeps of its past is in [0, 1)."""
+    check_numbers(decay=decay)
+    if not 0 <= decay < 1:  # pyright: ignore[reportOperatorIssue]
+        raise ArgumentError(f"got decay={decay!r}, expected a number in [0, 1), such as 0.99")
+
+
+def check_pair(name: str, got: object) -> tuple[float, float]:
+    """Returns the two numbers of a pair.
+
+    Raises:
+        ArgumentError: for anything else.
+    """
+    if not isinstance(got, tuple | list) or len(got) != 2:
+        raise ArgumentError(f"got {name}={got!r}, expected two numbers (low, high)")
+    check_numbers(**{f"{name}[{i}]": number for i, number in enumerate(got)})
+    return got[0], got[1]
+
+
+def check_range(low: object, high: object) -> None:
+    """Raises `ArgumentError` unless these are the bounds of a range of times."""
+    check_numbers(low=low, high=high)
+    if not 0 <= low < high <= 1:  # pyright: ignore[reportOperatorIssue]
+        raise ArgumentError(
+            f"got the time range ({low}, {high}), expected 0 <= low < high <= 1: 0 is data and 1 "
+            "is noise for every schedule; the paper's range is (0.02, 0.98)"
+        )
+
+
+def check_function(name: str, got: object, of: str) -> None:
+    """Raises `ArgumentError` unless this can be called; a class is not meant.
+
+    Args:
+        name: the argument's.
+        got: the argument.
+        of: what it is a function of, for the message.
+    """
+    if not callable(got) or isinstance(got, type):
+        kind = f"the class {got.__name__}" if isinstance(got, type) else type(got).__name__
+        raise ArgumentError(f"got {name} of type {kind}, expected a function of {of}")
 
 
 def check_flag(name: str, got: object) -> None:

@@ -6,16 +6,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
+from typing_extensions import override
 
-from scoreregs.arguments import check_count
+from scoreregs.arguments import check_count, check_function, named_calls
+from scoreregs.errors import ArgumentError
 from scoreregs.objective import ScoreRegularizedObjective
-from scoreregs.results import ObjectiveResult
+from scoreregs.reprs import Constructed
+from scoreregs.results import ObjectiveResult, mean_of
 from scoreregs.trees import Condition
 
 __all__ = ["Distillation", "DistillationResult"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class DistillationResult:
     """What a step of a distillation returns.
 
@@ -27,8 +30,13 @@ class DistillationResult:
     objective: ObjectiveResult
     fake_loss: Tensor
 
+    @override
+    def __repr__(self) -> str:
+        return f"DistillationResult({self.objective!r}, fake_loss={mean_of(self.fake_loss)})"
 
-class Distillation:
+
+@named_calls
+class Distillation(Constructed):
     r"""A generator that learns what a prior knows, and a fake prior that learns what it makes.
 
     For objective and loss of `scoreregs.recipes.vsd`, `diff_instruct`, `sid` or `di_star`, whatever
@@ -46,7 +54,7 @@ class Distillation:
             fake score has to follow the generator; DMD2 takes 5.
 
     Raises:
-        ArgumentError: for less than one fake step.
+        ArgumentError: for less than one fake step, or what is not such a part.
 
     References:
         Yin et al., Improved Distribution Matching Distillation for Fast Image Synthesis, NeurIPS
@@ -79,6 +87,19 @@ class Distillation:
         fake_optimizer: Optimizer,
         fake_steps: int = 5,
     ) -> None:
+        check_function("generator", generator, "(latent, condition)")
+        check_function("fit", fit, "(x, condition), as a recipe returns it")
+        if not isinstance(objective, ScoreRegularizedObjective):
+            raise ArgumentError(
+                f"got an objective of type {type(objective).__name__}, expected a "
+                "ScoreRegularizedObjective: `objective, fit = vsd(prior, fake)`"
+            )
+        for name, each in (("optimizer", optimizer), ("fake_optimizer", fake_optimizer)):
+            if not isinstance(each, Optimizer):
+                raise ArgumentError(
+                    f"got {name} of type {type(each).__name__}, expected a torch optimiser, such "
+                    "as torch.optim.Adam(network.parameters())"
+                )
         check_count("fake_steps", fake_steps)
         self.generator = generator
         self.objective = objective
@@ -87,16 +108,18 @@ class Distillation:
         self.fake_optimizer = fake_optimizer
         self.fake_steps = fake_steps
 
+    @named_calls
     def step(self, draw: Callable[[], tuple[Tensor, Condition]]) -> DistillationResult:
         """Returns what came of one step of the generator, after those of the fake prior.
 
         Args:
             draw: returns a batch of latents and of conditions, new ones at each call.
         """
+        check_function("draw", draw, "nothing")
         for _ in range(self.fake_steps - 1):
-            self._fit_fake(*draw())
-        fake_loss = self._fit_fake(*draw())
-        latent, condition = draw()
+            self._fit_fake(*_pair(draw()))
+        fake_loss = self._fit_fake(*_pair(draw()))
+        latent, condition = _pair(draw())
         result = self.objective(self.generator(latent, condition), condition)
         self.optimizer.zero_grad(set_to_none=True)
         result.loss.sum().backward()
@@ -111,3 +134,17 @@ class Distillation:
         loss.backward()
         self.fake_optimizer.step()
         return loss.detach()
+
+
+def _pair(drawn: object) -> tuple[Tensor, Condition]:
+    """Returns what was drawn, latents and conditions.
+
+    Raises:
+        ArgumentError: for anything but two.
+    """
+    if not isinstance(drawn, tuple | list) or len(drawn) != 2:
+        raise ArgumentError(
+            f"got a {type(drawn).__name__} from draw, expected (latent, condition): return "
+            "(latent, None) without conditions"
+        )
+    return drawn[0], drawn[1]

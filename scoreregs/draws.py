@@ -11,12 +11,15 @@ from einops import repeat
 from torch import Tensor
 from typing_extensions import Self
 
+from scoreregs.arguments import check_floating
+from scoreregs.errors import ArgumentError
 from scoreregs.predictions import expand
-from scoreregs.prior import ScorePrior
+from scoreregs.prior import ScorePrior, check_prior_type
+from scoreregs.reprs import Constructed
 from scoreregs.schedules import NoiseLevel
-from scoreregs.trees import Condition, map_tensors, repeat_rows
+from scoreregs.trees import Condition, check_condition, map_tensors, repeat_rows
 
-__all__ = ["Draw", "at_least_single", "diffuse", "fold", "repeated", "weigh"]
+__all__ = ["Draw", "at_least_single", "check_draw", "diffuse", "fold", "repeated", "weigh"]
 
 
 def at_least_single(dtype: torch.dtype) -> torch.dtype:
@@ -50,8 +53,24 @@ def repeated(x: Tensor, draws: int) -> Tensor:
     return x if draws == 1 else repeat(x, "b ... -> (k b) ...", k=draws)
 
 
-@dataclass(frozen=True, eq=False)
-class Draw:
+def check_draw(prior: object, x: Tensor, condition: Condition, t: object, noise: object) -> None:
+    """Raises `ArgumentError` unless a draw can be made of these, as far as their shapes tell."""
+    check_prior_type(prior)
+    check_floating("x", x)
+    check_condition(condition, len(x))
+    if not isinstance(t, Tensor) or not t.is_floating_point() or t.shape != x.shape[:1]:
+        got = tuple(t.shape) if isinstance(t, Tensor) else type(t).__name__
+        raise ArgumentError(
+            f"got t={got}, expected floating point times in [0, 1] of shape ({len(x)},), one for "
+            "each sample: use torch.full((len(x),), t)"
+        )
+    if not isinstance(noise, Tensor) or not noise.is_floating_point() or noise.shape != x.shape:
+        got = tuple(noise.shape) if isinstance(noise, Tensor) else type(noise).__name__
+        raise ArgumentError(f"got noise={got}, expected that of x, of shape {tuple(x.shape)}")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Draw(Constructed):
     r"""A prior's prediction at $x_t = \alpha x + \sigma \epsilon$; every batch is (batch, *event).
 
     Attributes:

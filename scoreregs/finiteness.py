@@ -18,7 +18,7 @@ from scoreregs.errors import PriorError, ScoreRegsError, ValueFunctionError
 
 __all__ = ["Finiteness", "nonfinite_prediction", "nonfinite_value"]
 
-_LOGGER = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 _REMEMBERED = 256
 
 
@@ -101,7 +101,7 @@ class Finiteness:
             if error is None:  # the sum of large numbers
                 self._events.pop()
             else:
-                _LOGGER.warning("%s (the rows did not move)", error)
+                logger.warning("%s (the rows did not move)", error)
         return _where_finite(largest, gradient)
 
     def _guard_compiled(self, gradient: Tensor) -> Tensor:

@@ -5,7 +5,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from scoreregs.arguments import check_count, check_generator, check_numbers, named_calls
+from scoreregs.arguments import (
+    check_count,
+    check_function,
+    check_generator,
+    check_pair,
+    check_positive,
+    named_calls,
+)
 from scoreregs.errors import ArgumentError, SingularTimeError
 from scoreregs.kernel import denoising_loss
 from scoreregs.predictions import PredictionLike
@@ -77,15 +84,10 @@ def fit_prior(
     """
     _check(network, data, condition, steps, batch_size)
     check_generator(generator, data.device)
-    check_numbers(learning_rate=learning_rate)
-    if not 0 < learning_rate < float("inf") or not (on_step is None or callable(on_step)):
-        raise ArgumentError(
-            f"got learning_rate={learning_rate} and on_step={on_step!r}, expected a positive rate "
-            "and a function of (step, loss) or None"
-        )
-    if not isinstance(times, tuple | list) or len(times) != 2:
-        raise ArgumentError(f"got times={times!r}, expected a range (low, high) in [0, 1]")
-    sampler = UniformTimes(*times)
+    check_positive(learning_rate=learning_rate)
+    if on_step is not None:
+        check_function("on_step", on_step, "(step, loss), or None")
+    sampler = UniformTimes(*check_pair("times", times))
     prior = NetworkPrior(network, schedule, prediction, time_map)
     _check_target(prior, as_time(list(times)))
     optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate)

@@ -1,6 +1,7 @@
 r"""Inverse problems by denoising and data steps in turn, on flow models and any other prior.
 
-Beside RED-diff (`scoreregs.recipes.red_diff`), which adds both forces, these take one after the
+The steps are those of the published code of both, whose PnP-Flow counts time from the noise; on flow
+models they are the same, on others the corresponding ones. Beside RED-diff (`scoreregs.recipes.red_diff`), which adds both forces, these take one after the
 other. At a time t, with x_hat and epsilon_hat the prior's predictions and $\tau = \sigma /
 (\alpha + \sigma)$, which is t on rectified flow:
 
@@ -14,19 +15,27 @@ import torch
 from torch import Tensor
 
 from scoreregs import validation
+from scoreregs.arguments import (
+    check_count,
+    check_numbers,
+    check_pair,
+    check_positive,
+    named_calls,
+)
 from scoreregs.draws import Draw, at_least_single, fold, repeated
 from scoreregs.errors import ArgumentError
 from scoreregs.options import ValueFunction
 from scoreregs.prior import ScorePrior, check_prior_type
-from scoreregs.schedules import as_time
+from scoreregs.schedules import time_dtype
 from scoreregs.trees import Condition
-from scoreregs.value_gradient import value_and_gradient
+from scoreregs.value_gradient import as_value, value_and_gradient
 
 __all__ = ["flow_dps", "pnp_flow"]
 
 Times = tuple[float, float]
 
 
+@named_calls
 def pnp_flow(
     value: ValueFunction,
     prior: ScorePrior,
@@ -61,8 +70,8 @@ def pnp_flow(
         ArgumentError: for an argument outside its range.
 
     References:
-        Martin et al., PnP-Flow: Plug-and-Play Image Restoration with Flow Matching, ICLR 2025,
-        Algorithm 3.
+        Martin et al., PnP-Flow: Plug-and-Play Image Restoration with Flow Matching, ICLR 2025;
+        its code's `pnp_flow`.
 
     Example:
         >>> from scoreregs import GaussianMixturePrior, RectifiedFlowSchedule
@@ -72,12 +81,12 @@ def pnp_flow(
         >>> pnp_flow(value, prior, torch.zeros(1, 1), steps=50).shape
         torch.Size([1, 1])
     """
+    value = as_value(value)
     x = _checked(prior, start, condition, steps, step_size, generator)
-    if isinstance(draws, bool) or not isinstance(draws, int) or draws < 1 or not decay >= 0:
-        raise ArgumentError(
-            f"got draws={draws!r} and decay={decay!r}, expected an integer of at least 1 and a "
-            "number >= 0"
-        )
+    check_count("draws", draws)
+    check_numbers(decay=decay)
+    if not 0 <= decay < float("inf"):
+        raise ArgumentError(f"got decay={decay!r}, expected a finite number >= 0")
     rows = fold(condition, len(x), draws)
     with prior.evaluating():
         for t in _descending(times, steps, x.device):
@@ -90,6 +99,7 @@ def pnp_flow(
     return x.to(start.dtype)
 
 
+@named_calls
 def flow_dps(
     value: ValueFunction,
     prior: ScorePrior,
@@ -119,7 +129,8 @@ def flow_dps(
         ArgumentError: for an argument outside its range.
 
     References:
-        Kim et al., FlowDPS: Flow-Driven Posterior Sampling for Inverse Problems, ICCV 2025.
+        Kim et al., FlowDPS: Flow-Driven Posterior Sampling for Inverse Problems, ICCV 2025;
+        its code's `flowdps` solver, whose misfit is a norm and not its square.
 
     Example:
         >>> from scoreregs import GaussianMixturePrior, RectifiedFlowSchedule
@@ -129,9 +140,9 @@ def flow_dps(
         >>> flow_dps(value, prior, torch.zeros(4, 1), steps=10).shape
         torch.Size([4, 1])
     """
+    value = as_value(value)
     x = _checked(prior, start, condition, steps, step_size, generator)
-    if isinstance(ascent, bool) or not isinstance(ascent, int) or ascent < 1:
-        raise ArgumentError(f"got ascent={ascent!r}, expected an integer of at least 1")
+    check_count("ascent", ascent)
     all_times = _descending(times, steps, x.device)
     first = prior.schedule.at(all_times[0])
     x_t = (first.alpha.square() + first.sigma.square()).sqrt().to(x.dtype) * _normal(x, generator)
@@ -166,18 +177,16 @@ def _checked(
     """Returns where x starts, in float32 or more."""
     check_prior_type(prior)
     validation.check_inputs(start, condition, generator, check_values=True)
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-        raise ArgumentError(f"got steps={steps!r}, expected an integer of at least 1")
-    if not 0 < step_size < float("inf"):
-        raise ArgumentError(f"got step_size={step_size!r}, expected a finite number > 0")
+    check_count("steps", steps)
+    check_positive(step_size=step_size)
     return start.detach().to(at_least_single(start.dtype))
 
 
 def _descending(times: Times, steps: int, device: torch.device) -> Tensor:
-    low, high = times
+    low, high = check_pair("times", times)
     if not 0 < low < high <= 1:
         raise ArgumentError(f"got the times ({low}, {high}), expected 0 < low < high <= 1")
-    return torch.linspace(high, low, steps, dtype=as_time(0.0, device).dtype, device=device)
+    return torch.linspace(high, low, steps, dtype=time_dtype(device), device=device)
 
 
 def _normal(like: Tensor, generator: torch.Generator | None) -> Tensor:

@@ -14,14 +14,15 @@ References:
     Chen et al., Score Regularized Policy Optimization through Diffusion Behavior, ICLR 2024.
 """
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from einops import rearrange, reduce, repeat
 from torch import Tensor
 
+from scoreregs.arguments import check_choice, check_count, check_numbers, named_calls
 from scoreregs.baselines import Baseline
-from scoreregs.draws import Draw, diffuse
+from scoreregs.draws import Draw, check_draw, diffuse
 from scoreregs.errors import ArgumentError, PriorError
 from scoreregs.prior import ScorePrior
 from scoreregs.trees import Condition
@@ -30,6 +31,7 @@ from scoreregs.weightings import Weighting
 __all__ = [
     "BetaPlacement",
     "Normalization",
+    "bracket_of",
     "denoising_loss",
     "diffuse",
     "regularized_gradient",
@@ -42,6 +44,7 @@ Normalization = Literal["l2", "rms", "batch", "clipped"]
 BetaPlacement = Literal["prior", "value"]
 
 
+@named_calls
 @torch.no_grad()
 def weighted_residual(
     prior: ScorePrior,
@@ -76,6 +79,8 @@ def weighted_residual(
         >>> weighted_residual(prior, x, None, t, noise, Uniform(), NoiseBaseline()).abs() < 1e-4
         tensor([[True]])
     """
+    _check_plug_ins(weighting, baseline)
+    check_draw(prior, x, condition, t, noise)
     draw = Draw.of(prior, x, condition, t, noise)
     return residual_of(draw, weighting, baseline).to(x.dtype)
 
@@ -119,6 +124,7 @@ def residual_through_prior(draw: Draw, weighting: Weighting, baseline: Baseline)
     return baseline.through_prior(draw, log_weight)
 
 
+@named_calls
 def denoising_loss(
     prior: ScorePrior, x: Tensor, condition: Condition, t: Tensor, noise: Tensor
 ) -> Tensor:
@@ -142,9 +148,50 @@ def denoising_loss(
         >>> denoising_loss(perfect, torch.zeros(2, 3), None, torch.rand(2), torch.ones(2, 3))
         tensor([0., 0.])
     """
+    check_draw(prior, x, condition, t, noise)
     return Draw.of(prior, x, condition, t, noise).squared_error()
 
 
+def _check_beta(beta: object) -> None:
+    """Raises `ArgumentError` unless this is a temperature, or a tensor of them."""
+    if not (isinstance(beta, Tensor) and beta.is_floating_point()):
+        check_numbers(beta=beta)
+        if not beta > 0:  # pyright: ignore[reportOperatorIssue]
+            raise ArgumentError(f"got beta={beta!r}, expected a number > 0")
+
+
+def _check_forces(value_gradient: object, residual: object, members: int) -> None:
+    """Raises `ArgumentError` unless both are None or of one shape, in as many batches as said."""
+    for name, got in (("value_gradient", value_gradient), ("residual", residual)):
+        if got is not None and not isinstance(got, Tensor):
+            raise ArgumentError(f"got {name} of type {type(got).__name__}, expected a tensor")
+    shapes = [tuple(got.shape) for got in (value_gradient, residual) if isinstance(got, Tensor)]
+    if len(set(shapes)) > 1:
+        raise ArgumentError(
+            f"got value_gradient of shape {shapes[0]} and residual of shape {shapes[1]}, expected "
+            "one shape (batch, *event)"
+        )
+    if members != 1 or isinstance(members, bool):
+        check_count("members", members)
+        if shapes and shapes[0][0] % members:
+            raise ArgumentError(
+                f"got a batch of {shapes[0][0]} for members={members}, expected a multiple"
+            )
+
+
+def _check_plug_ins(weighting: object, baseline: object) -> None:
+    """Raises `ArgumentError` for what is no weighting or no baseline."""
+    for got, kind, make in (
+        (weighting, Weighting, "as_weighting"),
+        (baseline, Baseline, "as_baseline"),
+    ):
+        if not isinstance(got, kind):
+            raise ArgumentError(
+                f"got {got!r}, expected a {kind.__name__}: {make} makes one of a name"
+            )
+
+
+@named_calls
 def regularized_gradient(
     value_gradient: Tensor | None,
     residual: Tensor | None,
@@ -186,6 +233,22 @@ def regularized_gradient(
         >>> regularized_gradient(g, r, beta=2.0, normalize="l2", beta_on="value")
         tensor([[-0.2000, -0.6000]])
     """
+    check_choice("normalize", normalize, (None, *get_args(Normalization)))
+    check_choice("beta_on", beta_on, get_args(BetaPlacement))
+    _check_beta(beta)
+    _check_forces(value_gradient, residual, members)
+    return bracket_of(value_gradient, residual, beta, normalize, beta_on, members)
+
+
+def bracket_of(
+    value_gradient: Tensor | None,
+    residual: Tensor | None,
+    beta: float | Tensor,
+    normalize: Normalization | None,
+    beta_on: BetaPlacement,
+    members: int,
+) -> Tensor:
+    """Returns `regularized_gradient` of what has been checked."""
     if residual is None:
         if value_gradient is None:
             raise ArgumentError(

@@ -9,14 +9,14 @@ from torch import Tensor
 from typing_extensions import Unpack, override
 
 from scoreregs import validation
-from scoreregs.arguments import accepts, check_count, check_keywords
+from scoreregs.arguments import check_choice, check_count, check_flag, check_keywords, named_calls
 from scoreregs.baselines import BaselineLike
 from scoreregs.betas import Beta
 from scoreregs.draws import at_least_single
 from scoreregs.errors import ArgumentError
 from scoreregs.estimator import Estimate, PriorEstimator
 from scoreregs.finiteness import Finiteness
-from scoreregs.kernel import BetaPlacement, Normalization, regularized_gradient
+from scoreregs.kernel import BetaPlacement, Normalization, bracket_of
 from scoreregs.noisers import NoiserLike
 from scoreregs.options import Checking, Nothing, ObjectiveOptions, Reduction, ValueFunction
 from scoreregs.prior import ScorePrior
@@ -24,12 +24,13 @@ from scoreregs.reprs import construction, short
 from scoreregs.results import Diagnostics, ObjectiveResult
 from scoreregs.times import TimesLike
 from scoreregs.trees import Condition
-from scoreregs.value_gradient import value_and_gradient
+from scoreregs.value_gradient import as_value, value_and_gradient
 from scoreregs.weightings import WeightingLike
 
 __all__ = ["ScoreRegularizedObjective"]
 
 
+@named_calls
 class ScoreRegularizedObjective(PriorEstimator, ABC):
     r"""A value to maximise while a diffusion prior keeps x plausible, abstract in `value`.
 
@@ -116,7 +117,6 @@ class ScoreRegularizedObjective(PriorEstimator, ABC):
         check: Checking = "first",
         **unknown: Unpack[Nothing],
     ) -> None:
-        check_keywords(unknown, ObjectiveOptions.__annotations__)
         super().__init__(
             prior,
             weighting=weighting,
@@ -127,10 +127,10 @@ class ScoreRegularizedObjective(PriorEstimator, ABC):
             through_prior=through_prior,
             generator=generator,
         )
-        validation.check_choice("check", check, ("first", "always"))
-        validation.check_choice("normalize", normalize, (None, "l2", "rms", "batch", "clipped"))
-        validation.check_choice("beta_on", beta_on, ("prior", "value"))
-        validation.check_choice("reduction", reduction, ("mean", "sum", "none"))
+        check_choice("check", check, ("first", "always"))
+        check_choice("normalize", normalize, (None, "l2", "rms", "batch", "clipped"))
+        check_choice("beta_on", beta_on, ("prior", "value"))
+        check_choice("reduction", reduction, ("mean", "sum", "none"))
         check_count("members", members)
         self.normalize: Normalization | None = normalize
         self.beta_on: BetaPlacement = beta_on
@@ -143,6 +143,7 @@ class ScoreRegularizedObjective(PriorEstimator, ABC):
         self._values_checked: set[bool] = set()
 
     @classmethod
+    @named_calls
     def from_value(
         cls, value: ValueFunction | None, prior: ScorePrior, **options: Unpack[ObjectiveOptions]
     ) -> "ScoreRegularizedObjective":
@@ -163,7 +164,6 @@ class ScoreRegularizedObjective(PriorEstimator, ABC):
             >>> x = torch.zeros(4, 1, requires_grad=True)
             >>> objective(x).loss.backward()
         """
-        check_keywords(options, ObjectiveOptions.__annotations__)
         if value is None:
             return _PriorObjective(prior, **options)
         return _FunctionObjective(value, prior, **options)
@@ -220,6 +220,8 @@ class ScoreRegularizedObjective(PriorEstimator, ABC):
             ValueFunctionError: where the value is not (batch,), not finite or independent of x.
             SingularTimeError: where the weighted residual is infinite at a given time.
         """
+        if diagnostics is not False:
+            check_flag("diagnostics", diagnostics)
         if unknown:
             check_keywords(unknown, ("x", "condition", "t", "noise", "beta", "data", "diagnostics"))
         skips_prior = beta is None and self.beta == float("inf")
@@ -245,7 +247,7 @@ class ScoreRegularizedObjective(PriorEstimator, ABC):
             )
         residual, times = (None, None) if estimate is None else (estimate.residual, estimate.times)
         strength = self._strength(x, beta)
-        exact = regularized_gradient(
+        exact = bracket_of(
             None if value_gradient is None else value_gradient.to(dtype),
             residual,
             strength.to(dtype) if isinstance(strength, Tensor) else strength,
@@ -309,20 +311,10 @@ class _FunctionObjective(ScoreRegularizedObjective):
     def __init__(
         self, value: ValueFunction, prior: ScorePrior, **options: Unpack[ObjectiveOptions]
     ) -> None:
-        if not callable(value):
-            raise ArgumentError(
-                f"got a value of type {type(value).__name__}, expected a function of "
-                "(x, condition), or None"
-            )
-        self._takes_condition = accepts(value, 2) is not False
-        if not self._takes_condition and accepts(value, 1) is False:
-            raise ArgumentError(
-                "got a value that takes neither (x, condition) nor (x), expected one of them: "
-                "wrap it, for instance as `lambda x, condition: value(condition, x)`"
-            )
+        called = as_value(value)
         super().__init__(prior, **options)
         # In a tuple, so that a critic which is a module is not registered as a submodule.
-        self._function = (value,)
+        self._function = (value, called)
 
     @override
     def __repr__(self) -> str:
@@ -330,7 +322,7 @@ class _FunctionObjective(ScoreRegularizedObjective):
 
     @override
     def value(self, x: Tensor, condition: Condition) -> Tensor:
-        return self._function[0](x, condition) if self._takes_condition else self._function[0](x)
+        return self._function[1](x, condition)
 
 
 class _PriorObjective(ScoreRegularizedObjective):

@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from scoreregs.arguments import nearest
+from scoreregs.arguments import named_calls, nearest
 from scoreregs.errors import ArgumentError
 from scoreregs.schedules import NoiseLevel, NoiseSchedule
 
@@ -49,8 +49,12 @@ PredictionName = Literal["epsilon", "sample", "v_prediction", "score", "flow_pre
 
 
 def expand(coefficient: Tensor, like: Tensor) -> Tensor:
-    """Returns a (batch,) coefficient in `like`'s dtype, shaped to multiply a (batch, *event)."""
-    return coefficient.to(like.dtype).reshape(-1, *[1] * (like.ndim - 1))
+    """Returns a coefficient in `like`'s dtype, shaped to multiply a tensor of more axes.
+
+    (batch,) meets (batch, *event), and (members, batch) of stacked priors (members, batch, *event).
+    """
+    ones = [1] * (like.ndim - coefficient.ndim)
+    return coefficient.to(like.dtype).reshape(*coefficient.shape, *ones)
 
 
 class Prediction(ABC):
@@ -106,6 +110,7 @@ class Prediction(ABC):
         return -self.epsilon(output, x_t, level, schedule) / expand(level.sigma, x_t)
 
 
+@named_calls
 class Epsilon(Prediction):
     """The network returns the noise."""
 
@@ -129,6 +134,7 @@ class Epsilon(Prediction):
         return (x_t - expand(level.sigma, x_t) * output) / expand(level.alpha, x_t)
 
 
+@named_calls
 class Sample(Prediction):
     """The network returns the data."""
 
@@ -151,6 +157,7 @@ class Sample(Prediction):
         return output
 
 
+@named_calls
 class Velocity(Prediction):
     """The network returns v, the derivative of x_t along the angle arctan(sigma / alpha)."""
 
@@ -184,6 +191,7 @@ class Velocity(Prediction):
         return cosine * (x_t / norm) - sine * output
 
 
+@named_calls
 class Score(Prediction):
     """The network returns the score of the diffused density; its loss is weighted by sigma^2."""
 
@@ -211,6 +219,7 @@ class Score(Prediction):
         return output
 
 
+@named_calls
 class Flow(Prediction):
     """The network returns the velocity of x_t in t: epsilon - x for alpha = 1 - t, sigma = t."""
 
@@ -256,6 +265,7 @@ _OTHER_NAMES = {
 }
 
 
+@named_calls
 def as_prediction(prediction: PredictionLike) -> Prediction:
     """Returns the prediction type of a name, or a `Prediction` itself.
 

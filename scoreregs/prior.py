@@ -18,17 +18,17 @@ from scoreregs.arguments import accepts, check_floating, named_calls
 from scoreregs.discovery import modules_of
 from scoreregs.errors import ArgumentError, PriorError, SingularTimeError
 from scoreregs.predictions import PredictionLike, as_prediction
-from scoreregs.reprs import construction
-from scoreregs.schedules import NoiseLevel, NoiseSchedule, as_time
+from scoreregs.reprs import Constructed
+from scoreregs.schedules import NoiseLevel, NoiseSchedule, as_time, check_schedule
 from scoreregs.times import check_times
 from scoreregs.trees import Condition, map_tensors
 
 __all__ = ["NetworkPrior", "ScorePrior", "check_prior_type", "times_for"]
 
-_LOGGER = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
-class ScorePrior(ABC):
+class ScorePrior(Constructed, ABC):
     r"""A diffusion prior, abstract in `predict`.
 
     A prior is not a module and owns nothing: an objective that holds one has none of its network's
@@ -53,18 +53,12 @@ class ScorePrior(ABC):
         tensor([[-1., -1.]])
     """
 
+    _tells_defaults = False
+
     def __init__(self, schedule: NoiseSchedule, prediction: PredictionLike = "epsilon") -> None:
-        if not isinstance(schedule, NoiseSchedule):
-            raise ArgumentError(
-                f"got a schedule of type {type(schedule).__name__}, expected a NoiseSchedule, for "
-                "instance scoreregs.VPSchedule() (an instance, not the class)"
-            )
+        check_schedule(schedule)
         self.schedule = schedule
         self.prediction = as_prediction(prediction)
-
-    @override
-    def __repr__(self) -> str:
-        return construction(self, defaults=False)
 
     @abstractmethod
     def predict(self, x_t: Tensor, t: Tensor, condition: Condition = None) -> Tensor:
@@ -80,6 +74,7 @@ class ScorePrior(ABC):
             A tensor of x_t's shape, of the prior's prediction type.
         """
 
+    @named_calls
     def epsilon(self, x_t: Tensor, t: float | Tensor, condition: Condition = None) -> Tensor:
         """Returns the predicted noise at x_t, (batch, *event), in x_t's dtype.
 
@@ -95,10 +90,12 @@ class ScorePrior(ABC):
         """
         return self._evaluate(self.prediction.epsilon, x_t, t, condition)
 
+    @named_calls
     def denoise(self, x_t: Tensor, t: float | Tensor, condition: Condition = None) -> Tensor:
         """Returns the posterior mean of the data given x_t; arguments as for `epsilon`."""
         return self._evaluate(self.prediction.sample, x_t, t, condition)
 
+    @named_calls
     def score(self, x_t: Tensor, t: float | Tensor, condition: Condition = None) -> Tensor:
         """Returns the score of the diffused density at x_t; arguments as for `epsilon`."""
         return self._evaluate(self.prediction.score, x_t, t, condition)
@@ -238,7 +235,8 @@ class NetworkPrior(ScorePrior):
                 f"got a {type(time).__name__} from time_map, expected a tensor: compute it from t"
             )
         if time.is_floating_point():
-            time = time.to(torch.promote_types(dtype, torch.float32))
+            # In place of promote_types, which is an operation like any other.
+            time = time.to(dtype if dtype == torch.float64 else torch.float32)
         if not self._takes_condition:
             return self.network(x_t.to(dtype), time)
         condition = map_tensors(lambda c: c.to(dtype) if c.is_floating_point() else c, condition)
@@ -325,7 +323,7 @@ def _say_once(network: Callable[..., Tensor]) -> None:
     where = getattr(network, "__code__", type(network))
     if where not in _said:
         _said.add(where)
-        _LOGGER.warning(
+        logger.warning(
             "found no module behind the network %s: if it has one, give modules=[it], so that it "
             "is evaluated in eval mode and in its dtype; modules=() says that it has none",
             getattr(network, "__qualname__", type(network).__name__),

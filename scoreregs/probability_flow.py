@@ -22,11 +22,19 @@ from typing import TypeGuard
 import torch
 from torch import Tensor
 
-from scoreregs.arguments import check_floating, check_generator, check_numbers, named_calls
+from scoreregs.arguments import (
+    as_device,
+    check_floating,
+    check_generator,
+    check_numbers,
+    named_calls,
+)
+from scoreregs.draws import at_least_single
 from scoreregs.errors import ArgumentError, MissingDependencyError
 from scoreregs.prior import ScorePrior, check_prior_type
 from scoreregs.schedules import NoiseSchedule, TabulatedSchedule, as_time
-from scoreregs.trees import Condition
+from scoreregs.trees import Condition, check_condition
+from scoreregs.validation import check_finite
 
 __all__ = ["log_density", "sample"]
 
@@ -67,12 +75,15 @@ def sample(
         >>> round(samples.mean().item(), 1), round(samples.std().item(), 1)
         (3.0, 0.1)
     """
-    device = _checked_device(device)
+    device = as_device(device)
+    check_condition(condition)
     check_generator(generator, device)
     if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
         raise ArgumentError(f"got dtype={dtype!r}, expected a floating one such as torch.float32")
-    path = _path(prior, times, tolerance, dtype).flip(0)
-    z = torch.randn(_checked_shape(shape), generator=generator, dtype=dtype, device=device)
+    # A solver's steps are beneath the precision of half types.
+    solved = at_least_single(dtype)
+    path = _path(prior, times, tolerance, solved).flip(0)
+    z = torch.randn(_checked_shape(shape), generator=generator, dtype=solved, device=device)
 
     def dynamics(angle: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         with prior.evaluating():
@@ -80,7 +91,7 @@ def sample(
 
     (z,) = _integrate(dynamics, (z,), path, tolerance)
     alpha, sigma = prior.schedule(as_time(times[0]))
-    return z * torch.hypot(alpha, sigma).item()
+    return (z * torch.hypot(alpha, sigma).item()).to(dtype)
 
 
 @named_calls
@@ -116,6 +127,9 @@ def log_density(
         -0.919
     """
     check_floating("x", x)
+    check_finite("x", x)
+    check_condition(condition)
+    given, x = x.dtype, x.detach().to(at_least_single(x.dtype))
     path = _path(prior, times, tolerance, x.dtype)
 
     def dynamics(angle: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -126,11 +140,11 @@ def log_density(
 
     alpha, sigma = prior.schedule(as_time(times[0]))
     scale = torch.hypot(alpha, sigma).item()
-    start = (x.detach() / scale, torch.zeros(len(x), dtype=x.dtype, device=x.device))
+    start = (x / scale, torch.zeros(len(x), dtype=x.dtype, device=x.device))
     z, change = _integrate(dynamics, start, path, tolerance)
     size = x[0].numel()
     gaussian = -z.square().flatten(1).sum(1) / 2 - size * math.log(2 * math.pi) / 2
-    return gaussian + change - size * math.log(scale)
+    return (gaussian + change - size * math.log(scale)).to(given)
 
 
 def _path(
@@ -162,18 +176,11 @@ def _snaps(schedule: NoiseSchedule) -> TypeGuard[TabulatedSchedule]:
     return isinstance(schedule, TabulatedSchedule) and schedule.interpolation == "nearest"
 
 
-def _checked_device(device: torch.device | str) -> torch.device:
-    try:
-        return torch.device(device)
-    except (TypeError, RuntimeError) as error:
-        raise ArgumentError(
-            f"got device={device!r}, expected one such as 'cpu' or 'cuda:0'"
-        ) from error
-
-
 def _checked_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     sizes = tuple(shape) if isinstance(shape, tuple | list) else ()
-    if len(sizes) < 2 or not all(isinstance(size, int) and size > 0 for size in sizes):
+    if len(sizes) < 2 or not all(
+        isinstance(size, int) and not isinstance(size, bool) and size > 0 for size in sizes
+    ):
         raise ArgumentError(f"got shape={shape!r}, expected (batch, *event) of positive integers")
     return sizes
 

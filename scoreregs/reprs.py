@@ -3,15 +3,34 @@
 import inspect
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
-__all__ = ["construction", "short"]
+__all__ = ["Constructed", "construction", "short"]
 
 _MISSING: Any = object()
 _LONGEST = 80
 _MOST = 4
+
+
+class Constructed:
+    """What reads like the call that made it, a `torch.nn.Module` too."""
+
+    # Whether arguments that are as by default are told.
+    _tells_defaults: ClassVar[bool] = True
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        # Whichever base comes first: a module's own repr is a list of its submodules.
+        if cls.__repr__ is nn.Module.__repr__:
+            cls.__repr__ = Constructed.__repr__
+
+    @override
+    def __repr__(self) -> str:
+        return construction(self, defaults=self._tells_defaults)
 
 
 def construction(instance: object, *, of: type | None = None, defaults: bool = True) -> str:
@@ -50,6 +69,8 @@ def short(value: object) -> str:
         return f"{value:g}"
     if isinstance(value, Tensor):
         return f"tensor of shape {tuple(value.shape)}"
+    if isinstance(value, torch.Generator):
+        return f"torch.Generator({str(value.device)!r})"
     if isinstance(value, nn.Module) and type(value).__repr__ is nn.Module.__repr__:
         return f"{type(value).__name__}(...)"
     if isinstance(value, list | tuple):
@@ -62,7 +83,9 @@ def short(value: object) -> str:
         return f"partial({short(value.func)}, ...)"
     if inspect.isroutine(value) or inspect.isclass(value):
         return value.__qualname__.rsplit("<locals>.", 1)[-1]
-    text = " ".join(repr(value).split())
+    text = repr(value)
+    if "\n" in text:  # as an optimiser's, of its parameters
+        return f"{type(value).__name__}(...)"
     custom = type(value).__module__.split(".")[0] == "scoreregs"
     return text if custom or len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 

@@ -8,7 +8,7 @@ from typing_extensions import Self, override
 
 from scoreregs.reprs import short
 
-__all__ = ["Diagnostics", "ObjectiveResult"]
+__all__ = ["Diagnostics", "ObjectiveResult", "mean_of"]
 
 _PARTS = 5
 
@@ -37,9 +37,9 @@ class Diagnostics:
     @override
     def __repr__(self) -> str:
         figures = {
-            "value_gradient_norm": _mean(self.value_gradient_norm),
-            "prior_gradient_norm": _mean(self.prior_gradient_norm),
-            "cosine": _mean(self.cosine),
+            "value_gradient_norm": mean_of(self.value_gradient_norm),
+            "prior_gradient_norm": mean_of(self.prior_gradient_norm),
+            "cosine": mean_of(self.cosine),
             "residual_norm by t": _by_time(self.t, self.residual_norm),
         }
         told = ", ".join(f"{name}={text}" for name, text in figures.items() if text)
@@ -84,14 +84,14 @@ class ObjectiveResult:
 
     @override
     def __repr__(self) -> str:
-        norm = _mean(self.gradient.flatten(1).norm(dim=1))
+        norm = mean_of(self.gradient.flatten(1).norm(dim=1))
         told = [f"gradient={short(self.gradient)} of mean norm {norm}"]
-        told += [f"value={_mean(self.value)}"] if self.value is not None else []
+        told += [f"value={mean_of(self.value)}"] if self.value is not None else []
         told += [repr(self.diagnostics)] if self.diagnostics is not None else []
         return f"ObjectiveResult({', '.join(told)})"
 
 
-def _mean(tensor: Tensor | None) -> str:
+def mean_of(tensor: Tensor | None) -> str:
     """Returns a tensor's mean on part of a line; nothing for none, its shape where it has none."""
     if tensor is None:
         return ""
@@ -108,7 +108,7 @@ def _by_time(t: Tensor | None, norm: Tensor | None) -> str:
     try:
         part = (t * _PARTS).floor().clamp(0, _PARTS - 1)
         found = [(k, norm[part == k]) for k in range(_PARTS)]
-        told = [f"{k / _PARTS:g}-{(k + 1) / _PARTS:g}: {_mean(n)}" for k, n in found if n.numel()]
+        told = [f"{k / _PARTS:g}-{(k + 1) / _PARTS:g}: {mean_of(n)}" for k, n in found if n.numel()]
     except RuntimeError:
         return short(norm)
     return f"{{{', '.join(told)}}}"

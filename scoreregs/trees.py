@@ -8,11 +8,25 @@ from torch import Tensor
 
 from scoreregs.errors import ArgumentError
 
-__all__ = ["Condition", "concatenate", "leaves", "map_tensors", "repeat_rows"]
+__all__ = ["Condition", "check_condition", "concatenate", "leaves", "map_tensors", "repeat_rows"]
 
 Condition: TypeAlias = (
     "Tensor | dict[str, Condition] | list[Condition] | tuple[Condition, ...] | None"
 )
+
+
+def check_condition(condition: Condition, rows: int | None = None) -> None:
+    """Raises `ArgumentError` unless this is None, a tensor, or dicts, lists and tuples of them.
+
+    Args:
+        condition: what is a condition, or not.
+        rows: how many every tensor has, where that is known.
+    """
+    for leaf in leaves(condition):
+        if rows is not None and leaf.shape[:1] != (rows,):
+            raise ArgumentError(
+                f"got a condition of shape {tuple(leaf.shape)}, expected the batch of {rows} first"
+            )
 
 
 def map_tensors(function: Callable[[Tensor], Tensor], condition: Condition) -> Condition:

@@ -1,12 +1,11 @@
 """Checks of what the objective is given; each raises one error that names got, expected, remedy."""
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from scoreregs.arguments import check_generator, nearest
+from scoreregs.arguments import check_generator
 from scoreregs.draws import Draw
 from scoreregs.errors import ArgumentError, SingularTimeError, ValueFunctionError
 from scoreregs.finiteness import nonfinite_prediction, nonfinite_value
@@ -19,14 +18,6 @@ INDEPENDENT_VALUE = (
     "got a value that does not depend on x, expected one differentiable in x: compute it from the "
     "x that `value` is called with, without .detach(), .item() or torch.no_grad()"
 )
-
-
-def check_choice(name: str, got: object, expected: Sequence[object]) -> None:
-    """Raises `ArgumentError` unless an option is one of its choices."""
-    if not isinstance(got, str | None) or got not in expected:
-        hint = nearest(got, [name for name in expected if isinstance(name, str)])
-        choices = ", ".join(map(repr, expected))
-        raise ArgumentError(f"got {name}={got!r}, expected one of {choices}{hint}")
 
 
 def check_beta(beta: object, beta_on: BetaPlacement) -> float:

@@ -4,11 +4,33 @@ import torch
 from torch import Tensor
 
 from scoreregs import validation
+from scoreregs.arguments import accepts, check_function
 from scoreregs.errors import ArgumentError, ValueFunctionError
 from scoreregs.options import ValueFunction
 from scoreregs.trees import Condition
 
-__all__ = ["value_and_gradient"]
+__all__ = ["as_value", "value_and_gradient"]
+
+
+def as_value(value: ValueFunction) -> ValueFunction:
+    """Returns a value as a function of (x, condition), whether it takes the condition or not.
+
+    Raises:
+        ArgumentError: for what is no function of (x, condition) or of x.
+
+    Example:
+        >>> as_value(lambda x: x.sum(-1))(torch.ones(1, 2), None)
+        tensor([2.])
+    """
+    check_function("a value", value, "(x, condition)")
+    if accepts(value, 2) is not False:
+        return value
+    if accepts(value, 1) is False:
+        raise ArgumentError(
+            "got a value that takes neither (x, condition) nor (x), expected one of them: "
+            "wrap it, for instance as `lambda x, condition: value(condition, x)`"
+        )
+    return lambda x, condition: value(x)
 
 
 def value_and_gradient(

@@ -17,6 +17,8 @@ SHRUNK = [
     "--critic.steps=5",
     "--behavior.steps=5",
     "--behavior.batch-size=32",
+    "--cloning.steps=5",
+    "--awr.steps=5",
     "--policy.steps=5",
     "--evaluation.episodes=2",
 ]

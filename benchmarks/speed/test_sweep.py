@@ -11,11 +11,10 @@ from typing import Any
 
 from benchmarks.paper_code import PaperCode, as_paper_batch
 from benchmarks.speed.limits import flops_of
-from benchmarks.speed.test_stages import of, one_batch, our_step, stages
+from benchmarks.speed.test_stages import one_batch, our_step, stages
 from benchmarks.speed.workload import (
     ACTION,
     BATCH,
-    DEVICE,
     OBSERVATION,
     fresh_accelerator,
     make_sweep_stage,
@@ -24,7 +23,8 @@ from benchmarks.speed.workload import (
     random_rows,
 )
 from scoreregs_offline_rl import SweepGrid
-from scoreregs_offline_rl.training.compilation import compile_networks
+from scoreregs_offline_rl.data.packed import PackedRows
+from scoreregs_offline_rl.training.compilation import CompiledGradients
 from scoreregs_offline_rl.training.inputs import SeedInputs, StackedInputs
 from scoreregs_offline_rl.training.step import TrainingStep
 
@@ -37,13 +37,14 @@ MEMBERS: dict[str, int] = {
 
 
 def sweep_step(name: str, *, compiled: bool = False) -> Callable[[], Any]:
-    stage, rows = make_sweep_stage(name, GRID), random_rows(20_000)
-    compile_networks(stage, compiled, 0, DEVICE)
+    stage, rows = make_sweep_stage(name, GRID), PackedRows(random_rows(20_000))
     inputs = StackedInputs(
         [SeedInputs(stage, rows, BATCH[name], seed=s, part=slice(None)) for s in GRID.seeds],
         each=MEMBERS[name] // len(GRID.seeds),
     )
     step = TrainingStep(stage, inputs, fresh_accelerator())
+    if compiled:
+        step.gradients = CompiledGradients(step)
     counter = iter(range(10**9))
     return lambda: step(next(counter))
 
@@ -63,7 +64,7 @@ def test_ours(benchmark: Any, name: str) -> None:
     measure(benchmark, name, step, MEMBERS)
 
 
-@of("behavior")
+@stages
 def test_ours_compiled(benchmark: Any, name: str) -> None:
     measure(benchmark, name, sweep_step(name, compiled=True), MEMBERS)
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from scoreregs_offline_rl.runs.plan import Plan
     from scoreregs_offline_rl.runs.presets import preset
     from scoreregs_offline_rl.runs.run import evaluate_run, rehearse, train
-    from scoreregs_offline_rl.runs.sweep import sweep
+    from scoreregs_offline_rl.runs.sweep import rehearse_sweep, sweep
     from scoreregs_offline_rl.runs.sweep_plot import draw_sweep
     from scoreregs_offline_rl.runs.sweep_table import SweepTable
     from scoreregs_offline_rl.stages.actor import ActorConfig, ActorStage
@@ -117,6 +117,7 @@ __all__ = [
     "preset",
     "record_video",
     "rehearse",
+    "rehearse_sweep",
     "row",
     "sweep",
     "train",

@@ -1,32 +1,190 @@
-"""Frozen dataclasses as configurations: ranges, JSON and what differs between two of them."""
+"""Frozen dataclasses as configurations: types, ranges, JSON and what differs between two."""
 
 import dataclasses
+import difflib
+import functools
 import json
-from typing import Any, TypeVar, cast, get_type_hints
+import types
+from collections.abc import Iterable
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    TypeVar,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from scoreregs.errors import ArgumentError
 
-__all__ = ["differences", "from_dict", "require", "require_positive", "require_share", "to_dict"]
+__all__ = [
+    "Count",
+    "Finite",
+    "Natural",
+    "NotNegative",
+    "Positive",
+    "Share",
+    "Within",
+    "check_settings",
+    "differences",
+    "from_dict",
+    "meant",
+    "require",
+    "require_positive",
+    "require_share",
+    "to_dict",
+]
 
 T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True)
+class Within:
+    """The range of a setting, in its annotation: `Annotated[float, Within("(0, 1]")]`.
+
+    Attributes:
+        interval: as in mathematics; an end at infinity is left out with a round bracket.
+    """
+
+    interval: str
+
+    def __contains__(self, number: float) -> bool:
+        low, high = (float(end) for end in self.interval[1:-1].split(","))
+        above = number > low or (self.interval[0] == "[" and number == low)
+        return above and (number < high or (self.interval[-1] == "]" and number == high))
+
+
+Count = Annotated[int, Within("[1, inf)")]
+"""How many of what there is at least one of."""
+Natural = Annotated[int, Within("[0, inf)")]
+"""How many, or a seed."""
+Finite = Annotated[float, Within("(-inf, inf)")]
+"""A number of any sign."""
+Positive = Annotated[float, Within("(0, inf)")]
+"""A finite number above 0."""
+NotNegative = Annotated[float, Within("[0, inf)")]
+"""A finite number from 0 on."""
+Share = Annotated[float, Within("(0, 1]")]
+"""A share of a whole."""
+
+
+def check_settings(config: Any) -> None:
+    """Raises `ArgumentError` unless every setting is what its annotations say, its bases' too.
+
+    A configuration calls it when it is made. A list or range in place of a tuple becomes one, and
+    so does a whole float in place of an int.
+
+    Args:
+        config: a dataclass, whose annotations are types, Literals, tuples, unions and `Annotated`
+            with a range, see `Within`. What else an annotation may say is not looked at.
+
+    Example:
+        >>> @dataclasses.dataclass(frozen=True)
+        ... class Small:
+        ...     steps: Count = 1
+        ...     def __post_init__(self):
+        ...         check_settings(self)
+        >>> Small(steps=0)
+        Traceback (most recent call last):
+        scoreregs.errors.ArgumentError: got Small.steps = 0, expected int in [1, inf): change it
+    """
+    kind = type(config)
+    for base in filter(dataclasses.is_dataclass, kind.__mro__):
+        hints = _hints(base)
+        for field in dataclasses.fields(base):
+            value, hint = getattr(config, field.name), hints[field.name]
+            if not _fits(value, hint):
+                meaning = _converted(value)
+                label = f"{kind.__name__}.{field.name}"
+                require(_fits(meaning, hint), label, value, _described(hint))
+                object.__setattr__(config, field.name, meaning)
+
+
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind, include_extras=True)
+
+
+def _converted(value: Any) -> Any:
+    """Returns what somebody means who writes a list for a tuple, or 1e6 for a number of steps."""
+    if isinstance(value, list | range):
+        return tuple(value)
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Returns whether a value is what an annotation says, as far as it is known what that means."""
+    origin, of = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        ranges = (extra for extra in of[1:] if isinstance(extra, Within))
+        return _fits(value, of[0]) and (value is None or all(value in r for r in ranges))
+    if origin in (Union, types.UnionType):
+        return any(_fits(value, option) for option in of)
+    if origin is Literal:
+        return any(type(value) is type(option) and value == option for option in of)
+    if origin is tuple:
+        each = of[:1] * len(value) if of[1:] == (...,) and isinstance(value, tuple) else of
+        same = isinstance(value, tuple) and len(value) == len(each)
+        return same and all(map(_fits, value, each))
+    if hint is None or hint is type(None):
+        return value is None
+    if hint in (int, float):
+        numbers = int if hint is int else int | float
+        return isinstance(value, numbers) and not isinstance(value, bool)
+    kind = origin or hint
+    # A protocol, a type variable or Any says nothing that can be looked at.
+    known = isinstance(kind, type) and not getattr(kind, "_is_protocol", False)
+    return isinstance(value, kind) if known else True
+
+
+def _described(hint: Any) -> str:
+    """Returns what an annotation says, for people."""
+    origin, of = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        ranges = [extra.interval for extra in of[1:] if isinstance(extra, Within)]
+        return " in ".join([_described(of[0]), *ranges])
+    if origin in (Union, types.UnionType):
+        return " or ".join(map(_described, of))
+    if origin is Literal:
+        return f"one of {', '.join(map(repr, of))}"
+    if origin is tuple:
+        return f"a tuple of ({', '.join('...' if of_ is ... else _described(of_) for of_ in of)})"
+    return "None" if hint is type(None) else getattr(hint, "__name__", str(hint))
+
+
+def meant(name: str, names: Iterable[str]) -> str:
+    """Returns a hint at the name that was meant, to follow a message; nothing if none is near.
+
+    Example:
+        >>> meant("polcy", ["policy", "critic"])
+        ', perhaps policy'
+    """
+    near = difflib.get_close_matches(name, list(names), 1)
+    return f", perhaps {near[0]}" if near else ""
 
 
 def require(condition: bool, name: str, got: object, expected: str) -> None:
     """Raises `ArgumentError` unless a condition on a setting holds."""
     if not condition:
-        raise ArgumentError(f"got {name} = {got!r}, expected {expected}: change it")
+        shown = type(got).__name__ if dataclasses.is_dataclass(got) else repr(got)
+        raise ArgumentError(f"got {name} = {shown}, expected {expected}: change it")
 
 
 def require_positive(config: Any, *names: str) -> None:
-    """Raises `ArgumentError` unless settings of a configuration are above 0, or None."""
+    """Raises `ArgumentError` unless settings are of their types, and some above 0, or None."""
+    check_settings(config)
     for name in names:
         value = getattr(config, name)
         label = f"{type(config).__name__}.{name}"
-        require(value is None or value > 0, label, value, "a number above 0")
+        require(value is None or 0 < value < float("inf"), label, value, "a number above 0")
 
 
 def require_share(config: Any) -> None:
-    """Raises `ArgumentError` unless a configuration's `return_share` is None or in (0, 1]."""
+    """Raises `ArgumentError` likewise, and unless `return_share` is None or in (0, 1]."""
+    check_settings(config)
     share = config.return_share
     label = f"{type(config).__name__}.return_share"
     require(share is None or 0 < share <= 1, label, share, "a number in (0, 1], or None")

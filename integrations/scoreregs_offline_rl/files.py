@@ -207,9 +207,12 @@ def _obstacle(error: Exception) -> str | None:
     """Returns why a disk takes nothing; None for an error that is no disk's."""
     if isinstance(error, OSError):
         return error.strerror if error.errno in _DISK else None
-    # Rust's and PyTorch's writers have a text alone.
-    known = ("No space left", "Disk quota exceeded", "PytorchStreamWriter failed", "write failed")
-    return os.strerror(errno.ENOSPC) if any(text in str(error) for text in known) else None
+    # Rust's and PyTorch's writers have a text alone, the latter one that says little.
+    if any(text in str(error) for text in ("No space left", "Disk quota exceeded")):
+        return os.strerror(errno.ENOSPC)
+    if any(text in str(error) for text in ("inline_container", "iostream error")):
+        return f"{os.strerror(errno.ENOSPC)}, or it is broken"
+    return None
 
 
 def _record(text: bytes) -> dict[str, Any]:

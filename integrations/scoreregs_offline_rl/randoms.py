@@ -6,8 +6,9 @@ its own part.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -15,7 +16,10 @@ from torch import Tensor
 from scoreregs_offline_rl.errors import RunError
 
 __all__ = [
+    "BLOCK",
+    "NEWEST_DRAWS",
     "EpochSampler",
+    "StepDraws",
     "WeightedSampler",
     "check_batch",
     "derived_seed",
@@ -23,6 +27,13 @@ __all__ = [
     "process_slice",
     "seeded",
 ]
+
+T = TypeVar("T")
+
+BLOCK = 32
+"""Steps that share a generator, in the second version of the draws."""
+NEWEST_DRAWS = 2
+"""The version of the draws of new runs; the first had a generator for each step."""
 
 
 def generator_for(
@@ -143,6 +154,49 @@ class EpochSampler:
         return self._permutation[position * self._batch_size : (position + 1) * self._batch_size]
 
 
+class StepDraws(Generic[T]):
+    """What is drawn anew in each step: one draw after the other from the generator of a block.
+
+    A step in the middle of a block draws those before it first, so that it needs no history.
+
+    Args:
+        draw: draws from a generator on `device`.
+        seed: of the run.
+        purpose: keeps apart the draws of different stages.
+        device: of the generators.
+        version: 1 has a block of one step, as runs did before there were blocks.
+
+    Example:
+        >>> draws = StepDraws(lambda g: float(torch.rand((), generator=g)), 0, "critic")
+        >>> through = [draws(step) for step in range(40)]
+        >>> draws(35) == through[35], len(set(through))
+        (True, 40)
+    """
+
+    def __init__(
+        self,
+        draw: Callable[[torch.Generator], T],
+        seed: int,
+        purpose: str,
+        device: torch.device | str = "cpu",
+        version: int = NEWEST_DRAWS,
+    ) -> None:
+        self._draw, self._seed, self._purpose = draw, seed, purpose
+        self._block = 1 if version == 1 else BLOCK
+        self._generator = torch.Generator(device)
+        self._next = -1
+
+    def __call__(self, step: int) -> T:
+        """Returns what a step draws, counted from 0."""
+        block, place = divmod(step, self._block)
+        if step != self._next or place == 0:
+            self._generator.manual_seed(_hashed(self._seed, self._purpose, block))
+            for _ in range(place):
+                self._draw(self._generator)
+        self._next = step + 1
+        return self._draw(self._generator)
+
+
 class WeightedSampler:
     """Batches of row indices, with replacement, each row as often as its weight says.
 
@@ -151,6 +205,7 @@ class WeightedSampler:
         batch_size: rows of a global batch.
         seed: of the run.
         purpose: keeps apart the rows of different stages.
+        version: of the draws.
 
     Example:
         >>> sampler = WeightedSampler(torch.eye(4)[1], 4, seed=0, purpose="critic")
@@ -158,16 +213,27 @@ class WeightedSampler:
         [1, 1, 1, 1]
     """
 
-    def __init__(self, weights: Tensor, batch_size: int, *, seed: int, purpose: str) -> None:
+    def __init__(
+        self,
+        weights: Tensor,
+        batch_size: int,
+        *,
+        seed: int,
+        purpose: str,
+        version: int = NEWEST_DRAWS,
+    ) -> None:
         check_batch(batch_size, len(weights), purpose)
         below = weights.double().cumsum(0)
         self._below = below / below[-1]
-        self._batch_size, self._seed, self._purpose = batch_size, seed, purpose
+        self._batch_size = batch_size
+        device = weights.device
+        self._points = StepDraws(self._draw, seed, f"{purpose}/weighted", device, version)
 
     def __call__(self, step: int) -> Tensor:
         """Returns the row indices (batch_size,) of a step, counted from 0."""
-        device = self._below.device
-        generator = generator_for(self._seed, f"{self._purpose}/weighted", step, device)
-        size = self._batch_size
-        points = torch.rand(size, generator=generator, dtype=torch.float64, device=device)
-        return torch.searchsorted(self._below, points, right=True).clamp_(max=len(self._below) - 1)
+        rows = torch.searchsorted(self._below, self._points(step), right=True)
+        return rows.clamp_(max=len(self._below) - 1)
+
+    def _draw(self, generator: torch.Generator) -> Tensor:
+        size, device = self._batch_size, generator.device
+        return torch.rand(size, generator=generator, dtype=torch.float64, device=device)

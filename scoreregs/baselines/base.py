@@ -9,17 +9,16 @@ $$ w (\hat\epsilon - b) = w (\hat\epsilon - \epsilon) + w (\epsilon - b). $$
 from abc import ABC, abstractmethod
 
 from torch import Tensor
-from typing_extensions import override
 
 from scoreregs.draws import Draw
 from scoreregs.errors import ArgumentError
-from scoreregs.reprs import construction
+from scoreregs.reprs import Constructed
 from scoreregs.schedules import NoiseSchedule
 
 __all__ = ["Baseline"]
 
 
-class Baseline(ABC):
+class Baseline(Constructed, ABC):
     """What is subtracted from the predicted noise, abstract in what it leaves of the noise.
 
     One with state is a `torch.nn.Module` too, whose buffers an objective saves.
@@ -30,10 +29,6 @@ class Baseline(ABC):
         ...     def remainder(self, draw, log_weight):
         ...         return weigh(log_weight, draw.noise / 2)
     """
-
-    @override
-    def __repr__(self) -> str:
-        return construction(self)
 
     @abstractmethod
     def remainder(self, draw: Draw, log_weight: Tensor) -> Tensor | None:
@@ -56,7 +51,7 @@ class Baseline(ABC):
         """
         raise ArgumentError(f"got through_prior of a {type(self).__name__}, which has no loss")
 
-    def observe(self, draw: Draw) -> None:  # noqa: B027
+    def observe(self, draw: Draw) -> None:
         """Learns from a draw, after its residual has been computed; nothing by default."""
 
     def under(self, schedule: NoiseSchedule) -> "Baseline":

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Literal
 
-from scoreregs.arguments import nearest
+from scoreregs.arguments import named_calls, nearest
 from scoreregs.baselines.base import Baseline
 from scoreregs.baselines.noise import NoBaseline, NoiseBaseline
 from scoreregs.baselines.optimal import OptimalNoiseBaseline
@@ -21,6 +21,7 @@ BaselineName = Literal["noise", "none", "optimal_noise"]
 BaselineLike = BaselineName | Baseline
 
 
+@named_calls
 def as_baseline(baseline: BaselineLike) -> Baseline:
     """Returns a baseline of a name, or a `Baseline` itself.
 

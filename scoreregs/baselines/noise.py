@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
+from scoreregs.arguments import named_calls
 from scoreregs.baselines.base import Baseline
 from scoreregs.draws import Draw, weigh
 from scoreregs.predictions import expand
@@ -11,6 +12,7 @@ from scoreregs.predictions import expand
 __all__ = ["NoBaseline", "NoiseBaseline"]
 
 
+@named_calls
 class NoiseBaseline(Baseline):
     r"""$b = \epsilon$, the paper's: the expected gradient is unchanged.
 
@@ -46,6 +48,7 @@ class NoiseBaseline(Baseline):
         return torch.autograd.grad(predicted, draw.x_t, pulled)[0]
 
 
+@named_calls
 class NoBaseline(Baseline):
     r"""$b = 0$: the gradient is that of the diffused score alone, with that same expectation."""
 

@@ -4,13 +4,14 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
+from scoreregs.arguments import check_count, check_decay, named_calls
 from scoreregs.baselines.base import Baseline
 from scoreregs.draws import Draw, weigh
-from scoreregs.errors import ArgumentError
 
 __all__ = ["OptimalNoiseBaseline"]
 
 
+@named_calls
 class OptimalNoiseBaseline(nn.Module, Baseline):
     r"""$b = c(t)\, \epsilon$ with c estimated from past batches: the expectation is unchanged.
 
@@ -46,11 +47,9 @@ class OptimalNoiseBaseline(nn.Module, Baseline):
 
     def __init__(self, bins: int = 50, decay: float = 0.99) -> None:
         super().__init__()
-        if isinstance(bins, bool) or not isinstance(bins, int) or bins < 1:
-            raise ArgumentError(f"got bins={bins!r}, expected an integer of at least 1")
-        if not 0 <= decay < 1:
-            raise ArgumentError(f"got decay={decay!r}, expected a number in [0, 1), such as 0.99")
-        self.decay = decay
+        check_count("bins", bins)
+        check_decay(decay)
+        self.bins, self.decay = bins, decay
         # <epsilon_hat - epsilon, epsilon> and |epsilon|^2; one sample's worth of c = 1 to start.
         self.register_buffer("excess", torch.zeros(bins, dtype=torch.float32))
         self.register_buffer("power", torch.ones(bins, dtype=torch.float32))

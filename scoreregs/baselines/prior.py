@@ -4,17 +4,19 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
+from scoreregs.arguments import check_floating, check_generator, named_calls
 from scoreregs.baselines.base import Baseline
-from scoreregs.draws import Draw
+from scoreregs.draws import Draw, check_draw
 from scoreregs.prior import ScorePrior, check_prior_type
 from scoreregs.priors.matched import as_matched
 from scoreregs.schedules import NoiseSchedule, as_time
-from scoreregs.times import TimesLike, as_times
-from scoreregs.trees import Condition
+from scoreregs.times import TimesLike, as_times, check_times
+from scoreregs.trees import Condition, check_condition
 
 __all__ = ["PriorBaseline", "TrainedBaseline"]
 
 
+@named_calls
 class PriorBaseline(Baseline):
     r"""$b = \hat\epsilon_b(x_t \mid c_b, t)$: another prior, or another condition of the same one.
 
@@ -49,6 +51,7 @@ class PriorBaseline(Baseline):
     def __init__(self, prior: ScorePrior, condition: Condition = None) -> None:
         check_prior_type(prior)
         self.prior = prior
+        check_condition(condition)
         self.condition = condition
 
     @override
@@ -64,6 +67,7 @@ class PriorBaseline(Baseline):
         return self if matched is self.prior else PriorBaseline(matched, self.condition)
 
 
+@named_calls
 class TrainedBaseline(Baseline):
     r"""A prior as the baseline that is trained on x meanwhile: variational score distillation.
 
@@ -100,6 +104,7 @@ class TrainedBaseline(Baseline):
         generator: torch.Generator | None = None,
     ) -> None:
         self._baseline = PriorBaseline(prior)
+        check_generator(generator)
         self.times = as_times(times)
         self.generator = generator
 
@@ -117,6 +122,7 @@ class TrainedBaseline(Baseline):
         under = self._baseline.under(schedule)
         return self if under is self._baseline else under
 
+    @named_calls
     def loss(
         self,
         x: Tensor,
@@ -132,10 +138,18 @@ class TrainedBaseline(Baseline):
             condition: passed to the prior, batch first.
             t: times in place of drawn ones, (batch,).
             noise: noise in place of drawn one, (batch, *event).
+
+        Raises:
+            ArgumentError: for arguments that do not fit each other, or times outside [0, 1].
         """
+        check_floating("x", x)
         x = x.detach()
         if t is None:
             t = self.times.sample(1, len(x), x.device, self.generator)[0]
+        else:
+            check_draw(self.prior, x, condition, t, x)
+            check_times(t)
         if noise is None:
             noise = torch.randn(x.shape, generator=self.generator, dtype=x.dtype, device=x.device)
+        check_draw(self.prior, x, condition, t, noise)
         return Draw.of(self.prior, x, condition, as_time(t), noise).squared_error().mean()

@@ -3,14 +3,16 @@
 from torch import Tensor
 from typing_extensions import override
 
+from scoreregs.arguments import check_floating, named_calls
 from scoreregs.baselines.base import Baseline
 from scoreregs.draws import Draw
 from scoreregs.errors import ArgumentError
-from scoreregs.trees import Condition
+from scoreregs.trees import Condition, check_condition
 
 __all__ = ["ReferenceBaseline"]
 
 
+@named_calls
 class ReferenceBaseline(Baseline):
     r"""$b = \hat\epsilon(\alpha x_r + \sigma \epsilon \mid c_r, t)$ at a reference, same (t, eps).
 
@@ -23,7 +25,7 @@ class ReferenceBaseline(Baseline):
             with. Both may be set between calls.
 
     Raises:
-        ArgumentError: when called with an x of another shape.
+        ArgumentError: for what is no floating point batch; when called with an x of another shape.
 
     References:
         Hertz et al., Delta Denoising Score, ICCV 2023.
@@ -41,7 +43,9 @@ class ReferenceBaseline(Baseline):
     """
 
     def __init__(self, reference: Tensor, condition: Condition = None) -> None:
+        check_floating("reference", reference)
         self.reference = reference
+        check_condition(condition)
         self.condition = condition
 
     @override

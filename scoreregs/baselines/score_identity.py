@@ -4,11 +4,10 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from scoreregs.arguments import check_numbers
+from scoreregs.arguments import check_positive, named_calls
 from scoreregs.baselines.base import Baseline
 from scoreregs.baselines.prior import PriorBaseline
 from scoreregs.draws import Draw
-from scoreregs.errors import ArgumentError
 from scoreregs.prior import ScorePrior
 from scoreregs.priors.matched import as_matched
 from scoreregs.schedules import NoiseSchedule
@@ -17,6 +16,7 @@ from scoreregs.trees import Condition
 __all__ = ["ScoreIdentityBaseline"]
 
 
+@named_calls
 class ScoreIdentityBaseline(PriorBaseline):
     r"""$b = \hat\epsilon_\phi$ of a fake prior, with the loss of score identity distillation.
 
@@ -52,11 +52,7 @@ class ScoreIdentityBaseline(PriorBaseline):
         condition: Condition = None,
     ) -> None:
         super().__init__(prior, condition)
-        check_numbers(a=a, **{} if huber is None else {"huber": huber})
-        if not a > 0:
-            raise ArgumentError(f"got a={a!r}, expected a number > 0: the paper's are 1 and 1.2")
-        if huber is not None and not huber > 0:
-            raise ArgumentError(f"got huber={huber!r}, expected a number > 0, or None")
+        check_positive(a=a, **{} if huber is None else {"huber": huber})
         self.a, self.huber = a, huber
 
     @override

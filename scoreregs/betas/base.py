@@ -9,12 +9,12 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from scoreregs.errors import ArgumentError
-from scoreregs.reprs import construction
+from scoreregs.reprs import Constructed
 
 __all__ = ["Beta", "as_members"]
 
 
-class Beta(nn.Module, ABC):
+class Beta(Constructed, nn.Module, ABC):
     """A temperature that changes from call to call, abstract in `forward`.
 
     Its state is on x's device, where nothing waits for it, and in the objective's `state_dict`.
@@ -23,11 +23,8 @@ class Beta(nn.Module, ABC):
         needs_error: whether `observe` is called, for which the prior's error is computed.
     """
 
+    _tells_defaults = False
     needs_error: ClassVar[bool] = False
-
-    @override
-    def __repr__(self) -> str:
-        return construction(self, defaults=False)
 
     @abstractmethod
     @override

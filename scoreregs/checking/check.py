@@ -74,7 +74,7 @@ def check_prior(
     check_generator(generator, data.device)
     size = data[0].numel()
     if batch_size is None:
-        batch_size = min(len(data), max(1, min(_ROWS, _BATCH_ELEMENTS // size)))
+        batch_size = max(1, min(_ROWS, _BATCH_ELEMENTS // size))
     check_count("batch_size", batch_size)
     rows = min(len(data), max(16, min(_ROWS, _ELEMENTS // size)))
     probe = _probe(prior, data[:rows], condition, batch_size, generator)

@@ -7,8 +7,9 @@ from typing import Any
 
 from typing_extensions import override
 
+from scoreregs.arguments import named_calls
 from scoreregs.checking.readings import Reading
-from scoreregs.errors import MissingDependencyError
+from scoreregs.errors import ArgumentError, MissingDependencyError
 
 __all__ = ["PriorReport"]
 
@@ -53,6 +54,7 @@ class PriorReport:
         verdict = "ok: plugged in right" if self.ok else f"not ok: {self.cause}"
         return "\n".join(["      t       error  best constant", *rows, used, verdict])
 
+    @named_calls
     def plot(self, path: str | Path | None = None) -> Any:
         """Returns a matplotlib figure of the error by log-SNR beside the best constant's.
 
@@ -60,6 +62,7 @@ class PriorReport:
             path: where to save it too, as PNG, PDF or SVG.
 
         Raises:
+            ArgumentError: for what is no path.
             MissingDependencyError: without matplotlib (extra `plot`).
 
         Example:
@@ -71,6 +74,10 @@ class PriorReport:
             >>> [line.get_label() for line in figure.axes[0].lines]
             ['prior', 'best constant']
         """
+        if not isinstance(path, str | Path | None):
+            raise ArgumentError(
+                f"got path of type {type(path).__name__}, expected a name such as 'error.png'"
+            )
         try:
             figure_type = importlib.import_module("matplotlib.figure").Figure
         except ImportError as error:

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from typing_extensions import override
 
 from scoreregs.prior import ScorePrior
-from scoreregs.reprs import construction
+from scoreregs.reprs import Constructed
 from scoreregs.times import TimeSampler
 from scoreregs.trees import Condition
 
@@ -29,7 +28,7 @@ class Noised:
     target: Tensor | None = None
 
 
-class Noiser(ABC):
+class Noiser(Constructed, ABC):
     """How times and noise are drawn, abstract in `sample`.
 
     One with state is a `torch.nn.Module` too, whose buffers an objective saves.
@@ -39,10 +38,6 @@ class Noiser(ABC):
         ...     def sample(self, prior, x, condition, t, generator):
         ...         return Noised(torch.zeros(len(t), *x.shape))
     """
-
-    @override
-    def __repr__(self) -> str:
-        return construction(self)
 
     def times(
         self,

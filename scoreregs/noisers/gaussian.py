@@ -4,12 +4,14 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
+from scoreregs.arguments import named_calls
 from scoreregs.errors import ArgumentError
 from scoreregs.noisers.base import Noised, Noiser
 
 __all__ = ["AntitheticNoise", "FixedNoise", "IndependentNoise"]
 
 
+@named_calls
 class IndependentNoise(Noiser):
     """Standard normal noise, drawn afresh for each draw of each sample."""
 
@@ -19,6 +21,7 @@ class IndependentNoise(Noiser):
         return Noised(torch.randn(shape, generator=generator, dtype=x.dtype, device=x.device))
 
 
+@named_calls
 class AntitheticNoise(Noiser):
     r"""Pairs $\pm \epsilon$ at one time: what is odd in the noise cancels within a sample's draws.
 
@@ -48,6 +51,7 @@ class AntitheticNoise(Noiser):
         return Noised(torch.cat([half, -half]))
 
 
+@named_calls
 class FixedNoise(nn.Module, Noiser):
     """The same noise at every call.
 
@@ -58,7 +62,8 @@ class FixedNoise(nn.Module, Noiser):
         noise: epsilon, (*event), (batch, *event) or (draws, batch, *event).
 
     Raises:
-        ArgumentError: when called with an x or a number of draws of another shape.
+        ArgumentError: for what is no finite floating point tensor; when called with an x or a
+            number of draws of another shape.
 
     Example:
         >>> from scoreregs import GaussianMixturePrior, ScoreRegularizedObjective, VPSchedule
@@ -74,6 +79,11 @@ class FixedNoise(nn.Module, Noiser):
 
     def __init__(self, noise: Tensor) -> None:
         super().__init__()
+        if not isinstance(noise, Tensor) or not noise.is_floating_point():
+            kind = noise.dtype if isinstance(noise, Tensor) else type(noise).__name__
+            raise ArgumentError(f"got noise of type {kind}, expected a floating point tensor")
+        if not bool(noise.isfinite().all()):
+            raise ArgumentError("got NaN or infinity in noise, expected finite numbers")
         self.register_buffer("noise", noise.detach().clone())
 
     @override

@@ -7,16 +7,18 @@ from einops import rearrange, repeat
 from torch import Tensor
 from typing_extensions import override
 
+from scoreregs.arguments import check_choice, check_count, check_numbers, named_calls
 from scoreregs.draws import fold
 from scoreregs.errors import ArgumentError
 from scoreregs.noisers.base import Noised, Noiser
 from scoreregs.predictions import expand
 from scoreregs.prior import ScorePrior
-from scoreregs.trees import Condition
+from scoreregs.trees import Condition, check_condition
 
 __all__ = ["InvertedNoise"]
 
 
+@named_calls
 class InvertedNoise(Noiser):
     r"""DDIM inversion: x_t lies on the prior's own deterministic path from x.
 
@@ -57,13 +59,13 @@ class InvertedNoise(Noiser):
         target: Literal["noise", "prediction"] = "noise",
         start: float = 1e-3,
     ) -> None:
-        if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-            raise ArgumentError(f"got steps={steps!r}, expected an integer of at least 1")
-        if target not in ("noise", "prediction"):
-            raise ArgumentError(f"got target={target!r}, expected one of 'noise', 'prediction'")
+        check_count("steps", steps)
+        check_choice("target", target, ("noise", "prediction"))
+        check_numbers(start=start)
         if not 0 <= start < 1:
             raise ArgumentError(f"got start={start!r}, expected a time in [0, 1), such as 1e-3")
         self.steps = steps
+        check_condition(condition)
         self.condition = condition
         self.target = target
         self.start = start

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from scoreregs.arguments import nearest
+from scoreregs.arguments import named_calls, nearest
 from scoreregs.errors import ArgumentError
 from scoreregs.noisers.base import Noiser
 from scoreregs.noisers.gaussian import AntitheticNoise, IndependentNoise
@@ -14,6 +14,7 @@ _NAMED: dict[str, Noiser] = {"independent": IndependentNoise(), "antithetic": An
 NoiserLike = Literal["independent", "antithetic"] | Noiser
 
 
+@named_calls
 def as_noiser(noiser: NoiserLike) -> Noiser:
     """Returns the noiser of a name, or a `Noiser` itself.
 

@@ -14,7 +14,7 @@ from scoreregs.predictions import Prediction, expand
 from scoreregs.prior import ScorePrior, check_prior_type
 from scoreregs.priors.guided import Coefficient, check_coefficient, coefficient_at
 from scoreregs.priors.matched import as_matched
-from scoreregs.trees import Condition, concatenate, repeat_rows
+from scoreregs.trees import Condition, check_condition, concatenate, repeat_rows
 
 __all__ = ["CombinedPrior", "Term"]
 
@@ -38,6 +38,7 @@ class Term:
     def __post_init__(self) -> None:
         check_prior_type(self.prior)
         check_coefficient("coefficient", self.coefficient)
+        check_condition(self.condition)
 
 
 @named_calls
@@ -88,6 +89,7 @@ class CombinedPrior(ScorePrior):
         self._priors = priors
 
     @classmethod
+    @named_calls
     def product(
         cls, priors: Sequence[ScorePrior], exponents: Sequence[Coefficient] | None = None
     ) -> Self:

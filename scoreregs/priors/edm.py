@@ -36,6 +36,7 @@ __all__ = ["DenoiserPrior", "EDMPrior", "Preconditioned"]
 _LOG_SNR_RANGE = 27.63
 
 
+@named_calls
 class Preconditioned(Prediction):
     r"""The network returns F, which is minus v of data scaled to variance one.
 

@@ -63,6 +63,7 @@ class GaussianMixturePrior(ScorePrior):
         self._told = f"({count} components of shape {event}, "
 
     @classmethod
+    @named_calls
     def conditional(cls, mixture: MixtureFunction, schedule: NoiseSchedule) -> Self:
         """Returns a prior whose mixture is a function of the condition.
 
@@ -103,6 +104,7 @@ class GaussianMixturePrior(ScorePrior):
         score = -torch.einsum("bk,bki->bi", responsibility, pull)
         return score.reshape(x_t.shape).to(x_t.dtype)
 
+    @named_calls
     def log_prob(self, x_t: Tensor, t: float | Tensor = 0.0, condition: Condition = None) -> Tensor:
         """Returns the log-density of the diffused mixture at x_t, (batch,), float64.
 
@@ -115,6 +117,7 @@ class GaussianMixturePrior(ScorePrior):
         log_density, *_ = self._mixture(condition).components(x_t, self.schedule.at(times))
         return torch.logsumexp(log_density, dim=1)
 
+    @named_calls
     def draw(
         self,
         count: int,

@@ -1,5 +1,6 @@
 """Classifier-free guidance."""
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -11,9 +12,9 @@ from scoreregs.errors import ArgumentError
 from scoreregs.predictions import expand
 from scoreregs.prior import ScorePrior, check_prior_type
 from scoreregs.schedules import NoiseLevel
-from scoreregs.trees import Condition, concatenate, repeat_rows
+from scoreregs.trees import Condition, check_condition, concatenate, repeat_rows
 
-__all__ = ["Coefficient", "GuidedPrior", "check_coefficient", "coefficient_at"]
+__all__ = ["Coefficient", "GuidedPrior", "check_coefficient", "check_null", "coefficient_at"]
 
 Coefficient = float | Callable[[NoiseLevel], Tensor]
 
@@ -54,11 +55,7 @@ class GuidedPrior(ScorePrior):
         check_prior_type(prior)
         check_coefficient("scale", scale)
         super().__init__(prior.schedule, prior.prediction)
-        if null is None:
-            raise ArgumentError(
-                "got no null condition, expected what the prior was trained with where its "
-                "condition was dropped: a null label or an empty prompt's embedding, batch of 1"
-            )
+        check_null("null", null)
         self._prior = prior
         self._scale = scale
         self._null = null
@@ -80,10 +77,22 @@ class GuidedPrior(ScorePrior):
         return torch.lerp(away, towards, expand(coefficient_at(self._scale, level), x_t))
 
 
+def check_null(name: str, condition: Condition) -> None:
+    """Raises `ArgumentError` for a null or negative condition that is none."""
+    if condition is None:
+        raise ArgumentError(
+            f"got no {name} condition, expected what the prior was trained with where its "
+            "condition was dropped: a null label or an empty prompt's embedding, batch of 1"
+        )
+    check_condition(condition)
+
+
 def check_coefficient(name: str, coefficient: object) -> None:
     """Raises `ArgumentError` unless a coefficient is a number or a function."""
-    if not callable(coefficient):
+    if not callable(coefficient) or isinstance(coefficient, type):
         check_numbers(**{name: coefficient})
+        if not math.isfinite(coefficient):  # pyright: ignore[reportArgumentType]
+            raise ArgumentError(f"got {name}={coefficient!r}, expected a finite number")
 
 
 def coefficient_at(coefficient: Coefficient, level: NoiseLevel) -> Tensor:

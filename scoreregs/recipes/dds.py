@@ -3,6 +3,7 @@
 from torch import Tensor
 from typing_extensions import Unpack
 
+from scoreregs.arguments import named_calls
 from scoreregs.baselines import ReferenceBaseline
 from scoreregs.objective import ScoreRegularizedObjective
 from scoreregs.options import ObjectiveOptions
@@ -13,6 +14,7 @@ from scoreregs.trees import Condition
 __all__ = ["dds"]
 
 
+@named_calls
 def dds(
     prior: ScorePrior,
     reference: Tensor,

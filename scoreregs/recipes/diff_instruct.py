@@ -2,16 +2,18 @@
 
 from typing_extensions import Unpack
 
+from scoreregs.arguments import named_calls
 from scoreregs.baselines import TrainedBaseline
 from scoreregs.objective import ScoreRegularizedObjective
 from scoreregs.options import ObjectiveOptions, ValueFunction
-from scoreregs.prior import ScorePrior
+from scoreregs.prior import ScorePrior, check_prior_type
 from scoreregs.recipes.base import FitLoss, distil
 from scoreregs.times import LogNormalTimes
 
 __all__ = ["diff_instruct"]
 
 
+@named_calls
 def diff_instruct(
     prior: ScorePrior,
     fake: ScorePrior,
@@ -34,6 +36,8 @@ def diff_instruct(
         Luo et al., Diff-Instruct, NeurIPS 2023; Yin et al., One-step Diffusion with Distribution
         Matching Distillation, CVPR 2024.
     """
+    for each in (prior, fake):
+        check_prior_type(each)
     baseline = TrainedBaseline(
         fake, times=LogNormalTimes(fake.schedule), generator=options.get("generator")
     )

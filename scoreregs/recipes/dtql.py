@@ -4,10 +4,11 @@ import torch
 from torch import Tensor
 from typing_extensions import Unpack
 
-from scoreregs.errors import ArgumentError
+from scoreregs.arguments import check_positive, named_calls
 from scoreregs.objective import ScoreRegularizedObjective
 from scoreregs.options import ObjectiveOptions, ValueFunction
-from scoreregs.prior import ScorePrior
+from scoreregs.prior import ScorePrior, check_prior_type
+from scoreregs.recipes.base import regularize
 from scoreregs.schedules import NoiseLevel, as_time
 from scoreregs.times import LogLogisticTimes
 
@@ -17,6 +18,7 @@ __all__ = ["dtql"]
 _RANGE = [0.002, 80.0]
 
 
+@named_calls
 def dtql(
     value: ValueFunction,
     prior: ScorePrior,
@@ -47,8 +49,8 @@ def dtql(
         Chen et al., Diffusion Policies Creating a Trust Region for Offline Reinforcement Learning,
         NeurIPS 2024.
     """
-    if not sigma_data > 0:
-        raise ArgumentError(f"got sigma_data={sigma_data!r}, expected a number > 0, such as 0.5")
+    check_prior_type(prior)
+    check_positive(sigma_data=sigma_data)
 
     def weight(level: NoiseLevel) -> Tensor:
         s = torch.exp(-level.bounded_log_snr / 2)
@@ -62,4 +64,4 @@ def dtql(
         "times": LogLogisticTimes(prior.schedule, low=low, high=high),
         "through_prior": True,
     }
-    return ScoreRegularizedObjective.from_value(value, prior, **{**defaults, **options})
+    return regularize(value, prior, defaults, options)

@@ -2,16 +2,19 @@
 
 from typing_extensions import Unpack
 
+from scoreregs.arguments import check_numbers, named_calls
 from scoreregs.objective import ScoreRegularizedObjective
 from scoreregs.options import ObjectiveOptions
 from scoreregs.prior import ScorePrior
 from scoreregs.priors.combined import CombinedPrior, Term
+from scoreregs.priors.guided import check_coefficient, check_null
 from scoreregs.recipes.base import distil
 from scoreregs.trees import Condition
 
 __all__ = ["nfsd"]
 
 
+@named_calls
 def nfsd(
     prior: ScorePrior,
     null: Condition,
@@ -32,6 +35,10 @@ def nfsd(
     References:
         Katzir et al., Noise-Free Score Distillation, ICLR 2024.
     """
+    check_numbers(scale=scale)
+    check_coefficient("scale", scale)
+    check_null("null", null)
+    check_null("negative", negative)
     parts = CombinedPrior(
         [
             Term(prior, scale),

@@ -2,14 +2,17 @@
 
 from typing_extensions import Unpack
 
+from scoreregs.arguments import named_calls
 from scoreregs.objective import ScoreRegularizedObjective
 from scoreregs.options import ObjectiveOptions, ValueFunction
 from scoreregs.prior import ScorePrior
+from scoreregs.recipes.base import regularize
 from scoreregs.times import DescendingTimes
 
 __all__ = ["red_diff"]
 
 
+@named_calls
 def red_diff(
     value: ValueFunction, prior: ScorePrior, *, steps: int, **options: Unpack[ObjectiveOptions]
 ) -> ScoreRegularizedObjective:
@@ -47,4 +50,4 @@ def red_diff(
         "times": DescendingTimes(steps),
         "reduction": "sum",
     }
-    return ScoreRegularizedObjective.from_value(value, prior, **{**defaults, **options})
+    return regularize(value, prior, defaults, options)

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from typing_extensions import Unpack
 
+from scoreregs.arguments import named_calls
 from scoreregs.objective import ScoreRegularizedObjective
 from scoreregs.options import ObjectiveOptions
 from scoreregs.prior import ScorePrior
@@ -13,6 +14,7 @@ from scoreregs.schedules import NoiseLevel
 __all__ = ["rfds"]
 
 
+@named_calls
 def rfds(prior: ScorePrior, **options: Unpack[ObjectiveOptions]) -> ScoreRegularizedObjective:
     r"""Returns rectified flow distillation sampling: the residual of the velocity, $\hat u - u$.
 

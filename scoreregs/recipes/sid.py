@@ -2,15 +2,18 @@
 
 from typing_extensions import Unpack
 
+from scoreregs.arguments import named_calls
 from scoreregs.baselines import ScoreIdentityBaseline, TrainedBaseline
+from scoreregs.errors import ArgumentError
 from scoreregs.objective import ScoreRegularizedObjective
 from scoreregs.options import ObjectiveOptions, ValueFunction
 from scoreregs.prior import ScorePrior
-from scoreregs.recipes.base import FitLoss
+from scoreregs.recipes.base import FitLoss, distil
 
 __all__ = ["di_star", "sid"]
 
 
+@named_calls
 def sid(
     prior: ScorePrior,
     fake: ScorePrior,
@@ -37,6 +40,7 @@ def sid(
     return _identity(prior, fake, value, ScoreIdentityBaseline(fake, a), options)
 
 
+@named_calls
 def di_star(
     value: ValueFunction,
     prior: ScorePrior,
@@ -58,6 +62,11 @@ def di_star(
         Luo et al., Diff-Instruct*: Towards Human-Preferred One-step Text-to-image Generative
         Models, 2024.
     """
+    if value is None or huber is None:
+        raise ArgumentError(
+            f"got value={value!r} and huber={huber!r}, expected a reward and a number > 0: `sid` "
+            "does without either"
+        )
     return _identity(prior, fake, value, ScoreIdentityBaseline(fake, 1.0, huber), options)
 
 
@@ -76,5 +85,4 @@ def _identity(
         "times": times,
         "through_prior": True,
     }
-    objective = ScoreRegularizedObjective.from_value(value, prior, **{**defaults, **options})
-    return objective, trained.loss
+    return distil(prior, defaults, options, value), trained.loss

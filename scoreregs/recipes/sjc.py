@@ -2,6 +2,7 @@
 
 from typing_extensions import Unpack
 
+from scoreregs.arguments import named_calls
 from scoreregs.objective import ScoreRegularizedObjective
 from scoreregs.options import ObjectiveOptions
 from scoreregs.prior import ScorePrior
@@ -10,6 +11,7 @@ from scoreregs.recipes.base import distil
 __all__ = ["sjc"]
 
 
+@named_calls
 def sjc(prior: ScorePrior, **options: Unpack[ObjectiveOptions]) -> ScoreRegularizedObjective:
     """Returns score Jacobian chaining, whose residual is the same under every schedule.
 

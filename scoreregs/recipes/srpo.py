@@ -2,13 +2,16 @@
 
 from typing_extensions import Unpack
 
+from scoreregs.arguments import named_calls
 from scoreregs.objective import ScoreRegularizedObjective
 from scoreregs.options import ObjectiveOptions, ValueFunction
 from scoreregs.prior import ScorePrior
+from scoreregs.recipes.base import regularize
 
 __all__ = ["srpo"]
 
 
+@named_calls
 def srpo(
     value: ValueFunction, prior: ScorePrior, **options: Unpack[ObjectiveOptions]
 ) -> ScoreRegularizedObjective:
@@ -22,4 +25,4 @@ def srpo(
     References:
         Chen et al., Score Regularized Policy Optimization through Diffusion Behavior, ICLR 2024.
     """
-    return ScoreRegularizedObjective.from_value(value, prior, **options)
+    return regularize(value, prior, {}, options)

@@ -2,6 +2,7 @@
 
 from typing_extensions import Unpack
 
+from scoreregs.arguments import named_calls
 from scoreregs.baselines import TrainedBaseline
 from scoreregs.objective import ScoreRegularizedObjective
 from scoreregs.options import ObjectiveOptions, ValueFunction
@@ -11,6 +12,7 @@ from scoreregs.recipes.base import FitLoss, distil
 __all__ = ["vsd"]
 
 
+@named_calls
 def vsd(
     prior: ScorePrior,
     fake: ScorePrior,

@@ -9,6 +9,7 @@ Only the log signal-to-noise ratio $\lambda(t) = 2 \log(\alpha(t) / \sigma(t))$ 
 every schedule; it falls strictly with t.
 """
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,14 +17,16 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from typing_extensions import override
 
+from scoreregs.arguments import as_device
 from scoreregs.errors import ArgumentError
-from scoreregs.reprs import construction
+from scoreregs.reprs import Constructed
 
-__all__ = ["NoiseLevel", "NoiseSchedule", "as_time"]
+__all__ = ["NoiseLevel", "NoiseSchedule", "as_time", "check_schedule", "of_tensor", "time_dtype"]
 
 _BISECTIONS = 64
+# What takes a tensor of times: its formulas are torch's.
+_OF_TIME = ("__call__", "log_snr", "derivative", "velocity", "log_snr_derivative")
 # exp(bound / 2) overflows float64, exp(-bound / 2) is 0, and sums of a few bounds stay finite.
 _LOG_SNR_BOUND = 4000.0
 
@@ -44,10 +47,15 @@ def as_time(
         # Straight from Python's double: by way of float32 0.3 would become 0.30000001.
         t = torch.as_tensor(t, dtype=torch.float64, device="cpu")
         device = torch.get_default_device() if device is None else device
-    device = t.device if device is None else torch.device(device)
+    device = t.device if device is None else as_device(device)
     if t.is_complex():
         raise ArgumentError(f"got times of type {t.dtype}, expected real ones")
-    return t.to(device, torch.float32 if device.type == "mps" else torch.float64)
+    return t.to(device, time_dtype(device))
+
+
+def time_dtype(device: torch.device) -> torch.dtype:
+    """Returns the dtype of times and tables on a device."""
+    return torch.float32 if device.type == "mps" else torch.float64
 
 
 def _numbers(values: object) -> bool:
@@ -81,6 +89,15 @@ class NoiseLevel:
         return self.log_snr.clamp(-_LOG_SNR_BOUND, _LOG_SNR_BOUND)
 
 
+def check_schedule(schedule: object) -> None:
+    """Raises `ArgumentError` unless a schedule is one."""
+    if not isinstance(schedule, NoiseSchedule):
+        raise ArgumentError(
+            f"got a schedule of type {type(schedule).__name__}, expected a NoiseSchedule, for "
+            "instance scoreregs.VPSchedule() (an instance, not the class)"
+        )
+
+
 def check_time(t: object) -> None:
     """Raises `ArgumentError` for a time in Python's numbers that is outside [0, 1]."""
     if isinstance(t, int | float) and not 0 <= t <= 1:
@@ -90,7 +107,7 @@ def check_time(t: object) -> None:
         )
 
 
-class NoiseSchedule(ABC):
+class NoiseSchedule(Constructed, ABC):
     r"""A noise schedule, abstract in `__call__`.
 
     Derivatives, the log signal-to-noise ratio and its inverse are derived from it; override one
@@ -104,13 +121,15 @@ class NoiseSchedule(ABC):
         tensor([0.5000], dtype=torch.float64)
     """
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for name in _OF_TIME:
+            if name in vars(cls):
+                setattr(cls, name, of_tensor(vars(cls)[name]))
+
     @abstractmethod
     def __call__(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """Returns (alpha, sigma), both of t's shape and dtype, for t in [0, 1] of any shape."""
-
-    @override
-    def __repr__(self) -> str:
-        return construction(self)
 
     def at(self, t: Tensor) -> NoiseLevel:
         """Returns the noise level at times t of any shape, in float64.
@@ -167,6 +186,7 @@ class NoiseSchedule(ABC):
 
     def check_reached(self, log_snr: Tensor) -> None:
         """Raises `ArgumentError` unless the schedule has these ratios (waits for the device)."""
+        log_snr = as_time(log_snr)
         ends = self.log_snr(torch.tensor([0.0, 1.0], dtype=log_snr.dtype, device=log_snr.device))
         if bool(((log_snr > ends[0]) | (log_snr < ends[1])).any()):
             raise ArgumentError(
@@ -174,6 +194,21 @@ class NoiseSchedule(ABC):
                 f"expected one between {ends[1].item():.6g} (t = 1) and {ends[0].item():.6g} "
                 f"(t = 0) of {type(self).__name__}: clamp it or widen the schedule"
             )
+
+
+def of_tensor(method: Callable[[Any, Tensor], Any]) -> Callable[[Any, Tensor], Any]:
+    """Returns a method of times that refuses what is no tensor."""
+
+    @functools.wraps(method)
+    def call(self: Any, t: Tensor) -> Any:
+        if not isinstance(t, Tensor):
+            raise ArgumentError(
+                f"got t of type {type(t).__name__}, expected a tensor of times in [0, 1]: use "
+                "torch.tensor(t), or schedule.at(t), which takes numbers too"
+            )
+        return method(self, t)
+
+    return call
 
 
 def _along_time(function: Callable[[Tensor], Any], t: Tensor) -> Any:

@@ -10,7 +10,7 @@ from typing_extensions import Self, override
 
 from scoreregs.arguments import named_calls
 from scoreregs.errors import ArgumentError
-from scoreregs.schedules.base import NoiseLevel, NoiseSchedule, as_time, check_time
+from scoreregs.schedules.base import NoiseLevel, NoiseSchedule, as_time, check_time, of_tensor
 
 __all__ = ["Interpolation", "TabulatedSchedule"]
 
@@ -67,6 +67,7 @@ class TabulatedSchedule(NoiseSchedule):
         self._tables = {_CPU: _Table(alpha, sigma, 2 * (alpha.log() - sigma.log()))}
 
     @classmethod
+    @named_calls
     def from_alphas_cumprod(
         cls, alphas_cumprod: TableLike, interpolation: Interpolation = "nearest"
     ) -> Self:
@@ -101,6 +102,7 @@ class TabulatedSchedule(NoiseSchedule):
         """N, the number of steps."""
         return len(self._tables[_CPU].alpha)
 
+    @of_tensor
     def step(self, t: Tensor) -> Tensor:
         """Returns the step nearest to t, from 0 to N - 1, int64: the time of a discrete network."""
         return (torch.round(t * self.steps) - 1).clamp(0, self.steps - 1).long()

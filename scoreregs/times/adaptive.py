@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import override
 
+from scoreregs.arguments import check_decay, named_calls
 from scoreregs.errors import ArgumentError
 from scoreregs.schedules import NoiseLevel, as_time
 from scoreregs.times.density import CELLS, DensityTimes
@@ -18,6 +19,7 @@ __all__ = ["AdaptiveTimes"]
 _UNIFORM_SHARE = 0.2
 
 
+@named_calls
 class AdaptiveTimes(nn.Module, DensityTimes):
     r"""Times that are drawn in proportion to the root of the residual's second moment.
 
@@ -73,9 +75,8 @@ class AdaptiveTimes(nn.Module, DensityTimes):
         DensityTimes.__init__(self, weighting, low, high, points)
         if isinstance(bins, bool) or not isinstance(bins, int) or bins < 2:
             raise ArgumentError(f"got bins={bins!r}, expected an integer of at least 2")
-        if not 0 <= decay < 1:
-            raise ArgumentError(f"got decay={decay!r}, expected a number in [0, 1), such as 0.99")
-        self.decay = decay
+        check_decay(decay)
+        self.bins, self.decay = bins, decay
         # Sums of |w (epsilon_hat - b)|^2 and of samples, which the decay shortens alike.
         self.register_buffer("moment", torch.zeros(bins, dtype=torch.float32))
         self.register_buffer("visits", torch.zeros(bins, dtype=torch.float32))

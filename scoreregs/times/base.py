@@ -7,7 +7,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from scoreregs.errors import ArgumentError
-from scoreregs.reprs import construction
+from scoreregs.reprs import Constructed
 from scoreregs.times.points import PointsLike, as_points
 
 __all__ = ["QuantileTimes", "TimeSampler", "check_times"]
@@ -15,6 +15,10 @@ __all__ = ["QuantileTimes", "TimeSampler", "check_times"]
 
 def check_times(times: Tensor) -> None:
     """Raises `ArgumentError` unless times are in [0, 1] (waits for the device)."""
+    if not isinstance(times, Tensor):
+        raise ArgumentError(
+            f"got times of type {type(times).__name__}, expected a tensor: use torch.as_tensor"
+        )
     if not bool(((times >= 0) & (times <= 1)).all()):
         raise ArgumentError(
             f"got times from {times.min().item():.6g} to {times.max().item():.6g}, expected them "
@@ -22,7 +26,7 @@ def check_times(times: Tensor) -> None:
         )
 
 
-class TimeSampler(ABC):
+class TimeSampler(Constructed, ABC):
     """A distribution of times, abstract in `sample`.
 
     One with state is a `torch.nn.Module` too, whose buffers an objective saves.
@@ -35,17 +39,13 @@ class TimeSampler(ABC):
     low: float
     high: float
 
-    @override
-    def __repr__(self) -> str:
-        return construction(self)
-
     @abstractmethod
     def sample(
         self, draws: int, batch: int, device: torch.device, generator: torch.Generator | None
     ) -> Tensor:
         """Returns times, (draws, batch), float64, between `low` and `high`."""
 
-    def observe(self, t: Tensor, residual: Tensor) -> None:  # noqa: B027
+    def observe(self, t: Tensor, residual: Tensor) -> None:
         """Learns from a finished draw; a sampler without a state does nothing.
 
         Args:
@@ -62,7 +62,7 @@ class QuantileTimes(TimeSampler):
     """
 
     def __init__(self, points: PointsLike = "independent") -> None:
-        self.points = as_points(points)
+        self._points, self.points = points, as_points(points)
 
     @abstractmethod
     def quantile(self, u: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from scoreregs.errors import ArgumentError
+from scoreregs.arguments import check_function, check_range
 from scoreregs.schedules import NoiseLevel
 from scoreregs.times.base import QuantileTimes
 from scoreregs.times.points import PointsLike
@@ -32,7 +32,7 @@ class DensityTimes(QuantileTimes):
         points: as for `UniformTimes`.
 
     Raises:
-        ArgumentError: unless 0 <= low < high <= 1.
+        ArgumentError: unless 0 <= low < high <= 1, or for a weighting that is no function.
     """
 
     def __init__(
@@ -43,10 +43,8 @@ class DensityTimes(QuantileTimes):
         points: PointsLike,
     ) -> None:
         super().__init__(points)
-        if not 0 <= low < high <= 1:
-            raise ArgumentError(
-                f"got the time range ({low}, {high}), expected 0 <= low < high <= 1"
-            )
+        check_range(low, high)
+        check_function("weighting", weighting, "the NoiseLevel, such as weightings.Sigma2()")
         self.low, self.high = float(low), float(high)
         self._weighting = weighting
 

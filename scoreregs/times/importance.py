@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
+from scoreregs.arguments import named_calls
 from scoreregs.errors import ArgumentError
-from scoreregs.schedules import NoiseLevel, NoiseSchedule, as_time
+from scoreregs.schedules import NoiseLevel, NoiseSchedule, as_time, check_schedule
 from scoreregs.times.density import CELLS, DensityTimes
 from scoreregs.times.points import PointsLike
 
@@ -18,6 +19,7 @@ __all__ = ["ImportanceTimes"]
 _UNIFORM_SHARE = 0.3
 
 
+@named_calls
 class ImportanceTimes(DensityTimes):
     r"""Times that are drawn in proportion to the weighted residual of a standard normal prior.
 
@@ -63,6 +65,8 @@ class ImportanceTimes(DensityTimes):
         points: PointsLike = "independent",
     ) -> None:
         super().__init__(weighting, low, high, points)
+        check_schedule(schedule)
+        self._schedule = schedule
         middles = (torch.arange(CELLS, device="cpu") + 0.5) / CELLS
         level = schedule.at(self._time_of(as_time(middles)))
         size = weighting(level) * level.alpha * level.sigma

@@ -7,15 +7,16 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from scoreregs.arguments import check_numbers
+from scoreregs.arguments import check_numbers, check_range, named_calls
 from scoreregs.errors import ArgumentError
-from scoreregs.schedules import NoiseSchedule, as_time
+from scoreregs.schedules import NoiseSchedule, as_time, check_schedule
 from scoreregs.times.base import QuantileTimes
 from scoreregs.times.points import PointsLike
 
 __all__ = ["LogLogisticTimes", "LogNormalTimes", "LogSNRTimes", "LogSigmaTimes"]
 
 
+@named_calls
 class LogSNRTimes(QuantileTimes):
     r"""Times at which the log-SNR is uniform between two bounds.
 
@@ -44,6 +45,8 @@ class LogSNRTimes(QuantileTimes):
         points: PointsLike = "independent",
     ) -> None:
         super().__init__(points)
+        check_schedule(schedule)
+        check_numbers(low=low, high=high)
         if not -math.inf < low < high < math.inf:
             raise ArgumentError(
                 f"got the log-SNR range ({low}, {high}), expected finite low < high"
@@ -87,14 +90,12 @@ class LogSigmaTimes(QuantileTimes):
         points: PointsLike,
     ) -> None:
         super().__init__(points)
-        check_numbers(**dict((location, scale)), low=low, high=high)
+        check_schedule(schedule)
+        check_numbers(**dict((location, scale)))
+        check_range(low, high)
         said = f"got {location[0]}={location[1]}, {scale[0]}={scale[1]}"
         if not (math.isfinite(location[1]) and 0 < scale[1] < math.inf):
             raise ArgumentError(f"{said}, expected finite ones and {scale[0]} > 0")
-        if not 0 <= low < high <= 1:
-            raise ArgumentError(
-                f"got the time range ({low}, {high}), expected 0 <= low < high <= 1"
-            )
         self.low, self.high = float(low), float(high)
         self._schedule, self._location, self._scale = schedule, float(location[1]), float(scale[1])
         log_snr = schedule.log_snr(as_time([low, high], "cpu"))
@@ -124,6 +125,7 @@ class LogSigmaTimes(QuantileTimes):
         return self._schedule.t_from_log_snr(log_snr).clamp(self.low, self.high)
 
 
+@named_calls
 class LogNormalTimes(LogSigmaTimes):
     r"""Times at which $\sigma / \alpha$ is log-normal, as EDM is trained.
 
@@ -174,6 +176,7 @@ class LogNormalTimes(LogSigmaTimes):
         return torch.special.ndtri(share)
 
 
+@named_calls
 class LogLogisticTimes(LogSigmaTimes):
     r"""Times at which $\sigma / \alpha$ is log-logistic, as DTQL trains EDM denoisers.
 

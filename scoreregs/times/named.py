@@ -1,12 +1,13 @@
 """Distributions of the time by name."""
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, get_args
 
 from torch import Tensor
 
+from scoreregs.arguments import check_choice, check_pair, named_calls
 from scoreregs.errors import ArgumentError
-from scoreregs.schedules import NoiseLevel, NoiseSchedule, as_time
+from scoreregs.schedules import NoiseLevel, NoiseSchedule, as_time, check_schedule
 from scoreregs.times.adaptive import AdaptiveTimes
 from scoreregs.times.base import QuantileTimes
 from scoreregs.times.importance import ImportanceTimes
@@ -19,6 +20,7 @@ __all__ = ["TimesName", "named_times"]
 TimesName = Literal["uniform", "log_snr", "log_normal", "importance", "adaptive"]
 
 
+@named_calls
 def named_times(
     name: TimesName,
     schedule: NoiseSchedule,
@@ -49,8 +51,11 @@ def named_times(
         >>> VPSchedule().log_snr(as_time([sampler.low, sampler.high])).round(decimals=6).tolist()
         [4.0, -4.0]
     """
-    low, high = times
+    check_schedule(schedule)
+    check_choice("name", name, get_args(TimesName))
+    low, high = check_pair("times", times)
     if log_snr is not None:
+        log_snr = check_pair("log_snr", log_snr)
         ends = as_time([log_snr[1], log_snr[0]], "cpu")
         schedule.check_reached(ends)
         low, high = schedule.t_from_log_snr(ends).tolist()
@@ -61,11 +66,6 @@ def named_times(
         return LogSNRTimes(schedule, noisiest, cleanest, points)
     if name == "log_normal":
         return LogNormalTimes(schedule, low=low, high=high, points=points)
-    if name not in ("importance", "adaptive"):
-        raise ArgumentError(
-            f"got the times {name!r}, expected one of 'uniform', 'log_snr', 'log_normal', "
-            "'importance' or 'adaptive'"
-        )
     if weighting is None:
         raise ArgumentError(
             f"got {name!r} times without a weighting of the noise level alone, expected one: take "

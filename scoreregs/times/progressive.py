@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
+from scoreregs.arguments import named_calls
 from scoreregs.clock import Clock
 from scoreregs.times.base import QuantileTimes, TimeSampler
 from scoreregs.times.points import PointsLike, as_points
@@ -12,6 +13,7 @@ from scoreregs.times.uniform import as_distribution
 __all__ = ["AnnealedTimes", "DescendingTimes"]
 
 
+@named_calls
 class DescendingTimes(nn.Module, TimeSampler):
     r"""One time for every sample, which descends from call to call: RED-diff's.
 
@@ -42,7 +44,7 @@ class DescendingTimes(nn.Module, TimeSampler):
         self, steps: int, over: tuple[float, float] | QuantileTimes = (0.02, 0.98)
     ) -> None:
         super().__init__()
-        self.clock = Clock(steps)
+        self.steps, self.clock = steps, Clock(steps)
         self._over = as_distribution(over)
         self.low, self.high = self._over.low, self._over.high
 
@@ -53,6 +55,7 @@ class DescendingTimes(nn.Module, TimeSampler):
         return self._over.quantile(1 - self.clock.tick(device)).expand(draws, batch)
 
 
+@named_calls
 class AnnealedTimes(nn.Module, TimeSampler):
     r"""Random times whose distribution moves from one to another over a number of calls.
 
@@ -86,8 +89,8 @@ class AnnealedTimes(nn.Module, TimeSampler):
         points: PointsLike = "independent",
     ) -> None:
         super().__init__()
-        self.clock = Clock(steps)
-        self.points = as_points(points)
+        self.steps, self.clock = steps, Clock(steps)
+        self._points, self.points = points, as_points(points)
         self._start, self._end = as_distribution(start), as_distribution(end)
         self.low = min(self._start.low, self._end.low)
         self.high = max(self._start.high, self._end.high)

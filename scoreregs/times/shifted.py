@@ -3,14 +3,14 @@
 from torch import Tensor
 from typing_extensions import override
 
-from scoreregs.arguments import check_numbers
-from scoreregs.errors import ArgumentError
+from scoreregs.arguments import check_positive, check_range, named_calls
 from scoreregs.times.base import QuantileTimes
 from scoreregs.times.points import PointsLike
 
 __all__ = ["ShiftedTimes"]
 
 
+@named_calls
 class ShiftedTimes(QuantileTimes):
     r"""Uniform times under a shift, $t = s\, \tau / (1 + (s - 1)\, \tau)$.
 
@@ -44,13 +44,8 @@ class ShiftedTimes(QuantileTimes):
         points: PointsLike = "independent",
     ) -> None:
         super().__init__(points)
-        check_numbers(shift=shift, low=low, high=high)
-        if not 0 < shift < float("inf"):
-            raise ArgumentError(f"got shift={shift!r}, expected a finite number > 0, such as 3")
-        if not 0 <= low < high <= 1:
-            raise ArgumentError(
-                f"got the time range ({low}, {high}), expected 0 <= low < high <= 1"
-            )
+        check_positive(shift=shift)
+        check_range(low, high)
         self._shift, self._low, self._high = float(shift), float(low), float(high)
         self.low, self.high = (shift * x / (1 + (shift - 1) * x) for x in (low, high))
 

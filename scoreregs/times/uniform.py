@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from scoreregs.arguments import check_numbers
+from scoreregs.arguments import check_numbers, check_range, named_calls
 from scoreregs.errors import ArgumentError
 from scoreregs.schedules import as_time
 from scoreregs.times.base import QuantileTimes, TimeSampler
@@ -15,6 +15,7 @@ from scoreregs.times.points import PointsLike
 __all__ = ["FixedTime", "TimesLike", "UniformTimes", "as_distribution", "as_times"]
 
 
+@named_calls
 class UniformTimes(QuantileTimes):
     """Times drawn uniformly between two bounds.
 
@@ -38,12 +39,7 @@ class UniformTimes(QuantileTimes):
         self, low: float = 0.02, high: float = 0.98, points: PointsLike = "independent"
     ) -> None:
         super().__init__(points)
-        check_numbers(low=low, high=high)
-        if not 0 <= low < high <= 1:
-            raise ArgumentError(
-                f"got the time range ({low}, {high}), expected 0 <= low < high <= 1: 0 is data and "
-                "1 is noise for every schedule; the paper's range is (0.02, 0.98)"
-            )
+        check_range(low, high)
         self.low = float(low)
         self.high = float(high)
 
@@ -52,6 +48,7 @@ class UniformTimes(QuantileTimes):
         return self.low + (self.high - self.low) * u
 
 
+@named_calls
 class FixedTime(TimeSampler):
     """One time for every sample.
 
@@ -70,7 +67,7 @@ class FixedTime(TimeSampler):
         check_numbers(t=t)
         if not 0 <= t <= 1:
             raise ArgumentError(f"got the time {t}, expected one in [0, 1]: 0 is data, 1 is noise")
-        self._t = self.low = self.high = float(t)
+        self.t = self.low = self.high = float(t)
 
     @override
     def sample(
@@ -82,6 +79,7 @@ class FixedTime(TimeSampler):
 TimesLike = tuple[float, float] | float | TimeSampler
 
 
+@named_calls
 def as_times(times: TimesLike) -> TimeSampler:
     """Returns the sampler of a range (low, high), of a fixed time, or a `TimeSampler` itself.
 

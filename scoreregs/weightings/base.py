@@ -8,22 +8,18 @@ from typing_extensions import override
 
 from scoreregs.draws import Draw
 from scoreregs.prior import ScorePrior
-from scoreregs.reprs import construction
+from scoreregs.reprs import Constructed
 from scoreregs.schedules import NoiseLevel
 
 __all__ = ["TimeWeighting", "Weighting"]
 
 
-class Weighting(ABC):
+class Weighting(Constructed, ABC):
     """A weight w >= 0 of the residual, abstract in its logarithm.
 
     It gives the logarithm because a weight that vanishes and a residual that diverges at the same
     time have a finite product only when they are multiplied first.
     """
-
-    @override
-    def __repr__(self) -> str:
-        return construction(self)
 
     @abstractmethod
     def log_weight_of(self, draw: Draw) -> Tensor:

@@ -5,7 +5,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from scoreregs.arguments import nearest
+from scoreregs.arguments import named_calls, nearest
 from scoreregs.errors import ArgumentError
 from scoreregs.schedules import NoiseLevel
 from scoreregs.weightings.base import Weighting
@@ -38,6 +38,7 @@ WeightingName = Literal[
 WeightingLike = WeightingName | Weighting | Callable[[NoiseLevel], Tensor]
 
 
+@named_calls
 def as_weighting(weighting: WeightingLike) -> Weighting:
     """Returns the weighting of a name, a function of the noise level, or a `Weighting` itself.
 
@@ -52,7 +53,7 @@ def as_weighting(weighting: WeightingLike) -> Weighting:
         return weighting
     if isinstance(weighting, str) and weighting in _NAMED:
         return _NAMED[weighting]
-    if callable(weighting):
+    if callable(weighting) and not isinstance(weighting, type):
         return CustomWeighting(weighting)
     raise ArgumentError(
         f"got weighting={weighting!r}, expected one of {', '.join(map(repr, _NAMED))}, "

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
+from scoreregs.arguments import check_function, named_calls
 from scoreregs.draws import Draw
 from scoreregs.schedules import NoiseLevel
 from scoreregs.weightings.base import Weighting
@@ -14,6 +15,7 @@ from scoreregs.weightings.of_time import checked_weight
 __all__ = ["DMDWeighting", "SampleWeighting"]
 
 
+@named_calls
 class DMDWeighting(Weighting):
     r"""$w = 1 / \operatorname{mean} |\hat\epsilon - \epsilon|$, the normaliser of DMD.
 
@@ -32,6 +34,7 @@ class DMDWeighting(Weighting):
         return -(torch.log(magnitude).to(draw.log_factor.dtype) + draw.log_factor)
 
 
+@named_calls
 class SampleWeighting(Weighting):
     r"""A weighting from a function $w(t, x, \hat x)$ of level, sample and predicted sample.
 
@@ -52,6 +55,7 @@ class SampleWeighting(Weighting):
     """
 
     def __init__(self, function: Callable[[NoiseLevel, Tensor, Tensor], Tensor]) -> None:
+        check_function("function", function, "(level, x, denoised)")
         self.function = function
 
     @override

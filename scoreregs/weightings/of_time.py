@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from typing_extensions import override
 
+from scoreregs.arguments import check_function, check_positive, named_calls
 from scoreregs.errors import ArgumentError
 from scoreregs.schedules import NoiseLevel
 from scoreregs.weightings.base import TimeWeighting
@@ -24,6 +25,7 @@ __all__ = [
 ]
 
 
+@named_calls
 class Sigma2(TimeWeighting):
     r"""$w = \sigma^2 / (\alpha^2 + \sigma^2)$, which is $\sigma^2$ on VP: the default of SRPO.
 
@@ -38,6 +40,7 @@ class Sigma2(TimeWeighting):
         return F.logsigmoid(-level.bounded_log_snr)
 
 
+@named_calls
 class Uniform(TimeWeighting):
     """w = 1 at every time."""
 
@@ -46,6 +49,7 @@ class Uniform(TimeWeighting):
         return torch.zeros_like(level.log_snr)
 
 
+@named_calls
 class AlphaOverSigma(TimeWeighting):
     r"""$w = \alpha / \sigma$, which weighs the diffused score with alpha; singular at sigma = 0."""
 
@@ -54,6 +58,7 @@ class AlphaOverSigma(TimeWeighting):
         return level.bounded_log_snr / 2
 
 
+@named_calls
 class SigmaOverAlpha(TimeWeighting):
     r"""$w = \sigma / \alpha$, which makes the residual $x - \hat x$; singular at alpha = 0.
 
@@ -67,6 +72,7 @@ class SigmaOverAlpha(TimeWeighting):
         return -level.bounded_log_snr / 2
 
 
+@named_calls
 class SNR(TimeWeighting):
     r"""$w = \alpha^2 / \sigma^2$, the signal-to-noise ratio; singular at sigma = 0."""
 
@@ -75,6 +81,7 @@ class SNR(TimeWeighting):
         return level.bounded_log_snr
 
 
+@named_calls
 class MinSNR(TimeWeighting):
     r"""$w = \min(\mathrm{SNR}, \gamma) / \mathrm{SNR}$, min-SNR's weight of the noise prediction.
 
@@ -94,8 +101,7 @@ class MinSNR(TimeWeighting):
     """
 
     def __init__(self, gamma: float = 5.0) -> None:
-        if not 0 < gamma < math.inf:
-            raise ArgumentError(f"got gamma={gamma}, expected a finite number > 0, such as 5")
+        check_positive(gamma=gamma)
         self.gamma = gamma
 
     @override
@@ -103,6 +109,7 @@ class MinSNR(TimeWeighting):
         return (math.log(self.gamma) - level.bounded_log_snr).clamp(max=0)
 
 
+@named_calls
 class CustomWeighting(TimeWeighting):
     """A weighting from a function of the noise level.
 
@@ -116,6 +123,7 @@ class CustomWeighting(TimeWeighting):
     """
 
     def __init__(self, function: Callable[[NoiseLevel], Tensor]) -> None:
+        check_function("function", function, "the NoiseLevel")
         self.function = function
 
     @override

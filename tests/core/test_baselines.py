@@ -352,7 +352,7 @@ BAD = {
     ),
     "no reference": (
         lambda: call(ReferenceBaseline(None)),  # pyright: ignore[reportArgumentType]
-        ("NoneType", "(1, 2)"),
+        ("NoneType", "floating point tensor"),
     ),
 }
 

@@ -95,6 +95,19 @@ def test_the_defaults_work_for_every_schedule_and_closed_form(kind, schedule):
         assert torch.cdist(samples, data).amin(1).median().item() < 4 * sigma + 1e-3
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_solved_in_single(dtype):
+    pytest.importorskip("torchdiffeq")
+    prior = MIXTURES["2-D multimodal"].prior()
+    single, half = (
+        sample(prior, (4, 2), generator=torch.Generator().manual_seed(1), dtype=kind)
+        for kind in (torch.float32, dtype)
+    )
+    assert torch.equal(half, single.to(dtype))
+    x = single.to(dtype)
+    assert torch.equal(log_density(prior, x), log_density(prior, x.float()).to(dtype))
+
+
 def test_samples_follow_their_condition():
     pytest.importorskip("torchdiffeq")
 

@@ -1,5 +1,6 @@
 """Objects read like their construction, results like their few figures: on a line."""
 
+import inspect
 import math
 
 import pytest
@@ -21,7 +22,10 @@ from scoreregs.betas import AnnealedBeta, TargetBeta
 from scoreregs.reprs import short
 from scoreregs.results import Diagnostics
 from scoreregs.schedules import NoiseSchedule
+from tests.core.test_wrong_calls import CALLS
 
+# Tables and data sets, of which only the size is told.
+SUMMED_UP = {"EmpiricalPrior", "GaussianMixturePrior", "TabulatedSchedule"}
 X = torch.linspace(-1, 1, 512).reshape(256, 2)
 
 
@@ -111,17 +115,12 @@ def test_an_objective_is_its_construction():
         "TargetBeta(ratio=1.5)",
         "TargetBeta(ratio=[1, 2], start=0.1, rate=0.01)",
         "FixedTime(t=0.3)",
-        "LogSNRTimes(schedule=CosineSchedule(offset=0.008), low=-4, high=4, points=independent)",
-        "ShiftedTimes(shift=3, low=0.02, high=0.98, points=independent)",
+        "LogSNRTimes(schedule=CosineSchedule(offset=0.008), low=-4, high=4, points='independent')",
+        "ShiftedTimes(shift=3, low=0.02, high=0.98, points='independent')",
     ],
 )
 def test_a_beta_and_a_sampler_are_their_construction(told):
-    names = {
-        **vars(scoreregs),
-        **vars(times),
-        "TargetBeta": TargetBeta,
-        "independent": "independent",
-    }
+    names = {**vars(scoreregs), **vars(times), "TargetBeta": TargetBeta}
     assert repr(eval(told, names)) == told
 
 
@@ -153,3 +152,25 @@ def test_short():
     assert short({"a": X, "b": [1.5, 2.0]}) == "{'a': tensor of shape (256, 2), 'b': [1.5, 2]}"
     assert short(list(range(9))) == "[0, 1, 2, 3, ...]"
     assert short(Term(PRIOR)).startswith("Term(prior=NetworkPrior(")
+
+
+# A prediction is its name.
+CLASSES = {
+    name: call
+    for name, call in CALLS.items()
+    if inspect.isclass(call.function) and not call.function.__module__.endswith("predictions")
+}
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_every_public_object_is_its_construction(name):
+    """What is told are its arguments: all that were given, by their names."""
+    call = CLASSES[name]
+    told = repr(call.function(**call.right))
+    assert told.startswith(f"{call.function.__name__}(")
+    assert told.endswith(")")
+    assert not any(sign in told for sign in ("\n", "tensor(", " object at 0x"))
+    assert len(told) < 800
+    if not isinstance(call.function, type) or call.function.__name__ not in SUMMED_UP:
+        missing = [argument for argument in call.right if f"{argument}=" not in told]
+        assert not missing, told

@@ -1,4 +1,4 @@
-"""The advantage-weighted actor against its formula written by hand."""
+"""Advantage-weighted regression against its formula written by hand."""
 
 import math
 

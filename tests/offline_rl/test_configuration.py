@@ -1,6 +1,8 @@
 """Configuration: ranges, JSON, differences."""
 
+import dataclasses
 import json
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import pytest
 
@@ -9,12 +11,17 @@ from scoreregs_offline_rl import (
     AWRConfig,
     BehaviorConfig,
     CriticConfig,
+    DataKeys,
     EvaluationConfig,
+    LoadingConfig,
+    MachineInterface,
     PolicyConfig,
+    Signal,
+    SweepGrid,
     TrainConfig,
     TrainerConfig,
 )
-from scoreregs_offline_rl.configuration import differences, from_dict, to_dict
+from scoreregs_offline_rl.configuration import Within, differences, from_dict, to_dict
 
 
 def test_json_and_back():
@@ -71,3 +78,71 @@ def test_values_out_of_range(kind, values):
 def test_bounds_of_actions_come_in_pairs():
     with pytest.raises(ArgumentError, match="expected both"):
         TrainConfig(data="a", action_low=(-1.0,))
+
+
+ROWS = [field.default_factory for field in dataclasses.fields(TrainConfig) if field.metadata]
+CONFIGURATIONS: list[Any] = [TrainConfig, *ROWS, TrainerConfig, EvaluationConfig, LoadingConfig]
+CONFIGURATIONS += [DataKeys, SweepGrid, MachineInterface, Signal]
+GIVEN = {
+    TrainConfig: {"data": "a"},
+    MachineInterface: {"observations": (Signal("a"),), "actions": (Signal("b"),)},
+    Signal: {"name": "a"},
+}
+# Numbers of any sign.
+SIGNED = {"log_snr", "action_low", "action_high", "weight_decay", "data_weight"}
+
+
+class Nothing:
+    """What no setting is."""
+
+
+def wrong_values(name, hint):
+    """Values that a setting must not have, by its annotation alone."""
+    yield Nothing()
+    origin, of = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        for extra in of[1:]:
+            if isinstance(extra, Within):
+                low, high = (float(end) for end in extra.interval[1:-1].split(","))
+                yield from (low - 1, high + 1)
+                yield from (low,) * (extra.interval[0] == "(")
+                yield from (high,) * (extra.interval[-1] == ")")
+        yield from wrong_values(name, of[0])
+    elif hint in (int, float):
+        yield from ("1", True, *((1.5,) if hint is int else ()))
+        yield from () if name in SIGNED else (-1, float("inf"), float("nan"))
+    elif hint is bool:
+        yield from (1, "yes")
+    elif hint is str:
+        yield from (3, None)
+    elif origin is tuple:
+        yield from ((wrong,) * 2 for wrong in wrong_values(name, of[0]))
+        yield from ((), (1.0, 2.0, 3.0)) if of[-1] is not ... else ("ab",)
+    elif origin is not None:
+        # A union, or a Literal.
+        if str not in of:
+            yield from ("no such name", ("no such name",))
+        inner = [w for option in of if get_args(option) for w in wrong_values(name, option)]
+        yield from (wrong for wrong in inner if not isinstance(wrong, str))
+
+
+@pytest.mark.parametrize("kind", CONFIGURATIONS, ids=lambda kind: kind.__name__)
+def test_every_setting_is_checked_when_it_is_made(kind):
+    given, hints = GIVEN.get(kind, {}), get_type_hints(kind, include_extras=True)
+    for name in (field.name for field in dataclasses.fields(kind)):
+        for wrong in wrong_values(name, hints[name]):
+            with pytest.raises(ArgumentError, match=rf"\b{name} = .*, expected"):
+                kind(**{**given, name: wrong})
+
+
+def test_what_is_meant_by_lists_and_whole_floats():
+    grid = SweepGrid(range(2), [0.1])  # pyright: ignore[reportArgumentType]
+    assert (grid.seeds, grid.betas) == ((0, 1), (0.1,))
+    steps = CriticConfig(steps=1e3).steps  # pyright: ignore[reportArgumentType]
+    assert (steps, type(steps)) == (1000, int)
+    with pytest.raises(ArgumentError, match=r"CriticConfig.steps = 1.5, expected int"):
+        CriticConfig(steps=1.5)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(
+        ArgumentError, match=r"mixed_precision = 'fp8', expected one of 'no', 'fp16"
+    ):
+        TrainerConfig(mixed_precision="fp8")  # pyright: ignore[reportArgumentType]

@@ -21,7 +21,7 @@ from tests.offline_rl.rl_data import make_transitions
 
 SIZE = 2**20
 # Kilobytes that are free when a run begins; the last one is enough for all of it.
-ROOM = (0, 4, 12, 24, 40, 64, 96, 160, 900)
+ROOM = (0, 16, 48, 120, 900)
 
 
 @pytest.fixture
@@ -38,7 +38,8 @@ def disk(tmp_path):
     if not made or made.returncode:
         pytest.skip("a file system cannot be mounted here")
     yield place
-    subprocess.run([shutil.which("umount") or "umount", str(place)], check=True)
+    # Lazily: what a traceback holds open does not keep it.
+    subprocess.run([shutil.which("umount") or "umount", "-l", str(place)], check=True)
 
 
 def configuration():
@@ -83,7 +84,7 @@ def test_a_run_goes_on_when_there_is_room_again(disk, tmp_path):
                 assert (run_dir / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
         assert not list(run_dir.rglob("*partial*"))
         shutil.rmtree(run_dir)
-    assert 4 < len(failed) < len(ROOM), failed
+    assert 2 < len(failed) < len(ROOM), failed
     assert any("step-" in text for text in failed), failed
 
 

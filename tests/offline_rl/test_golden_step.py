@@ -1,13 +1,11 @@
 """One policy-extraction step of the paper's own implementation, recorded."""
 
-import copy
-
 import numpy as np
 import pytest
 import torch
 
 from scoreregs import ScoreRegularizedObjective, VPSchedule
-from scoreregs_offline_rl import BehaviorConfig, PolicyConfig
+from scoreregs_offline_rl import PolicyConfig
 from scoreregs_offline_rl.data.transitions import Batch
 from scoreregs_offline_rl.runs.paper_weights import (
     behavior_from_paper,
@@ -16,11 +14,9 @@ from scoreregs_offline_rl.runs.paper_weights import (
     policy_from_paper,
     twin_q_from_paper,
 )
-from scoreregs_offline_rl.stages.behavior import BehaviorStage
 from scoreregs_offline_rl.stages.critic import Critic, TwinValue
 from scoreregs_offline_rl.stages.networks import ValueNetwork
 from scoreregs_offline_rl.stages.policy import PolicyStage
-from scoreregs_offline_rl.training.compilation import COMPILE_FROM, compile_networks
 from tests.offline_rl.rl_data import noise_prior
 from tests.shared import shared_file
 
@@ -129,16 +125,3 @@ def test_checkpoints_of_the_paper():
     assert behavior(action, torch.ones(2), observation).shape == (2, 3)
     assert not critic.target_q.mean(action, observation).equal(critic.q.mean(action, observation))
     assert TwinValue(critic).advantage(action, observation).isfinite().all()
-
-
-def test_compiled_behavior_step(golden, networks):
-    stage = BehaviorStage(golden["state"].shape[1], golden["action"].shape[1], BehaviorConfig())
-    stage.network = copy.deepcopy(networks[1])
-    if not compile_networks(stage, None, COMPILE_FROM, "cpu"):
-        pytest.skip("PyTorch finds no compiler")
-    _, batch = policy_stage_and_batch(golden, networks)
-    loss, _ = stage(batch, {"t": golden["t"], "noise": golden["noise"]})
-    errors = golden["epsilon_hat"] - golden["noise"]
-    assert relative_error(loss.detach(), errors.square().sum(-1).mean()) <= 1e-4
-    loss.backward()
-    assert all(parameter.grad is not None for parameter in stage.network.parameters())

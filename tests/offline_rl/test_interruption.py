@@ -206,7 +206,16 @@ def test_training_in_a_thread_leaves_signals_alone(tmp_path):
 
 
 def test_the_command_says_how_to_go_on_and_does(data_file, tmp_path, monkeypatch, capsys, caplog):
-    command = ["train", "--data", str(data_file), "--run-dir", str(tmp_path), "--trainer.cpu"]
+    command = [
+        "train",
+        "--preset",
+        "paper",
+        "--data",
+        str(data_file),
+        "--run-dir",
+        str(tmp_path),
+        "--trainer.cpu",
+    ]
     sizes = {"critic.steps": 9, "behavior.steps": 3, "policy.steps": 3, "critic.width": 8}
     sizes |= {"behavior.batch-size": 32, "evaluation.episodes": 0, "beta": 0.1}
     command += [f"--{name}={value}" for name, value in sizes.items()]

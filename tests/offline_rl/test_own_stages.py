@@ -26,6 +26,7 @@ from scoreregs_offline_rl import (
     Stage,
     SweepGrid,
     TD3BCConfig,
+    TD3BCStage,
     TrainConfig,
     TrainerConfig,
     ValueStage,
@@ -153,6 +154,60 @@ def test_sweeps_take_finished_weights(data, swept, tmp_path):
         sweep(config, tmp_path / "other", grid=replace(GRID, seeds=(7,)), data=data)
 
 
+@dataclass(frozen=True)
+class TakenConfig(ClimbConfig):
+    """A policy whose weights may come from elsewhere."""
+
+    weights: str | None = None
+
+
+class TakenStage(ActorStage[TakenConfig]):
+    """One policy for each temperature."""
+
+    name, label, help = "taken", "taken", "Take."
+    needs = (ValueStage,)
+    follows_beta = True
+    forward = ClimbStage.forward
+
+
+@dataclass(frozen=True)
+class TakenRows(TrainConfig):
+    """The package's stages and that one."""
+
+    taken: TakenConfig = row(TakenStage, TakenConfig)
+
+
+@pytest.mark.parametrize("policies", [1, 2])
+def test_policies_are_taken_from_sweeps_and_runs(data, tmp_path, policies):
+    """Each member that of its seed and temperature, each of several policies its own."""
+    stages = ("critic", "taken")
+    config = replace(configuration(TakenRows), taken=TakenConfig(policies=policies))
+    sweep(config, tmp_path / "source", grid=GRID, stages=stages, data=data)
+    taken = replace(config.taken, weights=str(tmp_path / "source"))
+    config = replace(config, taken=taken, seed=3, beta=0.5)
+    grid = SweepGrid(seeds=(3, 0), betas=(0.5,))
+    table = sweep(config, tmp_path / "sweep", grid=grid, stages=stages, data=data)
+    assert table.values.shape == (2, 1)
+    train(config, tmp_path / "run", stages=stages, data=data)
+    again = replace(config, taken=replace(taken, weights=str(tmp_path / "run")))
+    sweep(again, tmp_path / "again", grid=grid, stages=stages, data=data)
+    source, swept, run, again = (
+        load_tensors(tmp_path / folder / "taken/weights.safetensors")
+        for folder in ("source", "sweep", "run", "again")
+    )
+    for name, values in source.items():
+        of = values.unflatten(0, (2, policies, 2))
+        assert torch.equal(swept[name].unflatten(0, (2, policies)), of[:, :, 1].flip(0))
+        assert torch.equal(run[name], of[1, :, 1] if policies > 1 else of[1, 0, 1])
+        assert torch.equal(
+            again[name].unflatten(0, (2, policies)), of[1:, :, 1].expand_as(of[:, :, 1])
+        )
+    with pytest.raises(
+        RunError, match=r"of the seeds \[0, 3\].*expected seed 3, .*temperature 0.7"
+    ):
+        train(replace(config, beta=0.7), tmp_path / "other", stages=stages, data=data)
+
+
 def test_a_run_with_own_stages_is_read_by_its_class_or_refused(data, tmp_path):
     stages = ("critic", "behavior", "policy", "climb")
     train(configuration(), tmp_path, stages=stages, data=data)
@@ -210,9 +265,7 @@ def test_what_cannot_be_a_stage_is_refused_before_anything_is_trained(data, tmp_
         stages_of(Misnamed)
     with pytest.raises(ArgumentError, match=r"called .critic., which is"):
         stages_of(Clashing)
-    with pytest.raises(
-        ArgumentError, match=r"TD3BCConfig for the stage .climb., expected ClimbConfig"
-    ):
+    with pytest.raises(ArgumentError, match=r"MyConfig.climb = TD3BCConfig, expected ClimbConfig"):
         configuration(climb=TD3BCConfig())
     with pytest.raises(RunError, match=r"expected some of critic, .*climb"):
         train(configuration(), tmp_path, stages=("dream",), data=data)
@@ -278,21 +331,32 @@ class BareConfig:
     batch_size: int = 1
 
 
+class UntypedStage(Stage):
+    """Says nothing of its settings."""
+
+    name, label, help = "untyped", "untyped", "Nothing."
+
+
 @pytest.mark.parametrize(
     ("stage", "config", "message"),
     [
         (Baseline, ClimbConfig, "called 'baseline', which is"),
         (Trainer, ClimbConfig, "called 'trainer', which is"),
         (Unlabelled, ActorConfig, "Unlabelled without label"),
-        (ClimbStage, BareConfig, "BareConfig for ClimbStage, expected a class derived"),
+        (ClimbStage, BareConfig, "BareConfig for ClimbStage, expected ClimbConfig"),
+        (TD3BCStage, AWRConfig, "AWRConfig for TD3BCStage, expected TD3BCConfig"),
+        (ClimbStage, ClimbConfig(), "expected ClimbConfig or a class"),
+        (UntypedStage, int, "a dataclass with steps and batch_size"),
     ],
 )
 def test_clashing_names_and_missing_words_are_refused(stage, config, message):
-    rows = dataclasses.make_dataclass(
-        "Rows", [(stage.name, config, row(stage, config))], bases=(TrainConfig,), frozen=True
-    )
+    def configure():
+        columns = [(stage.name, config, row(stage, config))]
+        bases = (TrainConfig,)
+        return dataclasses.make_dataclass("Rows", columns, bases=bases, frozen=True)(data="made")
+
     with pytest.raises(ArgumentError, match=message):
-        stages_of(rows)  # pyright: ignore[reportArgumentType]
+        configure()
 
 
 class CheckedStage(ClimbStage):
@@ -318,6 +382,30 @@ def test_policies_that_follow_no_temperature_need_none(data, tmp_path):
     config = replace(configuration(), beta=None, awr=AWRConfig(steps=4, policies=2))
     train(config, tmp_path, stages=("critic", "awr"), data=data)
     assert len(load_tensors(tmp_path / "awr/weights.safetensors")["policy.net.0.bias"]) == 2
+
+
+def test_what_cannot_be_built_is_refused_before_anything_is_trained(data, tmp_path):
+    steps = []
+    config = configuration()
+    config = replace(config, policy=replace(config.policy, log_snr=(-60.0, -50.0)))
+    with pytest.raises(ArgumentError, match="log-SNR between -60 and -50"):
+        train(config, tmp_path, data=data, progress=lambda *step: steps.append(step))
+    with pytest.raises(ArgumentError, match="log-SNR between -60 and -50"):
+        sweep(
+            config,
+            tmp_path / "sweep",
+            grid=GRID,
+            data=data,
+            progress=lambda *step: steps.append(step),
+        )
+    assert steps == []
+
+
+def test_one_stage_is_named_by_itself(data, tmp_path):
+    assert set(train(configuration(), tmp_path, stages="critic", data=data)["stages"]) == {"critic"}
+    sweep(configuration(), tmp_path / "sweep", grid=GRID, stages="td3-bc", data=data)
+    with pytest.raises(RunError, match=r"got the stages \['polcy'\].*perhaps policy"):
+        train(configuration(), tmp_path, stages="polcy", data=data)
 
 
 def test_a_clone_of_other_sizes_is_refused_in_one_line(data, tmp_path):

@@ -43,6 +43,8 @@ SETTINGS = [
     {"sampler": "adaptive", "draws": 3, "points": "low_discrepancy", "weighting": "uniform"},
     {"log_snr": (-3.0, 3.0)},
     {"sampler": "log_snr", "log_snr": (-3.0, 3.0)},
+    {"beta_from": 30.0},
+    {"prior_error_ratio": 1.2, "draws": 2},
 ]
 
 
@@ -99,6 +101,8 @@ def test_it_resumes_to_the_bit(models, tmp_path, policy):
         {"sampler": "adaptive", "baseline": "optimal_noise", "draws": 3, "points": "stratified"},
         {"weighting": "dmd", "normalize": "rms", "beta_on": "value"},
         {"sampler": "importance", "log_snr": (-4.0, 4.0), "points": "low_discrepancy"},
+        {"beta_from": 30.0, "normalize": "batch", "beta_on": "value"},
+        {"prior_error_ratio": 1.2, "draws": 2},
     ],
     ids=str,
 )
@@ -167,11 +171,26 @@ def test_weights_of_another_prediction_are_refused_by_name(models, tmp_path):
     with pytest.raises(RunError, match=r"weights of schedule 'vp'.*expected 'cosine'"):
         train(config, tmp_path / "another", stages=("behavior",), data=data)
     report = load_json(models / "behavior/report.json")
-    assert report["identity"] == {"schedule": "vp", "prediction": "epsilon"}
+    assert report["identity"] == {
+        "schedule": "vp",
+        "prediction": "epsilon",
+        "preconditioning": "none",
+        "network": "paper",
+    }
 
 
 def test_from_the_command_line(tmp_path, capsys):
-    words = ["train", "--data", "pendulum-swingup", "--run-dir", str(tmp_path), "--beta", "0.1"]
+    words = [
+        "train",
+        "--preset",
+        "paper",
+        "--data",
+        "pendulum-swingup",
+        "--run-dir",
+        str(tmp_path),
+        "--beta",
+        "0.1",
+    ]
     words += ["--policy.sampler", "adaptive", "--policy.baseline", "optimal_noise"]
     words += ["--policy.log-snr", "-4", "4", "--policy.weighting", "min_snr", "--show-config"]
     assert main([*words, "--behavior.prediction", "v_prediction"]) == 0

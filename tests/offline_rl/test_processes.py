@@ -116,7 +116,16 @@ def test_processes_stop_at_one_step_and_go_on(of_two, data_file, tmp_path):
 
 def test_two_machines(data_file, tmp_path):
     """Two launches that share a folder; each process is the first of its machine."""
-    arguments = ["train", "--data", str(data_file), "--beta", "0.1", "--trainer.cpu"]
+    arguments = [
+        "train",
+        "--preset",
+        "paper",
+        "--data",
+        str(data_file),
+        "--beta",
+        "0.1",
+        "--trainer.cpu",
+    ]
     for stage in ("critic", "behavior", "policy"):
         arguments += [f"--{stage}.steps=4", f"--{stage}.batch-size=32", f"--{stage}.width=16"]
     arguments += ["--trainer.log-every=2", "--evaluation.episodes=1", "--run-dir"]
@@ -162,7 +171,15 @@ def test_processes_that_do_not_see_each_other_are_refused(data_file, tmp_path, m
 def test_accelerate_launch(tmp_path):
     """The module is what launchers start."""
     command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "1"]
-    arguments = ["train", "--data", "nowhere.hdf5", "--run-dir", str(tmp_path / "run")]
+    arguments = [
+        "train",
+        "--preset",
+        "paper",
+        "--data",
+        "nowhere.hdf5",
+        "--run-dir",
+        str(tmp_path / "run"),
+    ]
     child = subprocess.run(
         [*command, "--module", "scoreregs_offline_rl", *arguments],
         env=environment_for_children(),

@@ -1,6 +1,7 @@
 """The commands for finished runs: report, export, and evaluate with a film."""
 
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -67,6 +68,22 @@ def test_evaluate_with_a_film(run_dir, tmp_path, monkeypatch, capsys):
     assert re.search(r"SRPO: return \S+, 95 % interval \S+ to \S+, normalised score", printed)
     assert f"video: {path}, return" in printed
     assert filmed == {"environment": "Pendulum-v1", "path": path, "seed": 3}
+
+
+def test_the_only_policy_of_a_run_need_not_be_named(run_dir, tmp_path, capsys):
+    """Of several without the policy of Eq. 15 one has to be."""
+    hub = ["export", str(run_dir), str(tmp_path / "hub"), "--to", "hub"]
+    (run_dir / "agent").rename(run_dir / "cloning_agent")
+    assert main(hub) == 2
+    assert "no finished policy" in (error := capsys.readouterr().err)
+    assert "or name another stage, it has cloning, awr" in error
+    film = ["evaluate", str(run_dir), "--video", str(tmp_path / "a.gif")]
+    assert main(film) == 2
+    assert "it has cloning, awr" in (captured := capsys.readouterr()).err
+    assert captured.out == ""
+    shutil.rmtree(run_dir / "cloning_agent")
+    assert main(hub) == 0
+    assert "advantage-weighted" in (tmp_path / "hub/README.md").read_text()
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ def test_what_a_run_leaves(finished):
     run_dir, _ = finished
     files = {str(path.relative_to(run_dir)) for path in run_dir.rglob("*") if path.is_file()}
     kept = {name for name in files if "checkpoints" not in name}
-    expected = {"config.json", "data.json", "result.json"}
+    expected = {"config.json", "data.json", "result.json", "run.png"}
     for stage in STAGES:
         expected |= {
             f"{stage}/{n}" for n in ("weights.safetensors", "metrics.jsonl", "report.json")

@@ -113,6 +113,6 @@ def test_a_policy_loss_is_one_file_and_one_row():
     touched = {
         str(p.relative_to(ROOT)) for p in ROOT.rglob("*.py") if pattern.search(p.read_text())
     }
-    # The policy may start from a clone, and a preset says so.
-    uses = {"stages/policy.py", "runs/presets.py"}
+    # The policy may start from a clone, a preset says so, and a verdict compares the two.
+    uses = {"stages/policy.py", "runs/presets.py", "runs/verdict.py"}
     assert touched - uses == {"stages/cloning.py", "stages/registry.py", "__init__.py"}

@@ -13,6 +13,7 @@ from accelerate import Accelerator
 from scoreregs.errors import ArgumentError
 from scoreregs_offline_rl import (
     BehaviorConfig,
+    CloningConfig,
     CriticConfig,
     EvaluationConfig,
     PolicyConfig,
@@ -22,10 +23,12 @@ from scoreregs_offline_rl import (
     TrainedPolicy,
     TrainerConfig,
     compare_runs,
+    draw_sweep,
     evaluate,
     sweep,
 )
 from scoreregs_offline_rl.commands.main import main
+from scoreregs_offline_rl.commands.sweep import _report
 from scoreregs_offline_rl.data.scaling import ActionScaling, ObservationScaling
 from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.files import load_json, load_tensors
@@ -226,6 +229,27 @@ def test_without_an_environment_the_policy_check_is_what_is_compared(tmp_path):
     assert table.data is None
     assert table.best in (0.1, 5.0)
     assert "support" in table.table()
+
+
+def test_policies_without_a_temperature_have_a_number_for_each_seed(tmp_path, capsys):
+    config = configuration(cloning=CloningConfig(steps=4, batch_size=32))
+    grid = SweepGrid(seeds=(0, 1), betas=(0.1, 5.0))
+    table = sweep(config, tmp_path, grid=grid, stages=("cloning",), data=make_transitions(rows=80))
+    assert table.best is None
+    lines = table.table().splitlines()
+    assert lines[2:] == ["| any | - | - | - | - |", "", lines[-1]]
+    assert "no environment is known" in lines[-1]
+    draw_sweep(table, tmp_path / "sweep.png")
+    _report(table, tmp_path)
+    printed = capsys.readouterr().out
+    assert "temperature to take" not in printed
+    assert "nan" not in printed
+
+
+def test_temperatures_that_print_alike_are_told_apart():
+    betas = (0.1, 0.1 + 1e-9)
+    assert SweepGrid((0,), betas).labels == ("seed-0_beta-0.1", "seed-0_beta-0.100000001")
+    assert SweepGrid((0,), (0.1, 1 / 3)).labels == ("seed-0_beta-0.1", "seed-0_beta-0.333333")
 
 
 class TestRefusals:

@@ -92,14 +92,17 @@ def assert_same_outcome(folder, reference):
     assert metrics_of(folder) == metrics_of(reference)
 
 
+@pytest.mark.parametrize("draws", [1, 2])
 @pytest.mark.parametrize("name", STAGES)
-def test_the_loop_is_a_plain_loop(tmp_path, name):
+def test_the_loop_is_a_plain_loop(tmp_path, name, draws):
     """A loop written out by hand, with the same batches and noise, ends at the same weights."""
     stage, data = make_stage(name), make_transitions()
     optimizer, scheduler = stage.optimizer()
     sampler = EpochSampler(len(data), BATCH, seed=0, purpose=stage.stream())
+    of_block = generator_for(0, stage.stream(), 0)
     for step in range(STEPS):
-        randoms = stage.draw(BATCH, generator_for(0, stage.stream(), step))
+        of_step = generator_for(0, stage.stream(), step)
+        randoms = stage.draw(BATCH, of_step if draws == 1 else of_block)
         loss, _ = stage(data.select(sampler(step)), randoms)
         optimizer.zero_grad()
         loss.backward()
@@ -107,7 +110,7 @@ def test_the_loop_is_a_plain_loop(tmp_path, name):
         if scheduler is not None:
             scheduler.step()
         stage.after_step()
-    trained, report = run(tmp_path, name)
+    trained, report = run(tmp_path, name, draws=draws)
     saved = load_file(tmp_path / "weights.safetensors")
     torch.testing.assert_close(trained.state_dict(), stage.state_dict(), rtol=0, atol=0)
     torch.testing.assert_close(saved, dict(stage.state_dict()), rtol=0, atol=0)

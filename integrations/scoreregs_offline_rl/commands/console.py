@@ -10,7 +10,7 @@ from scoreregs_offline_rl.evaluation.rollouts import EvaluationResult
 from scoreregs_offline_rl.runs.plan import Plan
 from scoreregs_offline_rl.stages.registry import label_of
 
-__all__ = ["Bars", "evaluation_line", "health_line", "score_suffix"]
+__all__ = ["Bars", "evaluation_line", "health_line", "score_suffix", "verdict_line"]
 
 
 # Seconds between two looks at the whole, and the share of it after which its own pace counts.
@@ -31,6 +31,25 @@ def evaluation_line(stage: str, result: EvaluationResult) -> str:
     episodes = f"{len(result.returns)} episodes of {result.environment}"
     score = score_suffix(result.normalized_score)
     return f"{label_of(stage)}: return {result.mean:.1f}{interval}{score}, {episodes}"
+
+
+def verdict_line(result: dict[str, Any]) -> str:
+    """Returns policy, clone, data and what is expected as one line for people.
+
+    Args:
+        result: of a run with a verdict.
+    """
+    verdict = result["verdict"]
+    numbers = []
+    for name in (verdict["candidate"], verdict["reference"]):
+        score, found = result["scores"].get(name), result.get(name)
+        returned = None if found is None else sum(found["returns"]) / len(found["returns"])
+        number = score if score is not None else returned
+        numbers.append(name if number is None else f"{name} {number:.1f}")
+    data = result["data_score"] if result["data_score"] is not None else result["data_return"]
+    use = result["handed_over"] or verdict["candidate"]
+    told = f"verdict {'ok' if verdict['ok'] else 'WARNING'}, {verdict['message']}"
+    return f"{', '.join(numbers)}, data {data:.1f}; {told}; `export` takes {use}"
 
 
 def score_suffix(score: float | None) -> str:

@@ -6,11 +6,13 @@ import re
 from collections.abc import Iterator, Sequence
 
 from scoreregs.errors import ArgumentError
+from scoreregs_offline_rl.configuration import meant
 
 __all__ = ["one_line_errors"]
 
 _STYLE = re.compile(r"\x1b\[[0-9;]*m")
 _RULE = re.compile(r"\s*[─-]{10,}\s*")
+_CHOICE = re.compile(r"invalid choice '(.*?)' .*Expected one of \((.*)\)")
 # What tyro calls the function that a command line fills in.
 _INTERNAL = re.compile(r"Error parsing \S*__tyro\S*: |Error parsing (?=[\w.]+: got )")
 
@@ -31,11 +33,11 @@ def one_line_errors(program: str, arguments: Sequence[str]) -> Iterator[None]:
         if stop.code in (None, 0):
             raise
         command = arguments[0] if arguments and not arguments[0].startswith("-") else ""
-        # tyro knows no such command where it lists those that it does.
-        if "ubcommand" in printed.getvalue():
-            command = ""
         help_line = " ".join(filter(None, [program, command, "--help"]))
-        raise ArgumentError(f"{condense(printed.getvalue())}: see {help_line}") from None
+        message = condense(printed.getvalue())
+        if choice := _CHOICE.search(message):
+            message += meant(choice[1], re.findall(r"'(.*?)'", choice[2]))
+        raise ArgumentError(f"{message}: see {help_line}") from None
 
 
 def condense(box: str) -> str:

@@ -18,7 +18,7 @@ from scoreregs_offline_rl.commands.train import (
 from scoreregs_offline_rl.configuration import to_dict
 from scoreregs_offline_rl.runs.configuration import TrainConfig
 from scoreregs_offline_rl.runs.grid import SweepGrid
-from scoreregs_offline_rl.runs.sweep import sweep
+from scoreregs_offline_rl.runs.sweep import rehearse_sweep, sweep
 from scoreregs_offline_rl.runs.sweep_plot import draw_sweep
 from scoreregs_offline_rl.runs.sweep_table import SweepTable
 
@@ -64,6 +64,10 @@ def _sweep(
             shared = [n for n, stage in config.stages().items() if not stage.follows_beta]
             show_config(config, shared, bars, to_dict(grid))
             return
+        if options.dry_run:
+            more = {"grid": grid, "stages": stages, "download_progress": bars.download}
+            bars.plan(rehearse_sweep(config, options.run_dir, **more))
+            return
         table = sweep(
             config,
             options.run_dir,
@@ -82,5 +86,6 @@ def _report(table: SweepTable, run_dir: Path) -> None:
     picture = run_dir / "sweep.png"
     draw_sweep(table, picture)
     print(table.table())
-    print(f"\nthe temperature to take: {table.best:g}\npicture: {picture}")
+    best = "" if table.best is None else f"the temperature to take: {table.best!r}\n"
+    print(f"\n{best}picture: {picture}")
     print(f"each member in {run_dir / 'members'}, where evaluate, report and export find it")

@@ -22,7 +22,6 @@ from scoreregs_offline_rl.runs.models import diagnose as diagnose_run
 from scoreregs_offline_rl.runs.models import load_policy
 from scoreregs_offline_rl.runs.offline_figures import lacks_evaluation, offline_figures
 from scoreregs_offline_rl.runs.run import evaluate_run
-from scoreregs_offline_rl.stages.policy import PolicyStage
 
 __all__ = ["diagnose", "evaluate", "export", "inspect", "report"]
 
@@ -68,6 +67,7 @@ def evaluate(
     seed: int = 0,
     environment: str | None = None,
     video: Path | None = None,
+    stage: str | None = None,
 ) -> None:
     """Evaluate the policies of a finished run.
 
@@ -76,12 +76,14 @@ def evaluate(
         episodes: Episodes of each policy.
         seed: Seed of the first episode; the others follow.
         environment: Gymnasium id; None: the one that the run was trained for.
-        video: Film the policy's first episode into this .gif or .mp4.
+        video: Film a policy's first episode into this .gif or .mp4.
+        stage: Whose policy is filmed; None: that of policy where there is one, else the only one.
     """
-    for stage, result in evaluate_run(run_dir, episodes, seed, environment=environment).items():
-        print(evaluation_line(stage, result))
-    if video is not None:
-        policy = load_policy(run_dir)
+    # Refused before the episodes, not after them.
+    policy = None if video is None and stage is None else load_policy(run_dir, stage)
+    for name, result in evaluate_run(run_dir, episodes, seed, environment=environment).items():
+        print(evaluation_line(name, result))
+    if video is not None and policy is not None:
         filmed = record_video(policy, environment or str(policy.environment), video, seed=seed)
         print(f"video: {video}, return {filmed.mean:.1f}")
 
@@ -115,7 +117,7 @@ def export(
     run_dir: _RunDir,
     path: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DESTINATION")],
     to: Literal["onnx", "hub"],
-    stage: str = PolicyStage.name,
+    stage: str | None = None,
     licence: str | None = None,
     interface: Path | None = None,
 ) -> None:
@@ -126,7 +128,9 @@ def export(
         path: The file for onnx, the folder for hub.
         to: onnx: one file, compared with PyTorch. hub: weights, configuration and model card as
             the Hugging Face Hub has them, for TrainedPolicy.from_pretrained.
-        stage: What trained the policy: policy, awr, cloning, td3_bc, or a stage of your own.
+        stage: What trained the policy: policy, awr, cloning, td3_bc, or a stage of your own. None:
+            policy, or with --hand-over-recommended the one that the verdict recommends; where there
+            is no policy, the only one.
         licence: Of the weights, for the model card and the manifest, as the Hub names it: mit,
             cc-by-4.0.
         interface: JSON with what the policy's numbers are on its machine: observations and actions,

@@ -14,7 +14,13 @@ from typing import Annotated, Any, Literal, get_args
 import tyro
 from accelerate import PartialState
 
-from scoreregs_offline_rl.commands.console import Bars, evaluation_line, health_line, score_suffix
+from scoreregs_offline_rl.commands.console import (
+    Bars,
+    evaluation_line,
+    health_line,
+    score_suffix,
+    verdict_line,
+)
 from scoreregs_offline_rl.commands.overview import TRAIN
 from scoreregs_offline_rl.configuration import to_dict
 from scoreregs_offline_rl.data.sources import load_data
@@ -46,9 +52,8 @@ _HELP = {
 TRAINING_COMMANDS = (*_HELP, "sweep")
 """Their names."""
 _MORE = """
-Settings are those of the paper for its tasks, by the name of the data, and Appendix C's for any
-other; in a run directory that was used before they are those used before. Interrupt it
-whenever you like: the same command goes on.
+Settings are those of the preset, laptop by default; in a run directory that was used before they
+are those used before. Interrupt it whenever you like: the same command goes on.
 """
 
 
@@ -58,9 +63,10 @@ class TrainingOptions:
 
     run_dir: Path
     """Where to keep the run; the same command again goes on where it was."""
-    preset: PresetName = "paper"
-    """paper: observations are normalised. paper-exact: they are not. laptop: minutes on two cores,
-    the same settings for any data. default: what older versions called paper."""
+    preset: PresetName = "laptop"
+    """laptop: minutes on two cores, the same settings for any data. paper: the paper's for its
+    tasks, by the name of the data, and Appendix C's for any other, observations normalised.
+    paper-exact: likewise, observations as they are. default: what older versions called paper."""
     source: Annotated[Path | None, tyro.conf.arg(name="from")] = None
     """A finished run to begin with, in a new directory: its settings are the defaults, and stages
     that the other options, as more --policy.steps, leave as they are need no training."""
@@ -71,13 +77,19 @@ class TrainingOptions:
 
 
 def todays_words(arguments: Sequence[str]) -> list[str]:
-    """Returns arguments with the stages under the names that they have today.
+    """Returns arguments with the stages under the names that they have today, without hyphens.
 
     Example:
         >>> todays_words(["baseline", "--baseline.clip", "50"])
         ['awr', '--awr.clip', '50']
+        >>> todays_words(["train", "--stages", "td3-bc"])
+        ['train', '--stages', 'td3_bc']
     """
     words = list(arguments)
+    for place in (0, *_behind(words, "--stages")):
+        written = words[place].replace("-", "_") if place < len(words) else ""
+        if written in _STAGES:
+            words[place] = written
     for name, stage in _STAGES.items():
         for former in stage.former_names:
             option = re.compile(rf"--{former}\.(.+)")
@@ -122,9 +134,10 @@ def base_config(arguments: Sequence[str]) -> TrainConfig:
         # Its steps are known; they are not to be chosen again.
         return replace(RunDirectory(source).read_config(), minutes=None)
     if known.data is None:
-        return TrainConfig(data=tyro.MISSING)
+        # The defaults of the class, which lacks its data.
+        return tyro.MISSING_NONPROP
     # A preset that there is not is refused with the other arguments.
-    return preset(known.data, known.preset if known.preset in get_args(PresetName) else "paper")
+    return preset(known.data, known.preset if known.preset in get_args(PresetName) else "laptop")
 
 
 def show_config(
@@ -197,4 +210,6 @@ def _print_result(result: dict[str, Any], run_dir: Path) -> None:
         if result.get(stage) is not None:
             print(evaluation_line(stage, EvaluationResult.from_dict(result[stage])))
     print(f"data: return {result['data_return']:.1f}{score_suffix(result['data_score'])}")
+    if result.get("verdict") is not None:
+        print(verdict_line(result))
     print(f"{result['seconds']:.0f} seconds, everything in {run_dir}")

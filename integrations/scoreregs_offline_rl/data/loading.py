@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from scoreregs.errors import ArgumentError
+from scoreregs_offline_rl.configuration import Count, check_settings
 from scoreregs_offline_rl.data.columns import flag_column
 from scoreregs_offline_rl.data.layouts import Layout, rows_of_layout, usual_layout
 from scoreregs_offline_rl.data.rows import count_timeouts
@@ -47,6 +48,9 @@ class DataKeys:
     success: str = "success"
     """Shape (rows,), bool. Read for `rewards success` only."""
 
+    def __post_init__(self) -> None:
+        check_settings(self)
+
 
 @dataclass(frozen=True)
 class LoadingConfig:
@@ -65,7 +69,7 @@ class LoadingConfig:
     successful."""
     rows: RowSemantics = "all"
     """Keep all rows that have a next observation, or those of D4RL's `qlearning_dataset`."""
-    max_episode_steps: int | None = None
+    max_episode_steps: Count | None = None
     """Steps after which an episode is cut, for a file without timeouts. None: that of the file's
     D4RL task or environment."""
     terminals_end: bool | None = None
@@ -75,6 +79,9 @@ class LoadingConfig:
     """Where else to download a D4RL or OGBench file from: folders by URL, or URLs with {file} or
     {name} in them. Those of the environment variable SCOREREGS_D4RL_MIRRORS, parted by spaces,
     follow for D4RL."""
+
+    def __post_init__(self) -> None:
+        check_settings(self)
 
 
 def choose_keys(config: LoadingConfig, present: Iterable[str], source: str) -> dict[str, str]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from scoreregs.errors import ArgumentError
+from scoreregs_offline_rl.configuration import Positive, check_settings, require
 
 __all__ = ["MachineInterface", "Signal"]
 
@@ -24,12 +24,8 @@ class Signal:
     unit: str | None = None
 
     def __post_init__(self) -> None:
-        named = isinstance(self.name, str) and bool(self.name.strip())
-        if not named or not isinstance(self.unit, str | None):
-            raise ArgumentError(
-                f"got a signal of name {self.name!r} and unit {self.unit!r}, expected two texts, "
-                "the unit or None: name it as your machine does"
-            )
+        check_settings(self)
+        require(bool(self.name.strip()), "Signal.name", self.name, "what your machine calls it")
 
 
 @dataclass(frozen=True)
@@ -58,9 +54,10 @@ class MachineInterface:
 
     observations: tuple[Signal, ...]
     actions: tuple[Signal, ...]
-    rate: float | None = None
+    rate: Positive | None = None
 
     def __post_init__(self) -> None:
+        check_settings(self)
         for kind in ("observations", "actions"):
             names = [signal.name for signal in getattr(self, kind)]
             if not names or len(set(names)) < len(names):
@@ -68,11 +65,6 @@ class MachineInterface:
                     f"got the {kind} {names}, expected at least one and each name once: a command "
                     "or sensor is told by its name"
                 )
-        number = isinstance(self.rate, int | float) and not isinstance(self.rate, bool)
-        if self.rate is not None and not (number and 0 < self.rate < math.inf):
-            raise ArgumentError(
-                f"got rate={self.rate!r}, expected actions a second, above 0, or None"
-            )
 
     @classmethod
     def numbered(cls, observation_size: int, action_size: int) -> MachineInterface:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from scoreregs_offline_rl.configuration import require
+from scoreregs_offline_rl.configuration import Natural, check_settings
 
 __all__ = ["EvaluationConfig"]
 
@@ -13,14 +13,13 @@ class EvaluationConfig:
 
     environment: str | None = None
     """Gymnasium id, as Hopper-v5; None: the one that the data names, if it is installed."""
-    episodes: int = 20
+    episodes: Natural = 20
     """Episodes, one in each of as many environments; 0: no evaluation."""
-    seed: int = 0
+    seed: Natural = 0
     """Seed of the first environment; the others follow."""
-    every: int = 0
+    every: Natural = 0
     """Steps between evaluations of the policies while they train, a multiple of
     `trainer.log_every`, for the learning curve; 0: only the finished ones."""
 
     def __post_init__(self) -> None:
-        require(self.episodes >= 0, "evaluation.episodes", self.episodes, "at least 0")
-        require(self.every >= 0, "evaluation.every", self.every, "at least 0")
+        check_settings(self)

@@ -1,13 +1,12 @@
 """The configuration of a run; defaults are the paper's Appendix C (`presets` adapts them)."""
 
-import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-from scoreregs_offline_rl.configuration import require, require_positive
+from scoreregs_offline_rl.configuration import Finite, Natural, Positive, check_settings, require
 from scoreregs_offline_rl.data.loading import LoadingConfig
 from scoreregs_offline_rl.evaluation.settings import EvaluationConfig
-from scoreregs_offline_rl.stages.registry import StageRows, Stages, check_types, stages_of
+from scoreregs_offline_rl.stages.registry import StageRows, Stages, stages_of
 from scoreregs_offline_rl.training.settings import TrainerConfig
 
 __all__ = ["STAGES", "TrainConfig", "usual_stages"]
@@ -21,28 +20,31 @@ class _Inputs:
     """An HDF5 file in D4RL's layout, an NPZ file, a D4RL name (hopper-medium-v2), a Minari id
     (mujoco/hopper/medium-v0) or folder, a LeRobot id (lerobot/pusht) or folder, an OGBench name
     with its task, or the embedded pendulum-swingup."""
-    beta: float | None = None
+    beta: Positive | None = None
     """Temperature of Eq. 15: large follows the value, small stays with the data. None: that of the
     paper's Table 2, for its tasks."""
-    seed: int = 0
+    seed: Natural = 0
     """Seed of weights, batches and noise."""
-    minutes: float | None = None
+    minutes: Positive | None = None
     """What a run may take in all on this machine: its steps are changed by one factor, up to four
     times as many, by what a step takes before the first one; the same run goes on with the same
     steps. None: the steps are as they are."""
     normalize_observations: bool = True
     """Whether networks see observations less the data's mean, over its standard deviation."""
-    minimum_std: float | None = None
+    minimum_std: Positive | None = None
     """Least standard deviation that observations are divided by; None: whatever it is, so that the
     unit does not matter. Directories of version 0.1 go on with its 0.001."""
     rewards: Literal["return_range", "antmaze", "none"] | None = None
     """How rewards are scaled: by 1000 over the range of returns, less one, or not at all. None: not
     at all where they are 0 and 1, for success, and else by the range of returns."""
-    action_low: tuple[float, ...] | None = None
+    action_low: tuple[Finite, ...] | None = None
     """Lowest action, one number or one for each dimension; None: the environment's, else the lowest
     in the data."""
-    action_high: tuple[float, ...] | None = None
+    action_high: tuple[Finite, ...] | None = None
     """Highest action, likewise."""
+    hand_over_recommended: bool = False
+    """Whether `load_policy` and `export`, where no stage is named, take what the verdict of the run
+    recommends, which may be the clone, or always the policy of Eq. 15."""
     loading: LoadingConfig = field(default_factory=LoadingConfig)
 
 
@@ -54,19 +56,15 @@ class TrainConfig(StageRows, _Inputs):
     `mine: MyConfig = row(MyStage, MyConfig)`, which are trained, resumed, swept and compared alike.
 
     Raises:
-        ArgumentError: a setting is out of its range, or a stage's settings are of another type.
+        ArgumentError: a setting, or a stage's row, is not what it has to be.
     """
 
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
 
     def __post_init__(self) -> None:
-        check_types(self)
-        valid = self.beta is None or (self.beta > 0 and math.isfinite(self.beta))
-        require(valid, "beta", self.beta, "a finite temperature above 0")
-        require_positive(self, "minimum_std")
-        lasting = self.minutes is None or 0 < self.minutes < math.inf
-        require(lasting, "minutes", self.minutes, "a number above 0, or None")
+        self.stages()
+        check_settings(self)
         both = (self.action_low is None) == (self.action_high is None)
         require(both, "action_low and action_high", (self.action_low, self.action_high), "both")
         every, log_every = self.evaluation.every, self.trainer.log_every

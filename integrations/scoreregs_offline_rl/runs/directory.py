@@ -15,6 +15,7 @@ from scoreregs_offline_rl.configuration import differences, from_dict, to_dict
 from scoreregs_offline_rl.data.transitions import Transitions
 from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.files import load_json, save_json
+from scoreregs_offline_rl.randoms import NEWEST_DRAWS
 from scoreregs_offline_rl.runs.configuration import TrainConfig
 from scoreregs_offline_rl.runs.resolution import complete
 from scoreregs_offline_rl.stages.former import current_config
@@ -33,8 +34,8 @@ _CONFIG, _DATA, _RESULT = "config.json", "data.json", "result.json"
 _HASHED = ("observations", "actions", "rewards", "next_observations", "terminals")
 # Settings that bear on no stage. Where the data lies and came from is free: its hash says whether
 # it is the same. What is not named here, nor a stage's, bears on all.
-_FREE = {"evaluation", "trainer", "data", "loading.mirrors"}
-_FIXED = {"trainer.mixed_precision"}
+_FREE = {"evaluation", "trainer", "data", "loading.mirrors", "hand_over_recommended"}
+_FIXED = {"trainer.mixed_precision", "trainer.draws"}
 _SUFFIX = "_agent"
 
 
@@ -132,6 +133,13 @@ class RunDirectory:
         before = self.read_config()
         rewards, least = config.rewards or before.rewards, config.minimum_std or before.minimum_std
         return replace(config, rewards=rewards, minimum_std=least)
+
+    def settled(self, config: C) -> C:
+        """Returns a configuration that says how rows and noise are drawn: as the run began."""
+        draws = config.trainer.draws
+        if draws is None and (self.path / _CONFIG).exists():
+            draws = self.read_config().trainer.draws
+        return replace(config, trainer=replace(config.trainer, draws=draws or NEWEST_DRAWS))
 
     def claim(
         self,

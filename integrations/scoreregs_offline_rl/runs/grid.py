@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from scoreregs.errors import ArgumentError
+from scoreregs_offline_rl.configuration import Natural, Positive, check_settings
 from scoreregs_offline_rl.runs.configuration import TrainConfig
 
 __all__ = ["PAPER_BETAS", "SweepGrid"]
@@ -24,32 +25,35 @@ class SweepGrid:
         ('seed-0_beta-0.1', 'seed-1_beta-0.1')
     """
 
-    seeds: tuple[int, ...] = (0, 1, 2, 3, 4, 5)
+    seeds: tuple[Natural, ...] = (0, 1, 2, 3, 4, 5)
     """Seeds of weights, batches and noise."""
-    betas: tuple[float, ...] = PAPER_BETAS
+    betas: tuple[Positive, ...] = PAPER_BETAS
     """Temperatures of Eq. 15; those that the paper searches."""
 
     def __post_init__(self) -> None:
+        check_settings(self)
         for name, values in (("seeds", self.seeds), ("betas", self.betas)):
             if not values or len(set(values)) < len(values):
                 raise ArgumentError(
                     f"got {name} {list(values)}, expected at least one, each once: leave out what "
                     "comes twice"
                 )
-        if not all(0 < beta < float("inf") for beta in self.betas):
-            raise ArgumentError(
-                f"got betas {list(self.betas)}, expected finite temperatures above 0: change them"
-            )
 
     @property
     def labels(self) -> tuple[str, ...]:
         """A name for each member, seeds first."""
-        return tuple(f"{seed}_beta-{b:g}" for seed in self.seed_labels for b in self.betas)
+        return tuple(f"{seed}_beta-{b}" for seed in self.seed_labels for b in self.beta_labels)
 
     @property
     def seed_labels(self) -> tuple[str, ...]:
         """A name for each seed."""
         return tuple(f"seed-{seed}" for seed in self.seeds)
+
+    @property
+    def beta_labels(self) -> tuple[str, ...]:
+        """A name for each temperature: six digits, all of them where two would be called alike."""
+        short = tuple(f"{beta:g}" for beta in self.betas)
+        return short if len(set(short)) == len(short) else tuple(map(repr, self.betas))
 
     def configs(self, config: TrainConfig) -> list[TrainConfig]:
         """Returns the configuration of each member, seeds first."""

@@ -1,5 +1,6 @@
 """The stages of a finished run, to look at or to build on."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 from scoreregs import ScorePrior
 from scoreregs.errors import ArgumentError
+from scoreregs_offline_rl.configuration import meant
 from scoreregs_offline_rl.data.sources import load_data
 from scoreregs_offline_rl.data.transitions import Transitions
 from scoreregs_offline_rl.deployment.agent import TrainedPolicy
@@ -14,7 +16,7 @@ from scoreregs_offline_rl.deployment.record import TrainingRecord
 from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.files import load_json
 from scoreregs_offline_rl.randoms import derived_seed
-from scoreregs_offline_rl.runs.building import build, give
+from scoreregs_offline_rl.runs.building import build, give, probes_of
 from scoreregs_offline_rl.runs.configuration import TrainConfig
 from scoreregs_offline_rl.runs.directory import RunDirectory
 from scoreregs_offline_rl.runs.scaled import scale
@@ -24,14 +26,15 @@ from scoreregs_offline_rl.stages.finding import Finding
 from scoreregs_offline_rl.stages.former import current_result
 from scoreregs_offline_rl.stages.mean_policy import mean_policy
 from scoreregs_offline_rl.stages.policy import PolicyStage
-from scoreregs_offline_rl.stages.probe import Probes
 from scoreregs_offline_rl.stages.registry import actors_of, known_name
 from scoreregs_offline_rl.stages.stacking import share, stack
 from scoreregs_offline_rl.stages.stage import Given, PriorStage, Stage, ValueStage
 from scoreregs_offline_rl.stages.value import Value
 from scoreregs_offline_rl.training.stage_files import is_finished, load_stage
 
-__all__ = ["RunModels", "diagnose", "load_models", "load_policy"]
+__all__ = ["RunModels", "diagnose", "handed_over", "load_models", "load_policy"]
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,33 +96,54 @@ def load_models(run_dir: str | Path, kind: type[TrainConfig] = TrainConfig) -> R
 
 
 def load_policy(
-    run_dir: str | Path, stage: str = PolicyStage.name, kind: type[TrainConfig] = TrainConfig
+    run_dir: str | Path, stage: str | None = None, kind: type[TrainConfig] = TrainConfig
 ) -> TrainedPolicy:
     """Returns a policy of a finished run with the record of its training, on the CPU.
 
     Args:
         run_dir: the run's directory.
         stage: that trained it: `policy`, `awr`, `cloning`, `td3_bc`, or one of the user's own.
+            None: `policy`, or with `hand_over_recommended` what the verdict of the run recommends,
+            where a replacement is logged; without a `policy` the only one.
         kind: the class of the run's configuration.
 
     Raises:
         ArgumentError: there is no such stage.
-        RunError: the directory holds no such policy.
+        RunError: the directory holds no such policy, or several and none is named.
     """
     directory = RunDirectory(run_dir, kind)
     folders = directory.agents()
+    usual = next(iter(folders)) if len(folders) == 1 else handed_over(directory)
+    stage = usual if stage is None else stage
     name = known_name(directory.stages, stage) or stage
     if name not in folders:
         known = {**actors_of(directory.stages), **folders}
         if name not in known:
             raise ArgumentError(
                 f"got stage {stage!r}, expected one with a policy: {', '.join(known)}"
+                + meant(name, known)
             )
-        raise RunError(f"got {run_dir}, which holds no finished {name}: train that stage there")
+        others = f", or name another stage, it has {', '.join(folders)}" if folders else ""
+        raise RunError(
+            f"got {run_dir}, which holds no finished {name}: train that stage there{others}"
+        )
     policy = TrainedPolicy.load(folders[name])
     result = current_result(load_json(directory.result_file), directory.stages)
     policy.record = TrainingRecord.from_result(result, name)
     return policy
+
+
+def handed_over(directory: RunDirectory) -> str:
+    """Returns the stage whose policy a run hands over where none is named."""
+    if not directory.result_file.exists():
+        return PolicyStage.name
+    result = load_json(directory.result_file)
+    verdict, name = result.get("verdict"), result.get("handed_over") or PolicyStage.name
+    if verdict is not None and name != verdict["candidate"]:
+        logger.warning(
+            "%s takes the place of %s: %s", name, verdict["candidate"], verdict["message"]
+        )
+    return name
 
 
 def diagnose(
@@ -143,9 +167,7 @@ def diagnose(
     data = load_data(config.data, config.loading) if data is None else data
     directory.check_data(data)
     scaled = scale(data, config)
-    source = config.stages().provider(PriorStage)
-    held_out = source.held_out(getattr(config, source.name))
-    probes = Probes(scaled.transitions, config.seed, held_out)
+    probes = probes_of(config, scaled.transitions, config.seed)
     stages = _load_stages(directory, config, scaled.sizes)
     found = {name: stage.check(probes) for name, stage in stages.items()}
     findings = {name: finding for name, finding in found.items() if finding is not None}

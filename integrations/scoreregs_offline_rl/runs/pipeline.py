@@ -13,13 +13,19 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from scoreregs_offline_rl.data.episode_weights import row_weights
 from scoreregs_offline_rl.deployment.agent import TrainedPolicy
 from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.evaluation.learning_curve import learning_curve
 from scoreregs_offline_rl.randoms import check_batch, derived_seed
-from scoreregs_offline_rl.runs.adoption import adopt
-from scoreregs_offline_rl.runs.building import build, give
+from scoreregs_offline_rl.runs.adoption import MemberKey, adopt
+from scoreregs_offline_rl.runs.building import (
+    build,
+    give,
+    probes_of,
+    stacked,
+    untrained,
+    weights_of,
+)
 from scoreregs_offline_rl.runs.configuration import TrainConfig
 from scoreregs_offline_rl.runs.directory import RunDirectory
 from scoreregs_offline_rl.runs.grid import SweepGrid
@@ -31,8 +37,8 @@ from scoreregs_offline_rl.stages.actor import ActorStage
 from scoreregs_offline_rl.stages.mean_policy import mean_policy
 from scoreregs_offline_rl.stages.probe import Probes
 from scoreregs_offline_rl.stages.registry import Stages, with_needs
-from scoreregs_offline_rl.stages.stacking import StackedPrior, StackedValue, share, stack
-from scoreregs_offline_rl.stages.stage import Given, PriorStage, Stage
+from scoreregs_offline_rl.stages.stacking import share
+from scoreregs_offline_rl.stages.stage import Given, Stage
 from scoreregs_offline_rl.training.inputs import Members
 from scoreregs_offline_rl.training.monitor import Monitor, is_due
 from scoreregs_offline_rl.training.rehearsal import Rehearsal
@@ -92,9 +98,7 @@ class Pipeline:
         self._trainer, self._directory = trainer, directory
         self._stages: Stages = config.stages()
         seeds = (config.seed,) if grid is None else grid.seeds
-        source = self._stages.provider(PriorStage)
-        held_out = source.held_out(getattr(config, source.name))
-        self._probes = [Probes(data.transitions, seed, held_out) for seed in seeds]
+        self._probes = [probes_of(config, data.transitions, seed) for seed in seeds]
         self._finished: dict[str, _Trained] = {}
         self._reports: dict[str, StageReport] = {}
 
@@ -120,6 +124,8 @@ class Pipeline:
         check_needs(self._config, self._directory, names)
         used = with_needs(self._stages, set(names), self._config)
         self._check_batches(used)
+        # What cannot be built is refused before anything is trained.
+        untrained(self._configs[0], used, self._data.sizes)
         for name in used:
             self._train(self._stages[name])
 
@@ -139,14 +145,14 @@ class Pipeline:
     def _train(self, kind: type[Stage[Any]]) -> None:
         """Trains a stage of all its members, loads it, or takes its weights from elsewhere."""
         settings = getattr(self._config, kind.name)
-        members, labels, seeds = self._build(kind)
+        members, keys, labels, seeds = self._build(kind)
         folder, weights = self._directory.stage(kind.name), _weights(self._config, kind.name)
         adopted = weights is not None and not is_finished(folder)
         report = None
         if weights is not None and adopted:
             report = StageReport(0, 0.0, 0.0, {}, source=weights)
             if not isinstance(self._trainer, Rehearsal):
-                report = adopt(members, seeds, weights, self._config, self._directory)
+                report = adopt(members, keys, weights, self._config, self._directory)
         joint = self._stack(kind, members) if labels else members[0]
         if report is not None:
             self._trainer.keep(joint, folder, report)
@@ -169,24 +175,26 @@ class Pipeline:
 
     def _build(
         self, kind: type[Stage[Any]]
-    ) -> tuple[list[Stage[Any]], tuple[str, ...], tuple[int, ...]]:
-        """Returns the members of a stage with initial weights, their labels, the seeds of rows."""
+    ) -> tuple[list[Stage[Any]], list[MemberKey], tuple[str, ...], tuple[int, ...]]:
+        """Returns the members of a stage with initial weights, what they are, the seeds of rows."""
         grid, policies = self._grid, getattr(getattr(self._config, kind.name), "policies", 1)
-        own = [self._config] if grid is None else grid.configs(self._config)
+        own = self._configs
         betas = 1 if grid is None or not kind.follows_beta else len(grid.betas)
         of_seed = len(own) // len(self._probes)
         members: list[Stage[Any]] = []
-        labels, seeds = [], []
+        keys, labels, seeds = [], [], []
         for place in range(len(self._probes)):
             for policy in range(policies):
                 given = self._given(kind, place, policy)
                 configs = own[place * of_seed :][:betas]
                 seeds.append(derived_seed(configs[0].seed, policy))
                 for index, config in enumerate(configs):
+                    beta = config.beta if kind.follows_beta else None
+                    keys.append(MemberKey(config.seed, policy, beta))
                     config = replace(config, seed=seeds[-1])
                     members.append(build(kind, config, self._data.sizes, given))
                     labels.append(_label(grid, kind, place * of_seed + index, policy, policies))
-        return members, tuple(filter(None, labels)), tuple(seeds)
+        return members, keys, tuple(filter(None, labels)), tuple(seeds)
 
     def _given(self, kind: type[Stage[Any]], seed: int, policy: int) -> Given:
         """Returns what the finished stages of a seed, by its place, give to one of its members."""
@@ -199,23 +207,13 @@ class Pipeline:
 
     def _stack(self, kind: type[Stage[Any]], members: Sequence[Stage[Any]]) -> Stage[Any]:
         """Returns the members as one stage, which builds on the finished stages of all seeds."""
-        joint = stack(members)
-        if not kind.needs:
-            return joint
         finished = {name: trained.joint for name, trained in self._finished.items()}
-        given, seeds = give(kind, self._config, finished), len(self._probes)
-        value, prior = given.value, given.prior
+        seeds, betas = None, (self._config.beta,)
         if self._grid is not None:
-            value = None if value is None else StackedValue(value, seeds)
-            prior = None if prior is None else StackedPrior(prior, seeds)
-        if not kind.follows_beta:
-            joint.receive(Given(value, prior))
-            return joint
-        betas = [self._config.beta] if self._grid is None else self._grid.betas
-        betas = torch.tensor([*betas] * (len(members) // len(betas)), dtype=torch.float64)
+            seeds, betas = len(self._probes), self._grid.betas
         place = self._data.transitions.actions.device
-        joint.receive(Given(value, prior, betas.to(place)))
-        return joint
+        beta = torch.tensor(betas, dtype=torch.float64, device=place) if kind.follows_beta else None
+        return stacked(members, replace(give(kind, self._config, finished), beta=beta), seeds)
 
     def _rows(self, kind: type[Stage[Any]]) -> tuple[Tensor, ...] | None:
         """Returns the rows of each seed that a stage is trained on; None: all."""
@@ -225,8 +223,7 @@ class Pipeline:
 
     def _row_weights(self, settings: Any) -> Tensor | None:
         """Returns how often each row is drawn; None: all alike."""
-        share = getattr(settings, "return_share", None)
-        return None if share is None else row_weights(self._data.transitions, share)
+        return weights_of(settings, self._data.transitions)
 
     def _is_finished(self, name: str) -> bool:
         return is_finished(self._directory.stage(name))
@@ -297,13 +294,11 @@ class Pipeline:
 
     def _results(self, index: int) -> MemberResults:
         found, data = MemberResults(lost=self._lost(index)), self._data
+        probes = self._probes[index * len(self._probes) // len(self._configs)]
         whole = {n: its for n, its in self._finished.items() if n not in found.lost}
         for name, trained in whole.items():
             members = self._members_of(trained, index)
-            first, probes = (
-                members[0],
-                self._probes[index * len(self._probes) // len(self._configs)],
-            )
+            first = members[0]
             if isinstance(first, ActorStage):
                 place = self._config.evaluation.environment
                 policy = mean_policy(members)

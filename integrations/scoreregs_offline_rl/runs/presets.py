@@ -19,6 +19,7 @@ from scoreregs_offline_rl.stages.critic import CriticConfig
 from scoreregs_offline_rl.stages.policy import PolicyConfig
 from scoreregs_offline_rl.stages.td3_bc import TD3BCConfig
 from scoreregs_offline_rl.tasks import paper_settings
+from scoreregs_offline_rl.training.settings import TrainerConfig
 
 __all__ = ["PresetName", "beta_for", "preset"]
 
@@ -83,7 +84,9 @@ def _laptop(data: str) -> TrainConfig:
     return TrainConfig(
         data=data,
         beta=0.03,
+        trainer=TrainerConfig(log_every=250),
         rewards=paper_settings(data).rewards,
+        hand_over_recommended=True,
         critic=CriticConfig(
             steps=20_000, learning_rate=1e-3, decay=True, target_rate=0.02, layer_norm=True
         ),

@@ -1,11 +1,14 @@
 """A run: one configuration, one directory, from data to evaluated policies."""
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from scoreregs.errors import MissingDependencyError
+from scoreregs_offline_rl.configuration import meant
 from scoreregs_offline_rl.data.download import DownloadProgress, no_download_progress
 from scoreregs_offline_rl.data.sources import load_data
 from scoreregs_offline_rl.data.transitions import Transitions
@@ -22,6 +25,7 @@ from scoreregs_offline_rl.runs.pipeline import Pipeline, check_needs
 from scoreregs_offline_rl.runs.plan import Plan
 from scoreregs_offline_rl.runs.resolution import resolve
 from scoreregs_offline_rl.runs.results import compose_result, covers
+from scoreregs_offline_rl.runs.run_plot import draw_run
 from scoreregs_offline_rl.runs.scaled import scale
 from scoreregs_offline_rl.runs.timing import planned
 from scoreregs_offline_rl.stages.former import current_result
@@ -31,6 +35,8 @@ from scoreregs_offline_rl.training.stage_files import is_finished
 from scoreregs_offline_rl.training.trainer import Progress, Trainer, no_progress
 
 __all__ = ["evaluate_run", "in_order", "rehearse", "train", "with_finished"]
+
+logger = logging.getLogger(__name__)
 
 
 def train(
@@ -54,9 +60,10 @@ def train(
         config: what to do; `preset` gives the paper's. Of a class derived from `TrainConfig`, it
             brings stages of its own.
         run_dir: where to keep it: `config.json`, a folder for each stage, the finished policies in
-            `agent` and `awr_agent`, `result.json`.
-        stages: those to train; what they build on is finished in `run_dir`, or given as weights.
-            None: critic, behavior model, policy, and advantage-weighted regression beside it.
+            `agent` and `awr_agent`, `result.json`, and `run.png` where matplotlib is installed.
+        stages: names of those to train, or one name; what they build on is finished in `run_dir`,
+            or given as weights. None: critic, behavior model, policy, and advantage-weighted
+            regression beside it.
         data: transitions in memory, which `config.data` then only names; None: they are loaded.
         progress: told of every step.
         download_progress: told how far the data is, where it has to be downloaded.
@@ -84,7 +91,7 @@ def train(
         check_needs(config, directory, names)
     if data is None:
         data = load_data(config.data, config.loading, progress=download_progress)
-    config = resolve(directory.as_begun(config), data, names)
+    config = directory.settled(resolve(directory.as_begun(config), data, names))
     scaled = scale(data, config)
     accelerator = make_accelerator(config.trainer, directory.path)
     with holding(directory.path, accelerator):
@@ -146,7 +153,8 @@ def rehearse(
     check_needs(config, directory, names)
     if data is None:
         data = load_data(config.data, config.loading, progress=download_progress)
-    config, found = resolve(directory.as_begun(config), data, names), []
+    config = directory.settled(resolve(directory.as_begun(config), data, names))
+    found: list[Plan] = []
     scaled = scale(data, config)
     planned(config, scaled, directory, names, told=found.append, start=start)
     return found[0]
@@ -196,9 +204,11 @@ def in_order(config: TrainConfig, names: Sequence[str] | None) -> tuple[str, ...
     stages = config.stages()
     if names is None:
         return tuple(with_needs(stages, set(usual_stages(stages)), config))
+    names = (names,) if isinstance(names, str) else tuple(names)
     known = [known_name(stages, name) for name in names]
     if None in known or not names:
-        raise RunError(f"got the stages {list(names)}, expected some of {', '.join(stages)}")
+        hint = meant(str(names[known.index(None)]), stages) if names else ""
+        raise RunError(f"got the stages {list(names)}, expected some of {', '.join(stages)}{hint}")
     return tuple(name for name in stages if name in known)
 
 
@@ -217,6 +227,14 @@ def _is_done(directory: RunDirectory, config: TrainConfig, names: tuple[str, ...
     return finished and covers(result, config, names)
 
 
+def _draw(directory: RunDirectory) -> None:
+    """Draws the run's picture, where there is something to draw with."""
+    try:
+        draw_run(directory, directory.path / "run.png")
+    except MissingDependencyError as error:
+        logger.info("no picture of the run: %s", error)
+
+
 def _keep(
     config: TrainConfig,
     directory: RunDirectory,
@@ -231,6 +249,7 @@ def _keep(
     seconds = preparation + time.perf_counter() - start
     result = compose_result(config, data, results.reports, member, evaluations, seconds)
     save_json(directory.result_file, result | extra)
+    _draw(directory)
 
 
 def _evaluate(

@@ -33,7 +33,7 @@ from scoreregs_offline_rl.training.acceleration import make_accelerator, tracked
 from scoreregs_offline_rl.training.stage_files import StageReport, is_finished
 from scoreregs_offline_rl.training.trainer import Progress, Trainer, no_progress
 
-__all__ = ["sweep"]
+__all__ = ["rehearse_sweep", "sweep"]
 
 
 def sweep(
@@ -80,14 +80,7 @@ def sweep(
     start, grid = time.perf_counter(), grid or SweepGrid()
     directory = RunDirectory(run_dir, type(config))
     names = _names(config, stages)
-    directory.check_for_sweep()
-    check_needs(config, directory, names)
-    if data is None:
-        data = load_data(config.data, config.loading, progress=download_progress)
-    # The members have a seed and a temperature, the sweep has none.
-    config = directory.as_begun(config)
-    config = resolve(replace(config, beta=grid.betas[0]), data, names)
-    config = replace(config, seed=0, beta=None)
+    config, data = _prepare(config, directory, grid, names, data, download_progress)
     scaled = scale(data, config)
     accelerator = make_accelerator(config.trainer, directory.path)
     with holding(directory.path, accelerator):
@@ -110,6 +103,58 @@ def sweep(
         accelerator.wait_for_everyone()
         accelerator.end_training()
         return SweepTable.load(directory.path)
+
+
+def rehearse_sweep(
+    config: TrainConfig,
+    run_dir: str | Path,
+    *,
+    grid: SweepGrid | None = None,
+    stages: Sequence[str] | None = None,
+    data: Transitions | None = None,
+    download_progress: DownloadProgress = no_download_progress,
+) -> Plan:
+    """Returns what `sweep` would do with the same arguments, and how long; nothing is written.
+
+    Args:
+        config: as of `sweep`, like the others.
+        run_dir: see there; it need not exist.
+        grid: see there.
+        stages: see there.
+        data: see there.
+        download_progress: see there.
+
+    Raises:
+        DataError: the data cannot be read or used.
+        RunError: a stage lacks what it builds on, or `minutes` are too few.
+    """
+    start, grid, found = time.perf_counter(), grid or SweepGrid(), []
+    directory = RunDirectory(run_dir, type(config))
+    names = _names(config, stages)
+    config, data = _prepare(config, directory, grid, names, data, download_progress)
+    _check_grid(directory, grid)
+    scaled = scale(data, config)
+    planned(config, scaled, directory, names, told=found.append, start=start, grid=grid)
+    return found[0]
+
+
+def _prepare(
+    config: TrainConfig,
+    directory: RunDirectory,
+    grid: SweepGrid,
+    names: tuple[str, ...],
+    data: Transitions | None,
+    download_progress: DownloadProgress,
+) -> tuple[TrainConfig, Transitions]:
+    """Returns the resolved configuration and the data of a sweep that can begin."""
+    directory.check_for_sweep()
+    check_needs(config, directory, names)
+    if data is None:
+        data = load_data(config.data, config.loading, progress=download_progress)
+    # The members have a seed and a temperature, the sweep has none.
+    config = directory.as_begun(config)
+    config = resolve(replace(config, beta=grid.betas[0]), data, names)
+    return directory.settled(replace(config, seed=0, beta=None)), data
 
 
 def _names(config: TrainConfig, names: Sequence[str] | None) -> tuple[str, ...]:
@@ -162,7 +207,7 @@ def _keep(
     extra: dict[str, Any],
 ) -> None:
     """Evaluates the members, writes their folders and the result of all."""
-    start, count = time.perf_counter(), len(grid.labels)
+    start, count, shown = time.perf_counter(), len(grid.labels), list(results.policies)[-1]
     evaluations = {
         name: _evaluate(name, config, grid, scaled, results) for name in results.policies
     }
@@ -189,7 +234,8 @@ def _keep(
     seconds = extra["preparation"] + time.perf_counter() - start
     content = {
         "members": lines,
-        "shown": list(results.policies)[-1],
+        "shown": shown,
+        "by_beta": config.stages()[shown].follows_beta,
         "evaluation": to_dict(config.evaluation),
         "stages": {name: asdict(report) for name, report in results.reports.items()},
         "seconds": seconds + sum(report.seconds for report in results.reports.values()),

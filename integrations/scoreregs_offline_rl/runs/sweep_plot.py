@@ -23,7 +23,8 @@ def draw_sweep(table: SweepTable, path: Path) -> None:
 
     Left the number of each member by temperature and seed; in the middle by temperature, the mean
     over seeds with their range; right what the policies' actions are worth to the critic while they
-    train, a band over seeds for each temperature.
+    train, a band over seeds for each temperature. Of policies without a temperature only the curves
+    and the number of each seed are drawn.
 
     Args:
         table: of the sweep.
@@ -32,6 +33,12 @@ def draw_sweep(table: SweepTable, path: Path) -> None:
     Raises:
         MissingDependencyError: matplotlib is not installed.
     """
+    if not table.by_beta:
+        with drawing(path, 10, 4.4) as figure:
+            by_seed, curves = figure.subplots(1, 2)
+            _draw_by_seed(by_seed, table)
+            _draw_curves(figure, curves, table)
+        return
     with drawing(path, 15, 4.4) as figure:
         heat, by_beta, curves = figure.subplots(1, 3)
         _draw_heat_map(figure, heat, table)
@@ -42,15 +49,24 @@ def draw_sweep(table: SweepTable, path: Path) -> None:
 def _draw_heat_map(figure: Figure, axis: Axes, table: SweepTable) -> None:
     grid = table.grid
     image = axis.imshow(table.values, cmap="cividis", aspect="auto")
-    axis.set_xticks(range(len(grid.betas)), [f"{beta:g}" for beta in grid.betas])
+    axis.set_xticks(range(len(grid.betas)), grid.beta_labels)
     axis.set_yticks(range(len(grid.seeds)), [str(seed) for seed in grid.seeds])
     axis.set(xlabel="temperature beta", ylabel="seed", title=table.unit)
     middle = (table.values.min() + table.values.max()) / 2
-    digits = ".2f" if table.kind == "outside" else ".1f"
     for (row, column), value in np.ndenumerate(table.values):
         colour = "black" if value > middle else "white"
-        axis.text(column, row, f"{value:{digits}}", ha="center", va="center", color=colour)
+        axis.text(column, row, table.text(value), ha="center", va="center", color=colour)
     figure.colorbar(image, ax=axis)
+
+
+def _draw_by_seed(axis: Axes, table: SweepTable) -> None:
+    seeds = [str(seed) for seed in table.grid.seeds]
+    axis.plot(seeds, table.values[:, 0], color="#0072B2", marker="o", linestyle="")
+    if table.data is not None:
+        axis.axhline(table.data, color="0.45", linestyle=(0, (2, 1)), label="data")
+        axis.legend(frameon=False)
+    axis.set(xlabel="seed", ylabel=table.unit)
+    axis.grid(color="0.9")
 
 
 def _draw_by_beta(axis: Axes, table: SweepTable) -> None:
@@ -61,7 +77,7 @@ def _draw_by_beta(axis: Axes, table: SweepTable) -> None:
     if table.data is not None:
         axis.axhline(table.data, color="0.45", linestyle=(0, (2, 1)), label="data")
     axis.set_xscale("log")
-    axis.set_xticks(betas, [f"{beta:g}" for beta in betas])
+    axis.set_xticks(betas, table.grid.beta_labels)
     axis.minorticks_off()
     axis.set(xlabel="temperature beta", ylabel=table.unit)
     axis.grid(color="0.9")
@@ -72,12 +88,12 @@ def _draw_curves(figure: Figure, axis: Axes, table: SweepTable) -> None:
     from matplotlib import colormaps
 
     steps, curves = table.curves["step"], table.curves[table.metric]
-    places = np.linspace(0, 0.9, len(table.grid.betas))
+    places = np.linspace(0, 0.9, len(table.columns))
     marker = "o" if len(steps) == 1 else None
-    for column, beta in enumerate(table.grid.betas):
+    for column, beta in enumerate(table.columns):
         colour, of_seeds = colormaps["viridis"](places[column]), curves[:, :, column]
         axis.fill_between(steps, of_seeds.min(1), of_seeds.max(1), color=colour, alpha=0.2)
-        axis.plot(steps, of_seeds.mean(1), color=colour, marker=marker, label=f"{beta:g}")
+        axis.plot(steps, of_seeds.mean(1), color=colour, marker=marker, label=beta)
     known = stages_of(StageRows)
     label = known[table.shown].curve.label if table.shown in known else table.metric
     axis.set(xlabel=f"{table.shown} step", ylabel=label)

@@ -39,6 +39,7 @@ class SweepTable:
         curves: the policies' metrics by name, (logged steps, seeds, temperatures), and `step`; with
             `EvaluationConfig.every` also `score`, or `return`, and its own `evaluated_step`.
         shown: name of the stage whose policies these are.
+        by_beta: whether they follow the temperature; where not, each seed's number stands at all.
     """
 
     grid: SweepGrid
@@ -48,6 +49,7 @@ class SweepTable:
     data: float | None
     curves: dict[str, np.ndarray]
     shown: str = PolicyStage.name
+    by_beta: bool = True
 
     @classmethod
     def load(cls, run_dir: Path) -> SweepTable:
@@ -71,7 +73,10 @@ class SweepTable:
         kind = _kind(next((policy for policy in policies if policy is not None), None))
         values = outside if kind == "outside" else _values(policies, kind).reshape(shape)
         data = {"score": lines[0]["data_score"], "return": lines[0]["data_return"]}.get(kind)
-        return cls(grid, kind, values, outside, data, _curves(run_dir, grid, shown, kind), shown)
+        curves, known = _curves(run_dir, grid, shown, kind), stages_of(StageRows)
+        # Older versions did not write it.
+        by_beta = result.get("by_beta", shown not in known or known[shown].follows_beta)
+        return cls(grid, kind, values, outside, data, curves, shown, by_beta)
 
     @property
     def metric(self) -> str:
@@ -84,13 +89,16 @@ class SweepTable:
         return _UNITS[self.kind]
 
     @property
-    def best(self) -> float:
+    def best(self) -> float | None:
         """The temperature of the best mean over seeds; without scores the largest that passes.
 
         One passes that leaves the data's support with at most half of its actions, for most seeds;
-        where none does it is the smallest.
+        where none does it is the smallest. None where the policies follow no temperature, and where
+        nothing was measured.
         """
         betas = np.array(self.grid.betas)
+        if not self.by_beta or not self._measured:
+            return None
         if self.kind != "outside":
             means = self.values.mean(0)
             return float(betas[np.where(np.isnan(means), -np.inf, means).argmax()])
@@ -101,14 +109,30 @@ class SweepTable:
         """Returns the numbers as a Markdown table: temperatures down, seeds across."""
         heads = ["beta", *(f"seed {seed}" for seed in self.grid.seeds), "mean", "outside support"]
         rows = [heads, ["---:"] * len(heads)]
-        digits = ".2f" if self.kind == "outside" else ".1f"
-        for column, beta in enumerate(self.grid.betas):
+        for column, beta in enumerate(self.columns):
             found = self.values[:, column]
-            numbers = [f"{number:{digits}}" for number in (*found, found.mean())]
-            rows.append([f"{beta:g}", *numbers, _share(self.outside[:, column].mean())])
+            numbers = [self.text(number) for number in (*found, found.mean())]
+            rows.append([beta, *numbers, _share(self.outside[:, column].mean())])
         lines = [f"| {' | '.join(row)} |" for row in rows]
         end = "" if self.data is None else f" The data's own: {self.data:.1f}."
-        return "\n".join([*lines, "", f"The numbers: {self.unit}.{end}"])
+        about = f"The numbers: {self.unit}.{end}"
+        if not self._measured:
+            about = "No numbers: no environment is known, and these policies have no check."
+        return "\n".join([*lines, "", about])
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The temperatures, as people write them; one word where they play no part."""
+        return self.grid.beta_labels if self.by_beta else ("any",)
+
+    @property
+    def _measured(self) -> bool:
+        return not np.isnan(self.values).all()
+
+    def text(self, number: float) -> str:
+        """Returns one of the numbers for people; a dash where nothing was measured."""
+        digits = ".2f" if self.kind == "outside" else ".1f"
+        return "-" if np.isnan(number) else f"{number:{digits}}"
 
 
 def _share(number: float) -> str:
@@ -128,7 +152,9 @@ def _values(policies: list[dict[str, Any] | None], kind: str) -> np.ndarray:
 
 def _curves(run_dir: Path, grid: SweepGrid, shown: str, kind: str) -> dict[str, np.ndarray]:
     path = run_dir / shown / "metrics.jsonl"
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    # Weights that were taken from elsewhere have no history here.
+    text = path.read_text() if path.exists() else ""
+    lines = [json.loads(line) for line in text.splitlines()]
     metric = _metric(shown)
     evaluated = [line for line in lines if any(name.startswith(f"{kind}/") for name in line)]
     curves = {

@@ -21,7 +21,7 @@ from scoreregs_offline_rl.stages.probe import Probe, Probes
 from scoreregs_offline_rl.stages.registry import Stages
 from scoreregs_offline_rl.stages.stage import Stage, ValueStage
 
-__all__ = ["LARGEST_EXCESS", "Verdict", "verdict_of"]
+__all__ = ["LARGEST_EXCESS", "Verdict", "discounted_returns", "rank_correlation", "verdict_of"]
 
 LARGEST_EXCESS = 0.05
 """Square distance to the data's actions, beyond the clone's and as a share of it, up to which a
@@ -34,8 +34,8 @@ class Verdict:
     """What is expected of a policy beside a clone of the data, and why.
 
     Attributes:
-        policy: the name of the policy's stage.
-        clone: that of the clone's.
+        candidate: the name of the policy's stage.
+        reference: that of the clone's.
         ok: whether the policy is expected to be no worse than the clone.
         evidence: numbers, by name:
             `action_error_excess`: by how much of the clone's the policy's square distance to the
@@ -52,8 +52,8 @@ class Verdict:
         recommended: the name of the better one's stage.
     """
 
-    policy: str
-    clone: str
+    candidate: str
+    reference: str
     ok: bool
     evidence: dict[str, float]
     message: str
@@ -116,13 +116,13 @@ def _evidence(
     given: Any = policies[0].given
     q = given.value.q(batch.actions, batch.observations)
     gain = given.value.q(action, batch.observations) - given.value.q(cloned, batch.observations)
-    returns = _discounted_returns(data, _discount(config, config.stages()))
+    returns = discounted_returns(data, _discount(config, config.stages()))
     return {
         "action_error_excess": distance(action, batch.actions) / error - 1,
         "prior_error_ratio": _prior_error_ratio(policy, given.prior, probes.held),
         "spread": (apart / error) ** 0.5,
         "value_gain": _mean(weights, gain) / float(q.std()),
-        "return_order": _rank_correlation(q, returns[rows]),
+        "return_order": rank_correlation(q, returns[rows]),
     }
 
 
@@ -140,7 +140,7 @@ def _prior_error_ratio(policy: Any, prior: Any, held: Probe) -> float:
     return float(of_policy.mean() / held.errors(prior, held.batch.actions).mean())
 
 
-def _discounted_returns(data: Transitions, discount: float) -> Tensor:
+def discounted_returns(data: Transitions, discount: float) -> Tensor:
     """Returns the discounted sum of rewards from each row to the end of its trajectory, (N,)."""
     rewards, ends = data.rewards.double().tolist(), data.ends.tolist()
     found, following = [0.0] * len(rewards), 0.0
@@ -150,7 +150,7 @@ def _discounted_returns(data: Transitions, discount: float) -> Tensor:
     return torch.tensor(found, dtype=torch.float64, device=data.rewards.device)
 
 
-def _rank_correlation(a: Tensor, b: Tensor) -> float:
+def rank_correlation(a: Tensor, b: Tensor) -> float:
     """Returns Spearman's correlation; ties are as they come."""
     ranks = torch.stack([values.argsort().argsort().double() for values in (a, b)])
     return float(torch.corrcoef(ranks)[0, 1])

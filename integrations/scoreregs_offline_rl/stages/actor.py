@@ -10,7 +10,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from typing_extensions import Self, override
 
 from scoreregs import ScorePrior
-from scoreregs_offline_rl.configuration import require_positive, require_share
+from scoreregs_offline_rl.configuration import Count, Positive, Share, check_settings
 from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.stages.finding import Finding
 from scoreregs_offline_rl.stages.networks import DiracPolicy
@@ -30,29 +30,26 @@ _SHARE_OUTSIDE = 0.5
 class ActorConfig:
     """What every policy has; None is what the policy of Eq. 15 has."""
 
-    steps: int | None = None
+    steps: Count | None = None
     """Gradient steps, over which the learning rate decays to zero; None: as many as the policy
     stage."""
-    batch_size: int = 256
+    batch_size: Count = 256
     """Transitions of a step, over all processes."""
-    learning_rate: float = 3e-4
+    learning_rate: Positive = 3e-4
     """Of Adam, at the start."""
-    layers: int | None = None
+    layers: Count | None = None
     """Hidden layers; None: as many as the policy stage's."""
-    width: int | None = None
+    width: Count | None = None
     """Units of a hidden layer; None: as many as the policy stage's."""
-    policies: int = 1
+    policies: Count = 1
     """Policies that are trained side by side, from unlike initial weights on unlike rows; they act
     by their mean."""
-    return_share: float | None = None
+    return_share: Share | None = None
     """Effective share of the rows, in (0, 1], when episodes of higher return are drawn more often;
     None: all rows alike, each once an epoch."""
 
     def __post_init__(self) -> None:
-        require_share(self)
-        require_positive(
-            self, "steps", "batch_size", "learning_rate", "layers", "width", "policies"
-        )
+        check_settings(self)
 
 
 C = TypeVar("C", bound=ActorConfig)

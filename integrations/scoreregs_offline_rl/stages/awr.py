@@ -6,7 +6,7 @@ from typing import final
 from torch import Tensor
 from typing_extensions import override
 
-from scoreregs_offline_rl.configuration import require, require_positive
+from scoreregs_offline_rl.configuration import NotNegative, Positive
 from scoreregs_offline_rl.data.transitions import Batch
 from scoreregs_offline_rl.stages.actor import ActorConfig, ActorStage
 from scoreregs_offline_rl.stages.stage import Curve, Metrics, Randoms, ValueStage
@@ -18,16 +18,10 @@ __all__ = ["AWRConfig", "AWRStage"]
 class AWRConfig(ActorConfig):
     """Advantage-weighted regression."""
 
-    advantage_scale: float = 3.0
+    advantage_scale: NotNegative = 3.0
     """Factor of the advantage in the exponent, at least 0; 10 is usual for AntMaze."""
-    clip: float = 100.0
+    clip: Positive = 100.0
     """Largest weight."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_positive(self, "clip")
-        scale = self.advantage_scale
-        require(scale >= 0, "awr.advantage_scale", scale, "at least 0")
 
 
 @final

@@ -4,10 +4,10 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, final
+from typing import Annotated, Literal, final
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import get_ema_multi_avg_fn
@@ -25,7 +25,16 @@ from scoreregs import (
 from scoreregs.kernel import denoising_loss
 from scoreregs.predictions import PredictionName
 from scoreregs.times import named_times
-from scoreregs_offline_rl.configuration import require, require_positive, require_share
+from scoreregs_offline_rl.configuration import (
+    Count,
+    Natural,
+    NotNegative,
+    Positive,
+    Share,
+    Within,
+    check_settings,
+    require,
+)
 from scoreregs_offline_rl.data.transitions import Batch
 from scoreregs_offline_rl.stages.finding import Finding
 from scoreregs_offline_rl.stages.networks import BehaviorNetwork
@@ -49,7 +58,7 @@ SCHEDULES: dict[ScheduleName, Callable[[], NoiseSchedule]] = {
 }
 """The noise schedules of a behavior model, by name."""
 NetworkName = Literal["paper", "small"]
-NETWORKS: dict[NetworkName, Callable[..., nn.Module]] = {
+NETWORKS: dict[NetworkName, Callable[..., BehaviorNetwork | SmallBehaviorNetwork]] = {
     "paper": BehaviorNetwork,
     "small": SmallBehaviorNetwork,
 }
@@ -60,21 +69,21 @@ NETWORKS: dict[NetworkName, Callable[..., nn.Module]] = {
 class BehaviorConfig:
     """The diffusion model of the data's actions."""
 
-    steps: int = 2_000_000
+    steps: Count = 2_000_000
     """Gradient steps."""
-    batch_size: int = 2048
+    batch_size: Count = 2048
     """Transitions of a step, over all processes."""
-    learning_rate: float = 3e-4
+    learning_rate: Positive = 3e-4
     """Of AdamW."""
     decay: bool = False
     """Whether the learning rate falls to zero over the run, by a cosine: for runs of few steps."""
-    weight_decay: float = 0.01
+    weight_decay: NotNegative = 0.01
     """Of AdamW."""
-    dropout: float = 0.1
+    dropout: Annotated[float, Within("[0, 1)")] = 0.1
     """Share of a block's inputs that is dropped in training, in [0, 1)."""
-    blocks: int = 3
+    blocks: Count = 3
     """Residual blocks."""
-    width: int = 256
+    width: Count = 256
     """Units of a block."""
     network: NetworkName = "paper"
     """The paper's, or a small one that is told the log-SNR, for minutes on a CPU."""
@@ -84,17 +93,17 @@ class BehaviorConfig:
     """What the network returns, if it is not preconditioned."""
     preconditioning: Literal["none", "edm"] = "none"
     """Whether the network's input and output are scaled by the noise level as in EDM."""
-    first_time: float = 1e-3
+    first_time: Annotated[float, Within("(0, 1)")] = 1e-3
     """Times lie between this and 1."""
     sampler: Literal["uniform", "log_snr", "log_normal"] = "uniform"
     """How times are distributed: uniform in t, in the log-SNR, or as EDM is trained."""
-    average_rate: float | None = None
+    average_rate: Share | None = None
     """Share of the new network in its moving average, in (0, 1], which then is the prior; None: the
     network itself is."""
-    held_out: int = 1024
+    held_out: Natural = 1024
     """Rows that are kept out of training to judge the fit by, at most a twentieth of the data; 0:
     it is judged by rows of training."""
-    return_share: float | None = None
+    return_share: Share | None = None
     """Effective share of the rows, in (0, 1], when episodes of higher return are drawn more often;
     None: all rows alike, each once an epoch."""
     weights: str | None = None
@@ -102,32 +111,13 @@ class BehaviorConfig:
     or a checkpoint of the paper's code."""
 
     def __post_init__(self) -> None:
-        require_share(self)
-        require_positive(self, "steps", "batch_size", "learning_rate", "blocks", "width")
-        require(self.held_out >= 0, "behavior.held_out", self.held_out, "at least 0")
-        require(0 <= self.dropout < 1, "behavior.dropout", self.dropout, "0 <= dropout < 1")
-        first = self.first_time
-        require(0 < first < 1, "behavior.first_time", first, "0 < first_time < 1")
-        for name, known in (("schedule", SCHEDULES), ("network", NETWORKS)):
-            got = getattr(self, name)
-            require(got in known, f"behavior.{name}", got, f"one of {', '.join(known)}")
-        edm = self.preconditioning == "edm"
+        check_settings(self)
         require(
-            self.preconditioning in ("none", "edm"),
-            "behavior.preconditioning",
-            self.preconditioning,
-            "none or edm",
-        )
-        require(
-            not edm or self.prediction == "epsilon",
+            self.preconditioning == "none" or self.prediction == "epsilon",
             "behavior.prediction",
             self.prediction,
             "none beside --behavior.preconditioning edm, which says what the network returns",
         )
-        samplers = ("uniform", "log_snr", "log_normal")
-        require(self.sampler in samplers, "behavior.sampler", self.sampler, ", ".join(samplers))
-        rate = self.average_rate
-        require(rate is None or 0 < rate <= 1, "behavior.average_rate", rate, "0 < rate <= 1")
 
 
 @final
@@ -154,7 +144,6 @@ class BehaviorStage(PriorStage[BehaviorConfig]):
     help = "Train the behavior model of a run: a diffusion model of the data's actions."
     curve = Curve("loss", "denoising loss, Eq. 13")
     usual = True
-    compilable = True
     identity = ("schedule", "prediction", "preconditioning", "network")
 
     def __init__(self, observation_size: int, action_size: int, config: BehaviorConfig) -> None:
@@ -164,8 +153,6 @@ class BehaviorStage(PriorStage[BehaviorConfig]):
         )
         if config.average_rate is not None:
             self.average = copy.deepcopy(self.network).requires_grad_(False)
-        # In a tuple it is no submodule: its weights are the network's.
-        self._trained: tuple[Callable[..., Tensor], ...] = ()
         self._action_size = action_size
         schedule = self._prior_of(self.network).schedule
         # The log-SNR of most schedules has no end at t = 1.
@@ -204,21 +191,13 @@ class BehaviorStage(PriorStage[BehaviorConfig]):
 
     @override
     def forward(self, batch: Batch, randoms: Randoms) -> tuple[Tensor, Metrics]:
-        network = partial(
-            self._trained[0] if self._trained else self.network,
-            dropout_masks=randoms.get("dropout_masks"),
-        )
+        network = partial(self.network, dropout_masks=randoms.get("dropout_masks"))
         members = batch.actions.shape[:-2]
         prior = self._prior_of(by_member(network, members))
         rows = (batch.actions, batch.observations, randoms["t"], randoms["noise"])
         errors = denoising_loss(prior, *(tensor.flatten(0, len(members)) for tensor in rows))
         loss = errors.unflatten(0, (*members, -1)).mean(-1)
         return loss, {"loss": loss.detach()}
-
-    @override
-    def compile_networks(self) -> None:
-        """Has the network compiled for training; called by itself it stays as it is."""
-        self._trained = (torch.compile(self.network),)
 
     @override
     def optimizer(self) -> tuple[Optimizer, LRScheduler | None]:

@@ -3,7 +3,7 @@
 import copy
 import functools
 from dataclasses import dataclass
-from typing import final
+from typing import Annotated, final
 
 import torch
 from torch import Generator, Tensor, nn
@@ -12,7 +12,14 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from typing_extensions import Self, override
 
-from scoreregs_offline_rl.configuration import require, require_positive, require_share
+from scoreregs_offline_rl.configuration import (
+    Count,
+    NotNegative,
+    Positive,
+    Share,
+    Within,
+    check_settings,
+)
 from scoreregs_offline_rl.data.transitions import Batch
 from scoreregs_offline_rl.stages.finding import Finding
 from scoreregs_offline_rl.stages.networks import EnsembleQ, ValueNetwork
@@ -39,36 +46,36 @@ _Q_MARGIN = 1.5
 class CriticConfig:
     """Implicit Q-learning."""
 
-    steps: int = 1_500_000
+    steps: Count = 1_500_000
     """Gradient steps."""
-    batch_size: int = 256
+    batch_size: Count = 256
     """Transitions of a step, over all processes."""
-    learning_rate: float = 3e-4
+    learning_rate: Positive = 3e-4
     """Of Adam."""
     decay: bool = False
     """Whether the learning rate falls to zero over the run, by a cosine: for runs of few steps."""
-    expectile: float = 0.7
+    expectile: Annotated[float, Within("(0, 1)")] = 0.7
     """Expectile tau of the state value, in (0, 1); the paper takes 0.9 for AntMaze."""
-    discount: float = 0.99
+    discount: Annotated[float, Within("[0, 1)")] = 0.99
     """Discount of a step, in [0, 1)."""
-    target_rate: float = 0.005
+    target_rate: Share = 0.005
     """Share of the new Q in its moving average, in (0, 1]."""
-    layers: int = 2
+    layers: Count = 2
     """Hidden layers."""
-    width: int = 256
+    width: Count = 256
     """Units of a hidden layer."""
     layer_norm: bool = False
     """Whether hidden layers are normalised: values stay bounded away from the data's actions."""
-    members: int = 2
+    members: Count = 2
     """Action values that are trained side by side; the paper's twins are two."""
-    rho: float | None = None
+    rho: NotNegative | None = None
     """The actions' worth, of which V is an expectile and a policy's advantage is made, is the mean
     of the members less this many standard deviations; None: the smallest member's, as in the
     paper."""
-    action_noise: float = 0.0
+    action_noise: NotNegative = 0.0
     """Standard deviation of noise on the actions that Q is regressed at, of actions in [-1, 1]: a
     young critic is smoother in them."""
-    return_share: float | None = None
+    return_share: Share | None = None
     """Effective share of the rows, in (0, 1], when episodes of higher return are drawn more often;
     None: all rows alike, each once an epoch."""
     weights: str | None = None
@@ -76,14 +83,7 @@ class CriticConfig:
     or a checkpoint of the paper's code."""
 
     def __post_init__(self) -> None:
-        require_share(self)
-        require_positive(self, "steps", "batch_size", "learning_rate", "layers", "width", "members")
-        require(self.rho is None or self.rho >= 0, "critic.rho", self.rho, "at least 0, or None")
-        require(self.action_noise >= 0, "critic.action_noise", self.action_noise, "at least 0")
-        require(0 < self.expectile < 1, "critic.expectile", self.expectile, "0 < expectile < 1")
-        require(0 <= self.discount < 1, "critic.discount", self.discount, "0 <= discount < 1")
-        rate = self.target_rate
-        require(0 < rate <= 1, "critic.target_rate", rate, "0 < target_rate <= 1")
+        check_settings(self)
 
 
 def expectile_loss(difference: Tensor, expectile: float) -> Tensor:

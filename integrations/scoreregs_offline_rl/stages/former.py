@@ -15,7 +15,8 @@ def current_config(content: dict[str, Any], stages: Stages) -> dict[str, Any]:
     Settings that are newer than it are absent: their defaults mean what there was before them, or
     what there was stands here.
     """
-    return _BEFORE | _renamed(content, stages)
+    trainer = {"draws": 1, **content.get("trainer", {})}
+    return _BEFORE | _renamed({**content, "trainer": trainer}, stages)
 
 
 def current_result(content: dict[str, Any], stages: Stages) -> dict[str, Any]:

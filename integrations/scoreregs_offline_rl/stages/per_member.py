@@ -29,9 +29,10 @@ class _OfMembers(nn.Module):
         super().__init__()
         # In a tuple they are no submodules: their buffers are rows of ours.
         self._members = tuple(members)
+        kept = self._members[0].state_dict()
         for name, _ in self._members[0].named_buffers():
             stacked = torch.stack([member.get_buffer(name) for member in self._members])
-            self.register_buffer(name, stacked)
+            self.register_buffer(name, stacked, persistent=name in kept)
 
     def linked(self) -> tuple[Any, ...]:
         """Returns the members, whose buffers are rows of the stacked ones."""

@@ -1,8 +1,7 @@
 """The extraction of the policy (Eq. 15)."""
 
-import math
 from dataclasses import dataclass
-from typing import Any, Literal, final, get_args
+from typing import Any, Literal, final
 
 import torch
 from einops import rearrange
@@ -14,7 +13,7 @@ from scoreregs.baselines import BaselineName
 from scoreregs.kernel import BetaPlacement, Normalization
 from scoreregs.times import PointsName, TimesName
 from scoreregs.weightings import WeightingName
-from scoreregs_offline_rl.configuration import require, require_positive
+from scoreregs_offline_rl.configuration import Count, NotNegative, Positive, require
 from scoreregs_offline_rl.data.transitions import Batch
 from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.stages.actor import ActorConfig, ActorStage
@@ -41,11 +40,11 @@ __all__ = ["PolicyConfig", "PolicyStage"]
 class PolicyConfig(ActorConfig):
     """The extraction of the policy, Eq. 15."""
 
-    steps: int = 1_000_000  # pyright: ignore[reportIncompatibleVariableOverride]
+    steps: Count = 1_000_000  # pyright: ignore[reportIncompatibleVariableOverride]
     """Gradient steps, over which the learning rate decays to zero."""
-    layers: int = 2  # pyright: ignore[reportIncompatibleVariableOverride]
+    layers: Count = 2  # pyright: ignore[reportIncompatibleVariableOverride]
     """Hidden layers; the paper takes 4 for AntMaze."""
-    width: int = 256  # pyright: ignore[reportIncompatibleVariableOverride]
+    width: Count = 256  # pyright: ignore[reportIncompatibleVariableOverride]
     """Units of a hidden layer."""
     times: tuple[float, float] = (0.02, 0.98)
     """Diffusion times lie between these."""
@@ -55,7 +54,7 @@ class PolicyConfig(ActorConfig):
     """How times are distributed over their range."""
     points: PointsName = "independent"
     """How times are spread over a batch; the latter two are even, for a smaller variance."""
-    draws: int = 1
+    draws: Count = 1
     """Times and noises that the prior's gradient is averaged over for each observation."""
     weighting: WeightingName = "sigma2"
     """Weight of the prior over time."""
@@ -64,13 +63,13 @@ class PolicyConfig(ActorConfig):
     normalize: Normalization | None = None
     """Norm of the value's gradient that beta is relative to: of each row (l2, rms), of the batch,
     or of the row but at least the batch's median (clipped); None: beta is absolute."""
-    beta_from: float | None = None
+    beta_from: Positive | None = None
     """Multiple of beta that training begins with, which falls geometrically to 1 by half of the
     steps: the value first, the prior later; None: beta throughout."""
-    prior_error_ratio: float | None = None
+    prior_error_ratio: Positive | None = None
     """The prior's error at the policy's actions that is allowed, as a multiple of that at the
     data's: beta, then only a start, is found by dual ascent; None: beta is as given."""
-    data_weight: float = 0.0
+    data_weight: NotNegative = 0.0
     """Weight of the data's own action beside the prior: half the square distance to it is added."""
     start: Literal["random", "cloning"] = "random"
     """Whether the policy starts from weights of its own or from those of the cloning stage."""
@@ -79,14 +78,6 @@ class PolicyConfig(ActorConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_positive(self, "draws")
-        require(self.data_weight >= 0, "policy.data_weight", self.data_weight, "at least 0")
-        starts = ("random", "cloning")
-        require(self.start in starts, "policy.start", self.start, f"one of {', '.join(starts)}")
-        for name in ("beta_from", "prior_error_ratio"):
-            number = getattr(self, name)
-            valid = number is None or 0 < number < math.inf
-            require(valid, f"policy.{name}", number, "a finite number above 0, or None")
         both = self.beta_from is not None and self.prior_error_ratio is not None
         require(
             not both,
@@ -96,10 +87,6 @@ class PolicyConfig(ActorConfig):
         )
         low, high = self.times
         require(0 <= low < high <= 1, "policy.times", self.times, "0 <= low < high <= 1")
-        known = get_args(TimesName)
-        require(self.sampler in known, "policy.sampler", self.sampler, f"one of {', '.join(known)}")
-        names = get_args(WeightingName)
-        require(self.weighting in names, "policy.weighting", self.weighting, ", ".join(names))
         both = self.log_snr is None or self.log_snr[0] < self.log_snr[1]
         require(both, "policy.log_snr", self.log_snr, "a lower and a higher log-SNR")
 

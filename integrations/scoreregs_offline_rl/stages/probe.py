@@ -14,7 +14,7 @@ from torch import Tensor
 
 from scoreregs import ScorePrior
 from scoreregs_offline_rl.data.transitions import Batch, Transitions
-from scoreregs_offline_rl.randoms import generator_for
+from scoreregs_offline_rl.randoms import WeightedSampler, generator_for
 from scoreregs_offline_rl.stages.gaussian_actions import GaussianActions
 
 __all__ = ["Probe", "Probes", "held_rows"]
@@ -39,10 +39,22 @@ class Probe:
     noise: Tensor
 
     @classmethod
-    def draw(cls, data: Transitions, rows: Tensor, seed: int) -> Probe:
-        """Returns at most 512 of some rows of the data, on its device."""
+    def draw(
+        cls, data: Transitions, rows: Tensor, seed: int, weights: Tensor | None = None
+    ) -> Probe:
+        """Returns at most 512 of some rows of the data, on its device.
+
+        Args:
+            data: scaled.
+            rows: those to draw from, int64, on the CPU.
+            seed: of the draws.
+            weights: how often each row of the data is drawn, (N,), on the CPU; None: all alike.
+        """
         generator = generator_for(seed, "probe", 0)
-        chosen = rows[torch.randperm(len(rows), generator=generator)[:_ROWS]]
+        if weights is None:
+            chosen = rows[torch.randperm(len(rows), generator=generator)[:_ROWS]]
+        else:
+            chosen = _drawn(rows, weights, min(len(rows), _ROWS), seed)
         offsets = torch.rand(1, len(chosen), generator=generator)
         low, high = _TIMES
         t = low + (high - low) * (torch.arange(_DRAWS)[:, None] + offsets) / _DRAWS
@@ -69,14 +81,19 @@ class Probes:
         data: scaled transitions, on the device of the models.
         seed: of the run.
         held_out: rows that the prior's stage keeps out of its training, at most a twentieth.
+        weights: how often that stage draws each row, (N,): it is judged on such rows; None: all
+            alike.
     """
 
-    def __init__(self, data: Transitions, seed: int, held_out: int) -> None:
-        self._data = data
+    def __init__(
+        self, data: Transitions, seed: int, held_out: int, weights: Tensor | None = None
+    ) -> None:
+        self._data, self._seed = data, seed
+        self._weights = None if weights is None else weights.cpu()
         self.trained_rows, held = held_rows(len(data), held_out, seed)
         """The rows that a stage with held-out rows is trained on."""
-        self.held = Probe.draw(data, held, seed)
-        self.trained = Probe.draw(data, self.trained_rows, seed)
+        self.held = Probe.draw(data, held, seed, self._weights)
+        self.trained = Probe.draw(data, self.trained_rows, seed, self._weights)
 
     @cached_property
     def largest_reward(self) -> float:
@@ -86,9 +103,16 @@ class Probes:
     @cached_property
     def gaussian(self) -> GaussianActions:
         """The best Gaussian of the rows of training."""
-        data = self._data
-        rows = self.trained_rows.to(data.actions.device)
+        data, rows = self._data, self.trained_rows
+        if self._weights is not None:
+            rows = _drawn(rows, self._weights, len(rows), self._seed)
+        rows = rows.to(data.actions.device)
         return GaussianActions.fit(data.observations, data.actions, rows)
+
+
+def _drawn(rows: Tensor, weights: Tensor, count: int, seed: int) -> Tensor:
+    """Returns rows, drawn as often as their weights say."""
+    return rows[WeightedSampler(weights[rows], count, seed=seed, purpose="probe")(0)]
 
 
 def held_rows(rows: int, count: int, seed: int) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 from scoreregs.errors import ArgumentError
-from scoreregs_offline_rl.stages.actor import ActorConfig, ActorStage
+from scoreregs_offline_rl.stages.actor import ActorStage
 from scoreregs_offline_rl.stages.awr import AWRConfig, AWRStage
 from scoreregs_offline_rl.stages.behavior import BehaviorConfig, BehaviorStage
 from scoreregs_offline_rl.stages.cloning import CloningConfig, CloningStage
@@ -22,7 +22,6 @@ __all__ = [
     "StageRows",
     "Stages",
     "actors_of",
-    "check_types",
     "known_name",
     "label_of",
     "stages_of",
@@ -104,12 +103,6 @@ def stages_of(rows: type[StageRows]) -> Stages:
                 f"got {stage.__name__} without {', '.join(missing)}, expected a text each: say "
                 "what it is called"
             )
-        made: Any = field.default_factory
-        if issubclass(stage, ActorStage) and not issubclass(made, ActorConfig):
-            raise ArgumentError(
-                f"got the settings {made.__name__} for {stage.__name__}, expected a class derived "
-                "from ActorConfig: a policy has steps, sizes and rows"
-            )
         replaced = any(n == field.name and s is not stage for n, s in before)
         if field.name in taken or replaced:
             raise ArgumentError(
@@ -131,19 +124,6 @@ def stages_of(rows: type[StageRows]) -> Stages:
                     f"{rows.__name__} is one: add its row"
                 )
     return Stages(found)
-
-
-def check_types(rows: StageRows) -> None:
-    """Raises `ArgumentError` unless the settings of every stage are of its own type."""
-    for field in fields(rows):
-        if "stage" in field.metadata:
-            made: Any = field.default_factory
-            value = getattr(rows, field.name)
-            if not isinstance(value, made):
-                raise ArgumentError(
-                    f"got settings of type {type(value).__name__} for the stage {field.name!r}, "
-                    f"expected {made.__name__}: give it its own"
-                )
 
 
 def actors_of(stages: Stages) -> dict[str, type[ActorStage[Any]]]:
@@ -173,8 +153,12 @@ def label_of(name: str, labels: Mapping[str, str] | None = None) -> str:
 
 
 def known_name(stages: Stages, name: str) -> str | None:
-    """Returns the name of a stage, also from what older versions called it; None if unknown."""
+    """Returns the name of a stage, also with hyphens, or from what older versions called it.
+
+    It is None where there is no such stage.
+    """
+    written = str(name).replace("-", "_")
     for known, stage in stages.items():
-        if name == known or name in stage.former_names:
+        if written == known or written in stage.former_names:
             return known
     return None

@@ -8,9 +8,9 @@ configuration class (`scoreregs_offline_rl.stages.registry`) makes it known to e
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, TypeVar
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, ClassVar, Generic, TypeVar, get_args
 
 import torch
 from torch import Generator, Tensor, nn
@@ -19,6 +19,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from typing_extensions import Self, override
 
 from scoreregs import ScorePrior
+from scoreregs.errors import ArgumentError
 from scoreregs_offline_rl.data.transitions import Batch
 from scoreregs_offline_rl.stages.finding import Finding
 from scoreregs_offline_rl.stages.probe import Probes
@@ -126,8 +127,8 @@ class Stage(nn.Module, ABC, Generic[C]):
     """The settings that say, beside the sizes, what its weights mean."""
     idles: ClassVar[bool] = False
     """Whether there are steps in which some parameters get no gradient and stay as they are."""
-    compilable: ClassVar[bool] = False
-    """Whether it has networks with much to do between matrix products."""
+    compilable: ClassVar[bool] = True
+    """Whether its loss may be recorded once and run as a graph from then on, for each `phase`."""
 
     def __init__(self, config: C) -> None:
         super().__init__()
@@ -165,9 +166,10 @@ class Stage(nn.Module, ABC, Generic[C]):
         del batch_size, generator
         return {}
 
-    def compile_networks(self) -> None:
-        """Has the networks compiled for training; asked of stages that are `compilable`."""
-        raise NotImplementedError(f"{self.name} has no networks to compile")
+    @property
+    def phase(self) -> Hashable:
+        """What tells apart steps whose loss is computed by other operations; usually nothing."""
+        return None
 
     @override
     @abstractmethod
@@ -217,6 +219,9 @@ def row(stage: type[Stage[C]], config: type[C]) -> C:
         stage: the class; the field has its `name`.
         config: its settings.
 
+    Raises:
+        ArgumentError: they are not those that the stage is derived for.
+
     Example:
         >>> from scoreregs_offline_rl import AWRConfig, AWRStage
         >>> @dataclass(frozen=True)
@@ -225,5 +230,28 @@ def row(stage: type[Stage[C]], config: type[C]) -> C:
         >>> Rows().awr.clip
         100.0
     """
+    expected, given = _settings_of(stage), getattr(config, "__name__", repr(config))
+    if not (isinstance(config, type) and issubclass(config, expected)):
+        raise ArgumentError(
+            f"got the settings {given} for {stage.__name__}, expected {expected.__name__} or a "
+            "class derived from it: give the stage its own"
+        )
+    names = {f.name for f in fields(config)} if is_dataclass(config) else set()
+    if not {"steps", "batch_size"} <= names:
+        raise ArgumentError(
+            f"got the settings {given} for {stage.__name__}, expected a dataclass with steps and "
+            "batch_size at least: add them"
+        )
     made: Any = field(default_factory=config, metadata={"stage": stage})
     return made
+
+
+def _settings_of(stage: type[Stage[Any]]) -> type:
+    """Returns the type of a stage's settings, by what is in the brackets of its bases."""
+    for kind in stage.__mro__:
+        for base in vars(kind).get("__orig_bases__", ()):
+            for argument in get_args(base):
+                bound = getattr(argument, "__bound__", None) or argument
+                if isinstance(bound, type):
+                    return bound
+    return object

@@ -3,7 +3,7 @@
 import copy
 from dataclasses import dataclass
 from itertools import chain
-from typing import final
+from typing import Annotated, final
 
 import torch
 from torch import Generator, Tensor
@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from typing_extensions import Self, override
 
-from scoreregs_offline_rl.configuration import require, require_positive
+from scoreregs_offline_rl.configuration import Count, NotNegative, Positive, Share, Within
 from scoreregs_offline_rl.data.transitions import Batch
 from scoreregs_offline_rl.stages.actor import ActorConfig, ActorStage
 from scoreregs_offline_rl.stages.networks import DiracPolicy, EnsembleQ
@@ -26,27 +26,18 @@ __all__ = ["TD3BCConfig", "TD3BCStage"]
 class TD3BCConfig(ActorConfig):
     """TD3+BC, with a critic of its own; its learning rate stays as it is."""
 
-    alpha: float = 2.5
+    alpha: NotNegative = 2.5
     """How much Q counts, at least 0; 0 is cloning."""
-    discount: float = 0.99
+    discount: Annotated[float, Within("[0, 1)")] = 0.99
     """Discount of a step, in [0, 1)."""
-    target_rate: float = 0.005
+    target_rate: Share = 0.005
     """Share of the new networks in their moving averages, in (0, 1]."""
-    noise: float = 0.2
+    noise: NotNegative = 0.2
     """Standard deviation of the noise on the next action, of actions in [-1, 1]."""
-    noise_clip: float = 0.5
+    noise_clip: Positive = 0.5
     """Largest such noise."""
-    policy_every: int = 2
+    policy_every: Count = 2
     """Steps of the critics for one of the policy and of the averages."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_positive(self, "noise_clip", "policy_every")
-        require(self.alpha >= 0, "td3_bc.alpha", self.alpha, "at least 0")
-        require(self.noise >= 0, "td3_bc.noise", self.noise, "at least 0")
-        require(0 <= self.discount < 1, "td3_bc.discount", self.discount, "0 <= discount < 1")
-        rate = self.target_rate
-        require(0 < rate <= 1, "td3_bc.target_rate", rate, "0 < target_rate <= 1")
 
 
 @final
@@ -97,6 +88,12 @@ class TD3BCStage(ActorStage[TD3BCConfig]):
         sizes = context.observation_size, context.action_size
         q = EnsembleQ(*sizes, layers=config.layers or 2, width=config.width or 256)
         return cls(policy, q, config)
+
+    @property
+    @override
+    def phase(self) -> bool:
+        """Whether the step moves the policy."""
+        return self._moves_policy()
 
     @override
     def draw(self, batch_size: int, generator: Generator) -> Randoms:

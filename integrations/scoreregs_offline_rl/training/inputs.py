@@ -1,14 +1,16 @@
 """What a gradient step works on: rows of the data and what is random, from (seed, stage, step)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, final
 
 import torch
 from torch import Tensor
 
+from scoreregs_offline_rl.data.packed import PackedRows
 from scoreregs_offline_rl.data.transitions import Batch, Transitions
-from scoreregs_offline_rl.randoms import EpochSampler, WeightedSampler, generator_for
+from scoreregs_offline_rl.randoms import NEWEST_DRAWS, EpochSampler, StepDraws, WeightedSampler
 from scoreregs_offline_rl.stages.stage import Randoms, Stage
 
 __all__ = ["Inputs", "Members", "SeedInputs", "StackedInputs"]
@@ -35,10 +37,14 @@ class Members:
 
 
 class Inputs(Protocol):
-    """Gives the batch and the randoms of a step, counted from 0."""
+    """Gives the rows and the randoms of a step, counted from 0."""
 
-    def __call__(self, step: int) -> tuple[Batch, Randoms]:
-        """Returns batch and randoms of this process."""
+    def __call__(self, step: int) -> tuple[Tensor, Randoms]:
+        """Returns rows, as `PackedRows` selects them, and randoms of this process."""
+        ...
+
+    def batch(self, rows: Tensor) -> Batch:
+        """Returns such rows by their columns."""
         ...
 
 
@@ -48,46 +54,60 @@ class SeedInputs:
 
     Args:
         stage: draws the randoms.
-        data: on the training's device.
+        data: on the training's device; packed where several seeds share it.
         batch_size: rows of the global batch.
         seed: of rows and randoms.
         part: this process's rows of the global batch.
         rows: those of the data to train on, int64; None: all.
         weights: how often each row of the data is drawn, (N,); None: all alike, each once an epoch.
+        version: of the draws.
     """
 
     def __init__(
         self,
         stage: Stage,
-        data: Transitions,
+        data: Transitions | PackedRows,
         batch_size: int,
         *,
         seed: int,
         part: slice,
         rows: Tensor | None = None,
         weights: Tensor | None = None,
+        version: int = NEWEST_DRAWS,
     ) -> None:
-        self._device = data.actions.device
-        self._rows = None if rows is None else rows.to(self._device)
-        count = len(data) if rows is None else len(rows)
-        purpose = stage.stream()
+        self.packed = data if isinstance(data, PackedRows) else PackedRows(data)
+        device, purpose = self.packed.device, stage.stream()
+        self._rows = None if rows is None else rows.to(device)
+        count = len(self.packed) if rows is None else len(rows)
         if weights is None:
             self._sampler = EpochSampler(
-                count, batch_size, seed=seed, purpose=purpose, device=self._device
+                count, batch_size, seed=seed, purpose=purpose, device=device
             )
         else:
-            own = weights if rows is None else weights[self._rows]
-            self._sampler = WeightedSampler(own, batch_size, seed=seed, purpose=purpose)
-        self._stage, self._data, self._seed = stage, data, seed
-        self._batch_size, self._part = batch_size, part
+            own = weights if self._rows is None else weights[self._rows]
+            self._sampler = WeightedSampler(
+                own, batch_size, seed=seed, purpose=purpose, version=version
+            )
+        draw = partial(stage.draw, batch_size)
+        self._draws = StepDraws(draw, seed, purpose, device, version)
+        self._part = part
 
-    def __call__(self, step: int) -> tuple[Batch, Randoms]:
-        """Returns batch and randoms, (batch, ...)."""
-        generator = generator_for(self._seed, self._stage.stream(), step, self._device)
-        randoms = self._stage.draw(self._batch_size, generator)
+    def __call__(self, step: int) -> tuple[Tensor, Randoms]:
+        """Returns rows and randoms, (batch, ...)."""
+        return self.packed.select(self.indices(step)), self.randoms(step)
+
+    def indices(self, step: int) -> Tensor:
+        """Returns the rows of the data that a step works on, (batch,)."""
         indices = self._sampler(step)[self._part]
-        batch = self._data.select(indices if self._rows is None else self._rows[indices])
-        return batch, {name: values[self._part] for name, values in randoms.items()}
+        return indices if self._rows is None else self._rows[indices]
+
+    def randoms(self, step: int) -> Randoms:
+        """Returns what a step draws, (batch, ...)."""
+        return {name: values[self._part] for name, values in self._draws(step).items()}
+
+    def batch(self, rows: Tensor) -> Batch:
+        """Returns rows by their columns."""
+        return self.packed.batch(rows)
 
 
 @final
@@ -95,22 +115,23 @@ class StackedInputs:
     """The inputs of several seeds, stacked: what each of them would have alone.
 
     Args:
-        seeds: those of each seed.
+        seeds: those of each seed, of one data set.
         each: how many members share those of a seed.
     """
 
-    def __init__(self, seeds: Sequence[Inputs], each: int = 1) -> None:
+    def __init__(self, seeds: Sequence[SeedInputs], each: int = 1) -> None:
         self._seeds, self._each = tuple(seeds), each
 
-    def __call__(self, step: int) -> tuple[Batch, Randoms]:
-        """Returns batch and randoms, (members, batch, ...)."""
-        batches, randoms = zip(*(inputs(step) for inputs in self._seeds), strict=True)
-        columns = {
-            field.name: self._stack([getattr(batch, field.name) for batch in batches])
-            for field in fields(Batch)
-        }
-        names = randoms[0]
-        return Batch(**columns), {name: self._stack([r[name] for r in randoms]) for name in names}
+    def __call__(self, step: int) -> tuple[Tensor, Randoms]:
+        """Returns rows and randoms, (members, batch, ...)."""
+        indices = self._stack([inputs.indices(step) for inputs in self._seeds])
+        randoms = [inputs.randoms(step) for inputs in self._seeds]
+        stacked = {name: self._stack([its[name] for its in randoms]) for name in randoms[0]}
+        return self._seeds[0].packed.select(indices), stacked
+
+    def batch(self, rows: Tensor) -> Batch:
+        """Returns rows by their columns."""
+        return self._seeds[0].packed.batch(rows)
 
     def _stack(self, rows: Sequence[Tensor]) -> Tensor:
         stacked = torch.stack(list(rows))

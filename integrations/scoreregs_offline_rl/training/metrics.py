@@ -31,11 +31,10 @@ class RunningMean:
         self._sums = torch.zeros(0, device=accelerator.device)
         self._count = 0
 
-    def add(self, metrics: dict[str, Tensor]) -> None:
+    def add(self, values: Tensor, names: Sequence[str]) -> None:
         """Takes in a step's numbers; the names of the first step are those of every step."""
-        values = torch.stack([metric.float() for metric in metrics.values()])
         self._sums = self._sums + values if self._count else values
-        self._names = list(metrics)
+        self._names = list(names)
         self._count += 1
 
     def mean(self) -> dict[str, float]:

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from scoreregs_offline_rl.configuration import require_positive
+from scoreregs_offline_rl.configuration import require, require_positive
+from scoreregs_offline_rl.randoms import NEWEST_DRAWS
 
 __all__ = ["TrainerConfig"]
 
@@ -25,8 +26,14 @@ class TrainerConfig:
     None: where it is trained for 50,000 steps or more and PyTorch finds a compiler."""
     cpu: bool = False
     """Stay on the CPU where there is an accelerator."""
+    draws: int | None = None
+    """Version of how rows and noise are drawn, 1 or 2; None: that of the run directory, and the
+    newest in a new one."""
     log_with: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = ()
     """Accelerate's trackers."""
 
     def __post_init__(self) -> None:
         require_positive(self, "log_every", "checkpoint_every", "keep_checkpoints")
+        known = range(1, NEWEST_DRAWS + 1)
+        drawn = self.draws is None or self.draws in known
+        require(drawn, "trainer.draws", self.draws, f"one of {[*known]}")

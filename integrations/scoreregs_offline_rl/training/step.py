@@ -1,44 +1,88 @@
-"""One gradient step of a stage, the same on one process as on several."""
+"""One gradient step of a stage: rows, randoms, gradients, optimiser, learning rate, averages."""
 
-from typing import final
+from collections.abc import Callable
+from typing import Any, final
 
+import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs
+from torch import Tensor
 
-from scoreregs_offline_rl.stages.stage import Metrics, Stage
+from scoreregs_offline_rl.stages.stage import Randoms, Stage
 from scoreregs_offline_rl.training.inputs import Inputs
 
-__all__ = ["TrainingStep"]
+__all__ = ["Gradients", "TrainingStep"]
+
+Gradients = Callable[[Tensor, Randoms], Tensor]
+"""Leaves the gradients of a loss in the parameters, and returns the metrics (numbers, ...)."""
 
 
 @final
 class TrainingStep:
-    """One gradient step of a stage on its part of a global batch.
+    """One gradient step of a stage on its part of a global batch, a function of its number alone.
 
     Of stacked members the losses are added up: they share no parameters, so that each gets the
-    gradient of its own.
+    gradient of its own. Nothing in a step waits for the device.
+
+    Args:
+        stage: its networks are trained in place, on the accelerator's device.
+        inputs: rows and randoms of each step.
+        accelerator: knows device, precision and processes.
+
+    Attributes:
+        stage: as given.
+        inputs: as given.
+        parameters: those of the optimiser.
+        gradients: how they come about; eager, unless another way is put in its place.
+        names: of the metrics, once there was a step.
     """
 
-    def __init__(self, stage: Stage, inputs: Inputs, accelerator: Accelerator) -> None:
+    def __init__(self, stage: Stage[Any], inputs: Inputs, accelerator: Accelerator) -> None:
         stage.to(accelerator.device)
         optimizer, scheduler = stage.optimizer()
+        self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
         handler = DistributedDataParallelKwargs(find_unused_parameters=stage.idles)
         accelerator.ddp_handler = handler  # pyright: ignore[reportAttributeAccessIssue]
-        self._model, self._optimizer, self._scheduler = accelerator.prepare(
-            stage, optimizer, scheduler
-        )
-        self._stage, self._inputs, self._accelerator = stage, inputs, accelerator
+        self._model, prepared, scheduled = accelerator.prepare(stage, optimizer, scheduler)
+        self.stage, self.inputs, self._accelerator = stage, inputs, accelerator
+        self.names: tuple[str, ...] = ()
+        self.gradients: Gradients = self.eager_gradients
+        self._scaled = accelerator.scaler is not None
+        # Accelerate's wrappers look for packages in each step; a scaler alone needs them.
+        self._optimizer: Any = prepared if self._scaled else optimizer
+        self._scheduler: Any = scheduled if self._scaled else scheduler
 
-    def __call__(self, step: int) -> Metrics:
-        """Takes the step, counted from 0, and returns its metrics."""
-        loss, metrics = self._model(*self._inputs(step))
-        self._optimizer.zero_grad()
-        self._accelerator.backward(loss.sum() if loss.ndim else loss)
-        self._optimizer.step()
-        if self._scheduler is not None and not self._optimizer.step_was_skipped:
-            self._scheduler.step()
-        self._stage.after_step()
+    def __call__(self, step: int) -> Tensor:
+        """Takes the step, counted from 0, and returns its metrics, (numbers, ...)."""
+        metrics = self.gradients(*self.inputs(step))
+        self.update()
         return metrics
+
+    def loss(self, rows: Tensor, randoms: Randoms) -> tuple[Tensor, Tensor]:
+        """Returns the loss to differentiate, and the metrics in the order of their names."""
+        loss, metrics = self._model(self.inputs.batch(rows), randoms)
+        self.names = tuple(metrics)
+        numbers = torch.stack([metric.float() for metric in metrics.values()])
+        return loss.sum() if loss.ndim else loss, numbers.detach()
+
+    def eager_gradients(self, rows: Tensor, randoms: Randoms) -> Tensor:
+        """Leaves the gradients in the parameters, of all processes; returns the metrics."""
+        loss, numbers = self.loss(rows, randoms)
+        for parameter in self.parameters:
+            parameter.grad = None
+        if self._scaled:
+            self._accelerator.backward(loss)
+        else:
+            loss.backward()
+        return numbers
+
+    def update(self) -> None:
+        """Moves parameters, learning rate and averages by the gradients that there are."""
+        self._optimizer.step()
+        skipped = self._scaled and self._optimizer.step_was_skipped
+        if self._scheduler is not None and not skipped:
+            self._scheduler.step()
+        self.stage.after_step()
 
     def release(self) -> None:
         """Gives the stage back as it was before it was prepared, with its new weights."""

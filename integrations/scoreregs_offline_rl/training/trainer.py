@@ -4,18 +4,19 @@ import logging
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import final
 
 from accelerate import Accelerator
 from torch import Tensor
 
+from scoreregs_offline_rl.data.packed import PackedRows
 from scoreregs_offline_rl.data.transitions import Transitions
-from scoreregs_offline_rl.randoms import process_slice
+from scoreregs_offline_rl.randoms import NEWEST_DRAWS, process_slice
 from scoreregs_offline_rl.stages.stage import Stage
 from scoreregs_offline_rl.training.checkpoints import Checkpoints
-from scoreregs_offline_rl.training.compilation import compile_networks
+from scoreregs_offline_rl.training.compilation import choose_program
 from scoreregs_offline_rl.training.inputs import Inputs, Members, SeedInputs, StackedInputs
 from scoreregs_offline_rl.training.interruption import InterruptedRun, SignalWatch, watch_signals
 from scoreregs_offline_rl.training.lost_members import clear_lost, finite_metrics
@@ -122,7 +123,8 @@ class Trainer:
             inputs = self._inputs(stage, data, batch_size, rows, weights, members)
             report = self._train(loop, inputs, watch)
             if loop.separate:
-                report = replace(report, lost=clear_lost(stage, labels))
+                lost = loop.lost | set(clear_lost(stage, labels))
+                report = replace(report, lost=sorted(lost))
             self.keep(stage, folder, report)
             if self._agreed(watch):
                 raise InterruptedRun(stage.name, steps, steps, _number(watch))
@@ -171,11 +173,18 @@ class Trainer:
     ) -> Inputs:
         accelerator = self._accelerator
         part = process_slice(batch_size, accelerator.process_index, accelerator.num_processes)
-        seeds = (self._seed,) if members is None else members.seeds
+        seeds, packed = (self._seed,) if members is None else members.seeds, PackedRows(data)
         chosen = (members and members.rows) or (rows,) * len(seeds)
         inputs = [
             SeedInputs(
-                stage, data, batch_size, seed=seed, part=part, rows=its_rows, weights=weights
+                stage,
+                packed,
+                batch_size,
+                seed=seed,
+                part=part,
+                rows=its_rows,
+                weights=weights,
+                version=self._config.draws or NEWEST_DRAWS,
             )
             for seed, its_rows in zip(seeds, chosen, strict=True)
         ]
@@ -188,27 +197,26 @@ class Trainer:
         watch: SignalWatch,
     ) -> StageReport:
         accelerator, config, name, steps = self._accelerator, self._config, loop.name, loop.steps
-        compiled = compile_networks(loop.stage, config.compile, steps, accelerator.device)
-        one_step, compile_seconds = TrainingStep(loop.stage, inputs, accelerator), 0.0
+        one_step = TrainingStep(loop.stage, inputs, accelerator)
         folder = loop.folder / "checkpoints"
         checkpoints = Checkpoints(folder, accelerator, keep=config.keep_checkpoints)
         log = MetricsFile(loop.folder / "metrics.jsonl")
         mean, latest, step, seconds = RunningMean(accelerator, loop.labels), {}, 0, 0.0
-        lost: set[str] = set()
+        lost = loop.lost
         if state := checkpoints.load_newest():
             step, seconds, latest = state["step"], state["seconds"], state["latest"]
             mean.load(state["mean"])
+            lost |= set(state.get("lost", ()))
             logger.info("%s: going on from step %d of %d", name, step, steps)
         if accelerator.is_main_process:
             log.truncate(step)
         self._start_trackers(loop.steps_before + step)
         start = time.perf_counter() - seconds
+        alone = accelerator.num_processes == 1 and accelerator.scaler is None
+        program = choose_program(one_step, config.compile, steps, loop.folder, alone=alone)
         while step < steps:
-            mean.add(one_step(step))
+            mean.add(one_step(step), one_step.names)
             step += 1
-            if compiled:
-                compile_seconds, compiled = time.perf_counter() - start - seconds, False
-                logger.info("%s: compiled in %.0f seconds", name, compile_seconds)
             if step % config.log_every == 0 or step == steps:
                 latest = finite_metrics(name, step, mean.mean(), loop.separate, lost)
                 mean.reset()
@@ -221,7 +229,8 @@ class Trainer:
             stop = step < steps and self._stopping(watch, step)
             if stop or step % config.checkpoint_every == 0:
                 seconds = time.perf_counter() - start
-                checkpoints.save(step, {"seconds": seconds, "latest": latest, "mean": mean.state()})
+                state = {"seconds": seconds, "latest": latest, "mean": mean.state()}
+                checkpoints.save(step, state | {"lost": sorted(lost)})
             self._progress(name, step, steps, latest)
             if stop:
                 one_step.release()
@@ -233,7 +242,7 @@ class Trainer:
             seconds,
             steps / seconds,
             latest,
-            compile_seconds=compile_seconds,
+            compile_seconds=program.compile_seconds,
             identity=identity_of(loop.stage),
         )
 
@@ -276,6 +285,7 @@ class _Loop:
     monitor: StageMonitor
     labels: tuple[str, ...]
     separate: tuple[str, ...] = ()
+    lost: set[str] = field(default_factory=set)
 
     @property
     def name(self) -> str:
