@@ -19,14 +19,14 @@ from scoreregs_offline_rl import (
 from scoreregs_offline_rl.files import save_json
 from tests.offline_rl.rl_data import make_transitions
 
-SIZE = 2**20
-# Kilobytes that are free when a run begins; the last one is enough for all of it.
-ROOM = (0, 16, 48, 120, 900)
+SIZE = 2**21
+# Kilobytes that are free when a run begins; the last of them are enough for all of it.
+ROOM = (0, 16, 48, 120, 1900)
 
 
 @pytest.fixture
 def disk(tmp_path):
-    """A file system of a megabyte."""
+    """A file system of two megabytes."""
     place = tmp_path / "disk"
     place.mkdir()
     mount = shutil.which("mount")
