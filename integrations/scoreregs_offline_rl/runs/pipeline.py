@@ -40,7 +40,7 @@ from scoreregs_offline_rl.stages.registry import Stages, with_needs
 from scoreregs_offline_rl.stages.stacking import share
 from scoreregs_offline_rl.stages.stage import Given, Stage
 from scoreregs_offline_rl.training.inputs import Members
-from scoreregs_offline_rl.training.monitor import Monitor
+from scoreregs_offline_rl.training.monitor import Monitor, is_due
 from scoreregs_offline_rl.training.rehearsal import Rehearsal
 from scoreregs_offline_rl.training.stage_files import StageReport, is_finished
 from scoreregs_offline_rl.training.trainer import Trainer
@@ -168,6 +168,7 @@ class Pipeline:
             weights=self._row_weights(settings),
             monitor=self._monitor(trained, settings.steps),
             steps_before=self._steps_before(kind.name),
+            keep_others=self._grid is not None,
         )
         self._share(trained)
         self._finished[kind.name] = trained
@@ -244,9 +245,14 @@ class Pipeline:
             policy, evaluation = trained.joint.policy, self._config.evaluation
             curve = learning_curve(policy, *scalings, evaluation, trained.labels)
 
+        kind, every = type(trained.joint), self._config.trainer.log_every
+        batch_size = trained.joint.config.batch_size
+
         def watch(step: int) -> dict[str, float]:
             self._share(trained)
-            found = {name: n for monitor in monitors for name, n in monitor(step).items()}
+            due = is_due(step, steps, every, batch_size, kind.checked_rows)
+            checks = monitors if due else []
+            found = {name: n for monitor in checks for name, n in monitor(step).items()}
             return found if curve is None else found | curve(step)
 
         return watch
@@ -264,18 +270,33 @@ class Pipeline:
         before = list(self._stages)[: list(self._stages).index(name)]
         return sum(getattr(self._config, n).steps for n in before if self._stages[n].usual)
 
-    def _members_of(self, trained: _Trained, index: int) -> list[Stage[Any]]:
-        """Returns the members whose policies act as one for a configuration, by its place."""
+    def _places_of(self, trained: _Trained, index: int) -> list[int]:
+        """Returns which members have the policies that act as one for a configuration."""
         configs, seeds = len(self._configs), len(self._probes)
         each = len(trained.members) // (seeds * trained.policies)
         first = index * seeds // configs * trained.policies * each
         beta = index % (configs // seeds) if each > 1 else 0
-        return [trained.members[first + k * each + beta] for k in range(trained.policies)]
+        return [first + k * each + beta for k in range(trained.policies)]
+
+    def _members_of(self, trained: _Trained, index: int) -> list[Stage[Any]]:
+        return [trained.members[place] for place in self._places_of(trained, index)]
+
+    def _lost(self, index: int) -> tuple[str, ...]:
+        """Returns the stages of a configuration that are lost, or build on one that is."""
+        lost: list[str] = []
+        for name, trained in self._finished.items():
+            own = {trained.labels[p] for p in self._places_of(trained, index) if trained.labels}
+            needs = self._stages[name].needs_for(getattr(self._config, name))
+            builds_on = {self._stages.provider(need).name for need in needs}
+            if own & set(self._reports[name].lost) or builds_on & set(lost):
+                lost.append(name)
+        return tuple(lost)
 
     def _results(self, index: int) -> MemberResults:
-        found, data = MemberResults(), self._data
+        found, data = MemberResults(lost=self._lost(index)), self._data
         probes = self._probes[index * len(self._probes) // len(self._configs)]
-        for name, trained in self._finished.items():
+        whole = {n: its for n, its in self._finished.items() if n not in found.lost}
+        for name, trained in whole.items():
             members = self._members_of(trained, index)
             first = members[0]
             if isinstance(first, ActorStage):
@@ -288,7 +309,7 @@ class Pipeline:
                 finding = first.check(probes)
             if finding is not None:
                 found.findings[name] = finding
-        members = {name: self._members_of(its, index) for name, its in self._finished.items()}
+        members = {name: self._members_of(its, index) for name, its in whole.items()}
         place = index * len(self._probes) // len(self._configs)
         verdict = verdict_of(members, self._configs[index], data.transitions, self._probes[place])
         return replace(found, verdict=verdict)

@@ -1,5 +1,6 @@
 """What a finished stage leaves in its folder."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ class StageReport:
         source: where weights that were not trained here come from.
         compile_seconds: of the time, what the first step of compiled networks took.
         identity: the settings that say what the weights mean, beside the sizes.
+        lost: labels of a sweep's members whose weights stopped being finite, and are 0.
     """
 
     steps: int
@@ -41,6 +43,7 @@ class StageReport:
     source: str | None = None
     compile_seconds: float = 0.0
     identity: dict[str, Any] = field(default_factory=dict)
+    lost: Sequence[str] = ()
 
 
 def is_finished(folder: Path) -> bool:
