@@ -72,7 +72,7 @@ def clear_lost(stage: nn.Module, labels: Sequence[str]) -> tuple[str, ...]:
             "got weights that are not finite in every member, expected finite ones: lower the "
             "learning rate or look at the scale of the rewards"
         )
-    lost = (~finite).nonzero().flatten().tolist()
+    lost: list[int] = (~finite).nonzero().flatten().tolist()
     for values in state.values() if lost else ():
         values[lost] = 0.0
     return tuple(labels[index] for index in lost)

@@ -229,8 +229,8 @@ class Trainer:
             stop = step < steps and self._stopping(watch, step)
             if stop or step % config.checkpoint_every == 0:
                 seconds = time.perf_counter() - start
-                state = {"seconds": seconds, "latest": latest, "mean": mean.state()}
-                checkpoints.save(step, state | {"lost": sorted(lost)})
+                left = {"latest": latest, "mean": mean.state(), "lost": sorted(lost)}
+                checkpoints.save(step, {"seconds": seconds, **left})
             self._progress(name, step, steps, latest)
             if stop:
                 one_step.release()
