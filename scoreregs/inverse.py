@@ -26,7 +26,7 @@ from scoreregs.draws import Draw, at_least_single, fold, repeated
 from scoreregs.errors import ArgumentError
 from scoreregs.options import ValueFunction
 from scoreregs.prior import ScorePrior, check_prior_type
-from scoreregs.schedules import time_dtype
+from scoreregs.schedules.base import time_dtype
 from scoreregs.trees import Condition
 from scoreregs.value_gradient import as_value, value_and_gradient
 

@@ -19,7 +19,8 @@ from scoreregs.discovery import modules_of
 from scoreregs.errors import ArgumentError, PriorError, SingularTimeError
 from scoreregs.predictions import PredictionLike, as_prediction
 from scoreregs.reprs import Constructed
-from scoreregs.schedules import NoiseLevel, NoiseSchedule, as_time, check_schedule
+from scoreregs.schedules import NoiseLevel, NoiseSchedule, as_time
+from scoreregs.schedules.base import check_schedule
 from scoreregs.times import check_times
 from scoreregs.trees import Condition, map_tensors
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 import tyro
+from torch._inductor import metrics
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.machine import machine, public_command
@@ -73,9 +74,13 @@ class Arguments:
     """Whose sizes."""
     stages: tuple[str, ...] = STAGES
     """Those to measure."""
+    compiled: bool = False
+    """Whether gradients are those of compiled graphs."""
 
 
-def make_step(name: str, config: TrainConfig, batch_size: int) -> Callable[[], Any]:
+def make_step(
+    name: str, config: TrainConfig, batch_size: int, *, compiled: bool = False
+) -> Callable[[], Any]:
     """Returns a step of a stage; its policies, where there are several, are stacked."""
     sizes = OBSERVATION, ACTION
     config = complete(config)
@@ -93,6 +98,12 @@ def make_step(name: str, config: TrainConfig, batch_size: int) -> Callable[[], A
         stage, inputs[0] if count == 1 else StackedInputs(inputs), fresh_accelerator()
     )
     counter = iter(range(10**9))
+    step(next(counter))
+    if compiled:
+        # Not at the head of the file, so that it measures versions before there was one.
+        from scoreregs_offline_rl.training.compilation import CompiledGradients
+
+        step.gradients = CompiledGradients(step)
     return lambda: step(next(counter))
 
 
@@ -152,8 +163,15 @@ def measure(arguments: Arguments) -> list[dict[str, Any]]:
         config = replace(preset("random rows", name), beta=0.1)  # pyright: ignore[reportArgumentType]
         for stage in arguments.stages:
             batch = getattr(config, stage).batch_size
-            steps = {"whole": make_step(stage, config, batch), "one": make_step(stage, config, 1)}
+            metrics.reset()
+            steps = {
+                which: make_step(stage, config, size, compiled=arguments.compiled)
+                for which, size in (("whole", batch), ("one", 1))
+            }
             times: dict[str, list[float]] = {which: [] for which in steps}
+            for step in steps.values():
+                step()
+            generated = metrics.generated_kernel_count / len(steps)
             for step in steps.values():
                 _time(step, arguments.seconds / 4)
             for _ in range(4):
@@ -163,7 +181,8 @@ def measure(arguments: Arguments) -> list[dict[str, Any]]:
             row = {"preset": name, "stage": stage, "batch": batch, "milliseconds": 1e3 * least}
             row |= {"median": 1e3 * median(times["whole"]), "at one row": one / least}
             count = max(5, min(100, int(arguments.seconds / least)))
-            rows.append(row | profiled(steps["whole"], count))
+            row |= profiled(steps["whole"], count)
+            rows.append(row | {"generated": generated})
     return rows
 
 
@@ -176,7 +195,8 @@ def markdown(rows: list[dict[str, Any]]) -> str:
     ]
     for row in rows:
         shares = " | ".join(f"{row['shares'][kind]:.0%}" for kind in columns)
-        numbers = f"{row['milliseconds']:.2f} | {row['at one row']:.0%} | {row['kernels']:.0f}"
+        kernels = f"{row['kernels']:.0f} + {row['generated']:.0f}"
+        numbers = f"{row['milliseconds']:.2f} | {row['at one row']:.0%} | {kernels}"
         lines.append(f"| {row['preset']} | {row['stage']} | {numbers} | {shares} |")
     return "\n".join(lines)
 

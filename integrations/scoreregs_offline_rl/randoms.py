@@ -183,18 +183,29 @@ class StepDraws(Generic[T]):
     ) -> None:
         self._draw, self._seed, self._purpose = draw, seed, purpose
         self._block = 1 if version == 1 else BLOCK
-        self._generator = torch.Generator(device)
-        self._next = -1
+        self.generator = torch.Generator(device)
+        """What it draws from."""
+        self.following = -1
+        """The step that is drawn next, where that is known."""
 
     def __call__(self, step: int) -> T:
         """Returns what a step draws, counted from 0."""
+        self.seek(step)
+        return self.draw()
+
+    def seek(self, step: int) -> None:
+        """Makes what a step draws the next to be drawn."""
         block, place = divmod(step, self._block)
-        if step != self._next or place == 0:
-            self._generator.manual_seed(_hashed(self._seed, self._purpose, block))
+        if step != self.following or place == 0:
+            self.generator.manual_seed(_hashed(self._seed, self._purpose, block))
             for _ in range(place):
-                self._draw(self._generator)
-        self._next = step + 1
-        return self._draw(self._generator)
+                self._draw(self.generator)
+        self.following = step
+
+    def draw(self) -> T:
+        """Returns what the next step draws, of the same block."""
+        self.following += 1
+        return self._draw(self.generator)
 
 
 class WeightedSampler:

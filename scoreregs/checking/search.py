@@ -22,6 +22,8 @@ _FLOOR, _INFINITE = 1e-3, 1e30
 # The search looks at few levels and elements; what is not much worse than its best goes on.
 _COARSE_ELEMENTS, _COARSE_MARGIN, _FINE_MARGIN = 256, 0.3, 0.06
 _FITTED, _FINALISTS = 10, 12
+# Of a pattern search, which takes some ten.
+_ROUNDS = 40
 
 
 @dataclass(frozen=True)
@@ -188,6 +190,8 @@ def _fitted(probe: Probe, log_snr: Tensor, rows: int, reading: Reading) -> DataM
     """Returns the affine map of least error, by a pattern search from a reading's own.
 
     The map is varied by its scale and by where it takes the data's mean, in units of the deviation.
+    It ends: a round finds less error or halves the step, and there are at most `_ROUNDS`, for an
+    error that falls for ever as the scale grows.
     """
     mean, deviation = probe.x.double().mean().item(), probe.x.double().std().item()
 
@@ -200,7 +204,7 @@ def _fitted(probe: Probe, log_snr: Tensor, rows: int, reading: Reading) -> DataM
 
     at = (reading.data.scale, reading.data.scale * mean + reading.data.shift)
     (least,), step = scores([at]), 0.4
-    while step > 0.04:
+    for _ in range(_ROUNDS):
         unit = step * at[0] * deviation
         around = [
             (at[0] * math.exp(step), at[1]),
@@ -211,7 +215,9 @@ def _fitted(probe: Probe, log_snr: Tensor, rows: int, reading: Reading) -> DataM
         found, place = min(zip(scores(around), around, strict=True))
         if found < least:
             least, at = found, place
-        else:
+        elif step > 0.08:
             step /= 2
+        else:
+            break
     shift = at[1] - at[0] * mean
     return DataMap(at[0], shift if abs(shift) > 0.05 * at[0] * deviation else 0.0)

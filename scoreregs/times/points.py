@@ -14,7 +14,7 @@ from torch import Tensor
 
 from scoreregs.arguments import nearest
 from scoreregs.errors import ArgumentError
-from scoreregs.schedules import time_dtype
+from scoreregs.schedules.base import time_dtype
 
 __all__ = ["Points", "PointsLike", "PointsName", "as_points"]
 

@@ -6,6 +6,7 @@ networks of eight units; their checkpoints were left out.
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from scoreregs_offline_rl import (
     RunError,
     SweepGrid,
     SweepTable,
+    TrainConfig,
+    TrainerConfig,
     compare_runs,
     diagnose,
     evaluate_run,
@@ -26,6 +29,7 @@ from scoreregs_offline_rl import (
 )
 from scoreregs_offline_rl.commands.main import main
 from scoreregs_offline_rl.files import load_json, load_tensors
+from scoreregs_offline_rl.randoms import NEWEST_DRAWS
 from scoreregs_offline_rl.runs.directory import RunDirectory
 
 OLD = Path(__file__).parent / "old_runs"
@@ -94,6 +98,18 @@ def test_it_goes_on_where_it_was(run_dir):
     assert set(result["stages"]) == {"critic", "behavior", "cloning", "awr", "policy"}
     ours, its = (load_tensors(d / "policy/weights.safetensors") for d in (run_dir, OLD / "run"))
     torch.testing.assert_close(ours, its, rtol=0, atol=1e-4)
+
+
+def test_rows_and_noise_are_drawn_as_it_began(run_dir, tmp_path):
+    """Its configuration says nothing of how; the newest way is that of new directories."""
+    config = TrainConfig("pendulum-swingup")
+    assert "draws" not in load_json(run_dir / "config.json")["trainer"]
+    assert RunDirectory(run_dir).settled(config).trainer.draws == 1
+    assert RunDirectory(tmp_path / "new").settled(config).trainer.draws == NEWEST_DRAWS
+    other = replace(config, trainer=TrainerConfig(draws=NEWEST_DRAWS))
+    current = RunDirectory(run_dir).read_config()
+    with pytest.raises(RunError, match=r"trainer\.draws: 1 before, 2 now"):
+        train(replace(current, trainer=other.trainer), run_dir)
 
 
 def test_a_setting_that_changed_is_named(run_dir):

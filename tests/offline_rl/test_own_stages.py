@@ -323,6 +323,13 @@ class Unlabelled(ActorStage[ActorConfig]):
     forward = UnmetStage.forward
 
 
+class Unbracketed(ClimbStage):
+    """Needs that are no tuple."""
+
+    name = "unbracketed"
+    needs = ValueStage  # pyright: ignore[reportAssignmentType]
+
+
 @dataclass(frozen=True)
 class BareConfig:
     """No settings of a policy."""
@@ -343,6 +350,7 @@ class UntypedStage(Stage):
         (Baseline, ClimbConfig, "called 'baseline', which is"),
         (Trainer, ClimbConfig, "called 'trainer', which is"),
         (Unlabelled, ActorConfig, "Unlabelled without label"),
+        (Unbracketed, ClimbConfig, "expected a tuple of kinds of stages"),
         (ClimbStage, BareConfig, "BareConfig for ClimbStage, expected ClimbConfig"),
         (TD3BCStage, AWRConfig, "AWRConfig for TD3BCStage, expected TD3BCConfig"),
         (ClimbStage, ClimbConfig(), "expected ClimbConfig or a class"),

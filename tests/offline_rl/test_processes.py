@@ -12,14 +12,18 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from scoreregs_offline_rl import TrainConfig
+from scoreregs_offline_rl import SweepGrid, TrainConfig
 from scoreregs_offline_rl.commands.main import main
 from scoreregs_offline_rl.data.hdf5 import save_hdf5
 from scoreregs_offline_rl.data.pendulum import record_pendulum_swingup
 from scoreregs_offline_rl.errors import RunError
+from scoreregs_offline_rl.runs import division
 from scoreregs_offline_rl.runs.configuration import usual_stages
+from scoreregs_offline_rl.runs.directory import RunDirectory
 from scoreregs_offline_rl.runs.run import train
+from scoreregs_offline_rl.training.interruption import InterruptedRun
 from tests.offline_rl.several_processes import configuration, make_stages, train_stages
+from tests.offline_rl.test_sweep import stop_at
 from tests.offline_rl.test_trainer import metrics_of
 
 STAGES = usual_stages(TrainConfig.stages())
@@ -190,3 +194,68 @@ def test_accelerate_launch(tmp_path):
     )
     assert child.returncode != 0
     assert "error: nowhere.hdf5: got no such file" in child.stderr
+
+
+def test_a_sweep_is_divided_by_seeds(data_file, tmp_path, capsys):
+    """Three seeds in two processes leave what they leave in one, to the bit."""
+    arguments = ["sweep", "--data", str(data_file), "--seeds", "0", "1", "2"]
+    arguments += ["--betas", "0.1", "0.5", "--preset", "paper", "--trainer.cpu"]
+    for stage in ("critic", "behavior", "policy"):
+        arguments += [f"--{stage}.steps=9", f"--{stage}.batch-size=32", f"--{stage}.width=16"]
+    arguments += ["--trainer.log-every=3", "--evaluation.episodes=1", "--run-dir"]
+    launcher = [*torchrun(free_port()), "--nproc-per-node", "2", "-m", "scoreregs_offline_rl"]
+    child = subprocess.run(
+        [*launcher, *arguments, str(tmp_path / "two")],
+        env=environment_for_children(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+    assert child.returncode == 0, child.stderr[-3000:]
+    assert main([*arguments, str(tmp_path / "one")]) == 0
+    assert capsys.readouterr().out.count("seed-2") == child.stdout.count("seed-2")
+    assert not (tmp_path / "two" / "parts").exists()
+    for stage in ("critic", "behavior", "policy"):
+        one, two = (tmp_path / run / stage for run in ("one", "two"))
+        assert (one / "weights.safetensors").read_bytes() == (
+            two / "weights.safetensors"
+        ).read_bytes()
+        assert metrics_of(one) == metrics_of(two)
+        assert list(metrics_of(one)[0]) == list(metrics_of(two)[0])
+    results = [json.loads((tmp_path / run / "result.json").read_text()) for run in ("one", "two")]
+    for member, result in results[0]["members"].items():
+        assert results[1]["members"][member] == result
+    with pytest.raises(RunError, match="got 4 processes for a sweep of 3 seeds"):
+        division._parts(RunDirectory(tmp_path / "new"), SweepGrid((0, 1, 2), (0.1,)), (), 4)
+    (tmp_path / "new/parts/1-of-3").mkdir(parents=True)
+    with pytest.raises(RunError, match="got 2 processes for a sweep that 3 have begun"):
+        division._parts(RunDirectory(tmp_path / "new"), SweepGrid((0, 1, 2), (0.1,)), (), 2)
+
+
+def test_two_processes_go_on_where_one_stopped(data_file, tmp_path):
+    arguments = ["train", "--data", str(data_file), "--preset", "paper", "--beta", "0.1"]
+    for stage in ("critic", "behavior", "policy"):
+        arguments += [f"--{stage}.steps=8", f"--{stage}.batch-size=32", f"--{stage}.width=16"]
+    arguments += ["--trainer.cpu", "--trainer.log-every=4", "--evaluation.episodes=1"]
+    arguments += ["--evaluation.every=4", "--stages", "critic", "behavior", "policy", "--run-dir"]
+    assert main([*arguments, str(tmp_path / "whole")]) == 0
+    config = RunDirectory(tmp_path / "whole").read_config()
+    with pytest.raises(InterruptedRun):
+        train(config, tmp_path / "run", stages=("critic",), progress=stop_at("critic", 5))
+    launcher = [*torchrun(free_port()), "--nproc-per-node", "2", "-m", "scoreregs_offline_rl"]
+    child = subprocess.run(
+        [*launcher, *arguments, str(tmp_path / "run")],
+        env=environment_for_children(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+    assert child.returncode == 0, child.stderr[-3000:]
+    for stage in ("critic", "behavior", "policy"):
+        weights = [
+            load_file(tmp_path / name / stage / "weights.safetensors") for name in ("whole", "run")
+        ]
+        torch.testing.assert_close(*weights, rtol=1e-3, atol=1e-4)
+    assert "score" in str(metrics_of(tmp_path / "run/policy")[-1])

@@ -4,7 +4,14 @@ import pytest
 import torch
 
 from scoreregs_offline_rl.errors import RunError
-from scoreregs_offline_rl.randoms import EpochSampler, generator_for, process_slice, seeded
+from scoreregs_offline_rl.randoms import (
+    BLOCK,
+    EpochSampler,
+    StepDraws,
+    generator_for,
+    process_slice,
+    seeded,
+)
 
 
 def draw(*arguments):
@@ -62,3 +69,27 @@ def test_slices_cover_the_batch():
     assert torch.cat(parts).equal(rows)
     with pytest.raises(RunError, match="12 for 5 processes"):
         process_slice(12, 0, 5)
+
+
+def of(version):
+    return StepDraws(lambda g: torch.rand(3, generator=g), 0, "critic", version=version)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_the_draws_of_a_step_need_no_history(version):
+    draws = of(version)
+    through = [draws(step) for step in range(3 * BLOCK)]
+    for step in (BLOCK + 5, BLOCK + 6, 2 * BLOCK, 3, 4, 3, 2 * BLOCK - 1, 2 * BLOCK):
+        assert draws(step).equal(through[step])
+        assert of(version)(step).equal(through[step])
+    assert len({tuple(found.tolist()) for found in through}) == len(through)
+
+
+def test_the_first_version_has_a_generator_for_each_step():
+    assert of(1)(7).equal(torch.rand(3, generator=generator_for(0, "critic", 7)))
+
+
+def test_the_second_has_one_for_each_block():
+    generator = generator_for(0, "critic", 1)
+    expected = [torch.rand(3, generator=generator) for _ in range(BLOCK)]
+    assert of(2)(2 * BLOCK - 1).equal(expected[-1])

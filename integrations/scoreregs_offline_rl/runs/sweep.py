@@ -17,6 +17,7 @@ from scoreregs_offline_rl.evaluation.settings import EvaluationConfig
 from scoreregs_offline_rl.files import load_json, save_json
 from scoreregs_offline_rl.runs.configuration import TrainConfig
 from scoreregs_offline_rl.runs.directory import GRID, MEMBERS, RunDirectory
+from scoreregs_offline_rl.runs.division import train_divided
 from scoreregs_offline_rl.runs.grid import SweepGrid
 from scoreregs_offline_rl.runs.lock import holding
 from scoreregs_offline_rl.runs.outcome import PipelineResults
@@ -51,8 +52,8 @@ def sweep(
     """Trains the stages of several seeds at several temperatures as one vectorised job.
 
     What has no temperature is trained once for each seed, and each member is what `train` gives for
-    its seed and temperature. Called again with the same arguments it goes on where it was; under
-    `accelerate launch` every process calls it.
+    its seed and temperature. Called again with the same arguments it goes on where it was. Under
+    `accelerate launch` every process calls it, and trains a part of the seeds.
 
     Args:
         config: what to do; its seed and temperature play no part. Weights that it names are those
@@ -96,6 +97,9 @@ def sweep(
             placed = replace(scaled, transitions=scaled.transitions.to(accelerator.device))
             extra = {"preparation": time.perf_counter() - start}
             extra |= {"device": str(accelerator.device), "command": command}
+            if accelerator.num_processes > 1:
+                used = with_needs(config.stages(), set(names), config)
+                train_divided(config, data, placed, accelerator, directory, grid, used, progress)
             pipeline = Pipeline(config, placed, trainer, directory, grid)
             results = pipeline.run(with_finished(directory, names))
             if accelerator.is_main_process:

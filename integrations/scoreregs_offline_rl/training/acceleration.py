@@ -1,10 +1,13 @@
 """The Accelerator of a run, or a message that says why there is none."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedType, PartialState
+from accelerate.state import AcceleratorState
 from accelerate.tracking import get_available_trackers
 
 from scoreregs_offline_rl.configuration import to_dict
@@ -12,7 +15,7 @@ from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.training.memory import keep_freed_memory
 from scoreregs_offline_rl.training.settings import TrainerConfig
 
-__all__ = ["make_accelerator", "tracked_settings"]
+__all__ = ["alone", "make_accelerator", "tracked_settings"]
 
 # What brings a tracker; another is a package of its name.
 _EXTRAS = {"tensorboard": "'scoreregs[trackers]'"}
@@ -55,6 +58,28 @@ def make_accelerator(trainer: TrainerConfig, run_dir: Path) -> Accelerator:
     if accelerator.device.type == "cpu":
         keep_freed_memory()
     return accelerator
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Has the processes of a launch know nothing of each other within the block.
+
+    An `Accelerator` that is made there has the device of its process, and no others to wait for.
+    """
+    states: list[Any] = [PartialState._shared_state, AcceleratorState._shared_state]
+    single = {"distributed_type": DistributedType.NO, "num_processes": 1, "process_index": 0}
+    single |= {"local_process_index": 0}
+    before = [{name: state[name] for name in single if name in state} for state in states]
+    names = ("WORLD_SIZE", "RANK", "LOCAL_RANK")
+    launched = {name: os.environ.pop(name) for name in names if name in os.environ}
+    try:
+        for state, its in zip(states, before, strict=True):
+            state.update({name: single[name] for name in its})
+        yield
+    finally:
+        os.environ.update(launched)
+        for state, its in zip(states, before, strict=True):
+            state.update(its)
 
 
 def tracked_settings(config: Any) -> dict[str, bool | str | float | int]:

@@ -37,14 +37,36 @@ class Members:
 
 
 class Inputs(Protocol):
-    """Gives the rows and the randoms of a step, counted from 0."""
+    """Gives the rows and the randoms of a step, counted from 0.
+
+    Attributes:
+        draws: where randoms come from.
+    """
+
+    draws: tuple[StepDraws[Randoms], ...]
 
     def __call__(self, step: int) -> tuple[Tensor, Randoms]:
         """Returns rows, as `PackedRows` selects them, and randoms of this process."""
         ...
 
+    def indices(self, step: int) -> Tensor:
+        """Returns which rows of the data a step works on."""
+        ...
+
+    def rows(self, indices: Tensor) -> Tensor:
+        """Returns them."""
+        ...
+
     def batch(self, rows: Tensor) -> Batch:
-        """Returns such rows by their columns."""
+        """Returns rows by their columns."""
+        ...
+
+    def seek(self, step: int) -> None:
+        """Makes the randoms of a step the next to be drawn."""
+        ...
+
+    def draw(self) -> Randoms:
+        """Returns the randoms of the next step, of the same block."""
         ...
 
 
@@ -90,24 +112,23 @@ class SeedInputs:
             )
         draw = partial(stage.draw, batch_size)
         self._draws = StepDraws(draw, seed, purpose, device, version)
+        self.draws = (self._draws,)
+        self.rows, self.batch, self.seek = self.packed.select, self.packed.batch, self._draws.seek
         self._part = part
 
     def __call__(self, step: int) -> tuple[Tensor, Randoms]:
         """Returns rows and randoms, (batch, ...)."""
-        return self.packed.select(self.indices(step)), self.randoms(step)
+        self.seek(step)
+        return self.rows(self.indices(step)), self.draw()
 
     def indices(self, step: int) -> Tensor:
         """Returns the rows of the data that a step works on, (batch,)."""
         indices = self._sampler(step)[self._part]
         return indices if self._rows is None else self._rows[indices]
 
-    def randoms(self, step: int) -> Randoms:
-        """Returns what a step draws, (batch, ...)."""
-        return {name: values[self._part] for name, values in self._draws(step).items()}
-
-    def batch(self, rows: Tensor) -> Batch:
-        """Returns rows by their columns."""
-        return self.packed.batch(rows)
+    def draw(self) -> Randoms:
+        """Returns what the next step draws, (batch, ...)."""
+        return {name: values[self._part] for name, values in self._draws.draw().items()}
 
 
 @final
@@ -121,17 +142,27 @@ class StackedInputs:
 
     def __init__(self, seeds: Sequence[SeedInputs], each: int = 1) -> None:
         self._seeds, self._each = tuple(seeds), each
+        self.draws = tuple(draws for inputs in seeds for draws in inputs.draws)
+        self.rows, self.batch = seeds[0].rows, seeds[0].batch
 
     def __call__(self, step: int) -> tuple[Tensor, Randoms]:
         """Returns rows and randoms, (members, batch, ...)."""
-        indices = self._stack([inputs.indices(step) for inputs in self._seeds])
-        randoms = [inputs.randoms(step) for inputs in self._seeds]
-        stacked = {name: self._stack([its[name] for its in randoms]) for name in randoms[0]}
-        return self._seeds[0].packed.select(indices), stacked
+        self.seek(step)
+        return self.rows(self.indices(step)), self.draw()
 
-    def batch(self, rows: Tensor) -> Batch:
-        """Returns rows by their columns."""
-        return self._seeds[0].packed.batch(rows)
+    def indices(self, step: int) -> Tensor:
+        """Returns the rows of the data that a step works on, (members, batch)."""
+        return self._stack([inputs.indices(step) for inputs in self._seeds])
+
+    def seek(self, step: int) -> None:
+        """Makes the randoms of a step the next to be drawn."""
+        for inputs in self._seeds:
+            inputs.seek(step)
+
+    def draw(self) -> Randoms:
+        """Returns what the next step draws, (members, batch, ...)."""
+        randoms = [inputs.draw() for inputs in self._seeds]
+        return {name: self._stack([its[name] for its in randoms]) for name in randoms[0]}
 
     def _stack(self, rows: Sequence[Tensor]) -> Tensor:
         stacked = torch.stack(list(rows))

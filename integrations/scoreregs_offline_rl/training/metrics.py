@@ -31,11 +31,11 @@ class RunningMean:
         self._sums = torch.zeros(0, device=accelerator.device)
         self._count = 0
 
-    def add(self, values: Tensor, names: Sequence[str]) -> None:
-        """Takes in a step's numbers; the names of the first step are those of every step."""
+    def add(self, values: Tensor, names: Sequence[str], steps: int = 1) -> None:
+        """Takes in a step's numbers, or the sums of several; names are the same in every step."""
         self._sums = self._sums + values if self._count else values
         self._names = list(names)
-        self._count += 1
+        self._count += steps
 
     def mean(self) -> dict[str, float]:
         """Returns the means since the last reset."""

@@ -22,8 +22,10 @@ class TrainerConfig:
     mixed_precision: Literal["no", "fp16", "bf16"] | None = None
     """Precision of the forward pass; None: what `accelerate launch` says, else full."""
     compile: bool | None = None
-    """Whether the behavior network is compiled for its training, which takes a quarter of a minute;
-    None: where it is trained for 50,000 steps or more and PyTorch finds a compiler."""
+    """Whether the gradients of a step are compiled as one graph, which takes a quarter of a minute
+    a stage; None: where a stage takes 20,000 steps or more and a short trial finds it faster."""
+    capture: bool = False
+    """Whether several steps are one CUDA graph; not measured yet."""
     cpu: bool = False
     """Stay on the CPU where there is an accelerator."""
     draws: int | None = None

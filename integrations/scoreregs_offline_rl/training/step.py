@@ -1,6 +1,6 @@
 """One gradient step of a stage: rows, randoms, gradients, optimiser, learning rate, averages."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, final
 
 import torch
@@ -52,6 +52,11 @@ class TrainingStep:
         self._optimizer: Any = prepared if self._scaled else optimizer
         self._scheduler: Any = scheduled if self._scaled else scheduler
 
+    @property
+    def groups(self) -> list[dict[str, Any]]:
+        """Settings of the optimiser's parameters; a checkpoint that is loaded makes others."""
+        return self._optimizer.param_groups
+
     def __call__(self, step: int) -> Tensor:
         """Takes the step, counted from 0, and returns its metrics, (numbers, ...)."""
         metrics = self.gradients(*self.inputs(step))
@@ -76,15 +81,44 @@ class TrainingStep:
             loss.backward()
         return numbers
 
-    def update(self) -> None:
-        """Moves parameters, learning rate and averages by the gradients that there are."""
-        self._optimizer.step()
+    def update(self, rates: Sequence[Tensor] | None = None) -> None:
+        """Moves parameters, learning rate and averages by the gradients that there are.
+
+        Args:
+            rates: the learning rate of each group, where it is not the schedule's to say.
+        """
+        if rates is None:
+            self._optimizer.step()
+            self._move_rates()
+        else:
+            kept = [group["lr"] for group in self.groups]
+            _set_rates(self.groups, rates)
+            self._optimizer.step()
+            _set_rates(self.groups, kept)
+        self.stage.after_step()
+
+    def next_rates(self) -> list[float]:
+        """Returns the learning rate of each group, and goes on to those of the next step."""
+        rates = [float(group["lr"]) for group in self.groups]
+        self._move_rates()
+        return rates
+
+    def moments(self) -> list[Tensor]:
+        """Returns what the optimiser remembers."""
+        states = self._optimizer.state.values()
+        return [value for state in states for value in state.values()]
+
+    def _move_rates(self) -> None:
         skipped = self._scaled and self._optimizer.step_was_skipped
         if self._scheduler is not None and not skipped:
             self._scheduler.step()
-        self.stage.after_step()
 
     def release(self) -> None:
         """Gives the stage back as it was before it was prepared, with its new weights."""
         self._accelerator.unwrap_model(self._model, keep_fp32_wrapper=False)
         self._accelerator.free_memory()
+
+
+def _set_rates(groups: list[dict[str, Any]], rates: Sequence[Any]) -> None:
+    for group, rate in zip(groups, rates, strict=True):
+        group["lr"] = rate

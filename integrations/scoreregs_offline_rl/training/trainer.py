@@ -1,10 +1,7 @@
-"""The training loop, the same for every stage."""
+"""Stages trained under Accelerate, from their data to their weights."""
 
 import logging
-import signal
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import final
 
@@ -15,16 +12,13 @@ from scoreregs_offline_rl.data.packed import PackedRows
 from scoreregs_offline_rl.data.transitions import Transitions
 from scoreregs_offline_rl.randoms import NEWEST_DRAWS, process_slice
 from scoreregs_offline_rl.stages.stage import Stage
-from scoreregs_offline_rl.training.checkpoints import Checkpoints
-from scoreregs_offline_rl.training.compilation import choose_program
 from scoreregs_offline_rl.training.inputs import Inputs, Members, SeedInputs, StackedInputs
-from scoreregs_offline_rl.training.interruption import InterruptedRun, SignalWatch, watch_signals
-from scoreregs_offline_rl.training.lost_members import clear_lost, finite_metrics
-from scoreregs_offline_rl.training.metrics import MetricsFile, RunningMean
+from scoreregs_offline_rl.training.interruption import watch_signals
+from scoreregs_offline_rl.training.loop import Loop, Progress, StageMonitor, agreed, interruption
+from scoreregs_offline_rl.training.lost_members import clear_lost
 from scoreregs_offline_rl.training.settings import TrainerConfig
 from scoreregs_offline_rl.training.stage_files import (
     StageReport,
-    identity_of,
     is_finished,
     load_stage,
     save_stage,
@@ -34,13 +28,6 @@ from scoreregs_offline_rl.training.step import TrainingStep
 __all__ = ["Progress", "StageMonitor", "Trainer", "no_progress"]
 
 logger = logging.getLogger(__name__)
-
-Progress = Callable[[str, int, int, dict[str, float]], None]
-"""Called after every step with (stage, steps done, steps in all, latest metrics)."""
-StageMonitor = Callable[[int], dict[str, float]]
-"""Called with the steps done at the logging interval, for further metrics."""
-# Several processes stop at the same step, which they agree on this often: it costs a reduction.
-_AGREE_EVERY = 50
 
 
 def no_progress(stage: str, step: int, steps: int, metrics: dict[str, float]) -> None:
@@ -118,16 +105,27 @@ class Trainer:
             return self.load(stage, folder)
         with watch_signals() as watch:
             labels = () if members is None else members.labels
-            loop = _Loop(stage, folder, steps, steps_before, monitor or (lambda step: {}), labels)
-            loop = replace(loop, separate=labels if keep_others else ())
+            loop = Loop(
+                self._accelerator,
+                self._config,
+                self._progress,
+                self._settings,
+                stage,
+                folder,
+                steps,
+                steps_before,
+                monitor or (lambda step: {}),
+                labels,
+                labels if keep_others else (),
+            )
             inputs = self._inputs(stage, data, batch_size, rows, weights, members)
-            report = self._train(loop, inputs, watch)
+            report = loop.run(inputs, watch)
             if loop.separate:
                 lost = loop.lost | set(clear_lost(stage, labels))
                 report = replace(report, lost=sorted(lost))
             self.keep(stage, folder, report)
-            if self._agreed(watch):
-                raise InterruptedRun(stage.name, steps, steps, _number(watch))
+            if agreed(self._accelerator, watch):
+                raise interruption(stage.name, steps, steps, watch)
         return report
 
     def load(self, stage: Stage, folder: Path) -> StageReport:
@@ -189,108 +187,3 @@ class Trainer:
             for seed, its_rows in zip(seeds, chosen, strict=True)
         ]
         return inputs[0] if members is None else StackedInputs(inputs, members.each)
-
-    def _train(
-        self,
-        loop: "_Loop",
-        inputs: Inputs,
-        watch: SignalWatch,
-    ) -> StageReport:
-        accelerator, config, name, steps = self._accelerator, self._config, loop.name, loop.steps
-        one_step = TrainingStep(loop.stage, inputs, accelerator)
-        folder = loop.folder / "checkpoints"
-        checkpoints = Checkpoints(folder, accelerator, keep=config.keep_checkpoints)
-        log = MetricsFile(loop.folder / "metrics.jsonl")
-        mean, latest, step, seconds = RunningMean(accelerator, loop.labels), {}, 0, 0.0
-        lost = loop.lost
-        if state := checkpoints.load_newest():
-            step, seconds, latest = state["step"], state["seconds"], state["latest"]
-            mean.load(state["mean"])
-            lost |= set(state.get("lost", ()))
-            logger.info("%s: going on from step %d of %d", name, step, steps)
-        if accelerator.is_main_process:
-            log.truncate(step)
-        self._start_trackers(loop.steps_before + step)
-        start = time.perf_counter() - seconds
-        alone = accelerator.num_processes == 1 and accelerator.scaler is None
-        program = choose_program(one_step, config.compile, steps, loop.folder, alone=alone)
-        while step < steps:
-            mean.add(one_step(step), one_step.names)
-            step += 1
-            if step % config.log_every == 0 or step == steps:
-                latest = finite_metrics(name, step, mean.mean(), loop.separate, lost)
-                mean.reset()
-                if lost:
-                    clear_lost(loop.stage, loop.separate)
-                if accelerator.is_main_process:
-                    found = loop.monitor(step)
-                    latest |= finite_metrics(name, step, found, loop.separate, lost)
-                self._log(loop, log, step, latest, time.perf_counter() - start)
-            stop = step < steps and self._stopping(watch, step)
-            if stop or step % config.checkpoint_every == 0:
-                seconds = time.perf_counter() - start
-                left = {"latest": latest, "mean": mean.state(), "lost": sorted(lost)}
-                checkpoints.save(step, {"seconds": seconds, **left})
-            self._progress(name, step, steps, latest)
-            if stop:
-                one_step.release()
-                raise InterruptedRun(name, step, steps, _number(watch))
-        seconds = time.perf_counter() - start
-        one_step.release()
-        return StageReport(
-            steps,
-            seconds,
-            steps / seconds,
-            latest,
-            compile_seconds=program.compile_seconds,
-            identity=identity_of(loop.stage),
-        )
-
-    def _stopping(self, watch: SignalWatch, step: int) -> bool:
-        alone = self._accelerator.num_processes == 1
-        return (alone or step % _AGREE_EVERY == 0) and self._agreed(watch)
-
-    def _agreed(self, watch: SignalWatch) -> bool:
-        """Returns whether a signal came to any process; each must ask at the same step."""
-        if self._accelerator.num_processes == 1:
-            return watch.received is not None
-        if watch.received is not None:
-            self._accelerator.set_trigger()
-        return self._accelerator.check_trigger()
-
-    def _start_trackers(self, step: int) -> None:
-        accelerator = self._accelerator
-        if self._config.log_with and not accelerator.trackers:
-            # Steps that were logged after the checkpoint are logged again.
-            purge = {"tensorboard": {"purge_step": step + 1}}
-            accelerator.init_trackers("scoreregs-offline-rl", dict(self._settings), purge)
-
-    def _log(
-        self, loop: "_Loop", log: MetricsFile, step: int, metrics: dict[str, float], seconds: float
-    ) -> None:
-        if self._accelerator.is_main_process:
-            log.append({"step": step, "seconds": round(seconds, 3), **metrics})
-        named = {f"{loop.name}/{name}": value for name, value in metrics.items()}
-        self._accelerator.log(named, step=loop.steps_before + step)
-
-
-@dataclass(frozen=True, eq=False)
-class _Loop:
-    """What is trained, and where it is kept."""
-
-    stage: Stage
-    folder: Path
-    steps: int
-    steps_before: int
-    monitor: StageMonitor
-    labels: tuple[str, ...]
-    separate: tuple[str, ...] = ()
-    lost: set[str] = field(default_factory=set)
-
-    @property
-    def name(self) -> str:
-        return self.stage.name
-
-
-def _number(watch: SignalWatch) -> int:
-    return signal.SIGINT if watch.received is None else watch.received

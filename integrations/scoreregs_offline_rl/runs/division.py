@@ -1,0 +1,166 @@
+"""A sweep over several processes: each trains whole seeds, and talks to nobody until all are done.
+
+Every process has a directory of its own in `parts`, a sweep of its seeds. When the last one has
+finished, the stages are put together as one process would have left them, and the parts are gone.
+"""
+
+import json
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from scoreregs_offline_rl.configuration import to_dict
+from scoreregs_offline_rl.data.transitions import Transitions
+from scoreregs_offline_rl.errors import RunError
+from scoreregs_offline_rl.files import load_json, load_tensors, save_json, save_tensors
+from scoreregs_offline_rl.runs.configuration import TrainConfig
+from scoreregs_offline_rl.runs.directory import GRID, RunDirectory
+from scoreregs_offline_rl.runs.grid import SweepGrid
+from scoreregs_offline_rl.runs.pipeline import Pipeline
+from scoreregs_offline_rl.runs.scaled import ScaledData
+from scoreregs_offline_rl.training.acceleration import alone
+from scoreregs_offline_rl.training.stage_files import StageReport, is_finished
+from scoreregs_offline_rl.training.trainer import Progress, Trainer, no_progress
+
+__all__ = ["train_divided"]
+
+_PARTS, _WEIGHTS, _REPORT, _METRICS = "parts", "weights.safetensors", "report.json", "metrics.jsonl"
+_SECONDS = 1.0
+
+
+def train_divided(
+    config: TrainConfig,
+    data: Transitions,
+    scaled: ScaledData,
+    accelerator: Accelerator,
+    directory: RunDirectory,
+    grid: SweepGrid,
+    names: Sequence[str],
+    progress: Progress,
+) -> None:
+    """Trains stages of a sweep that are not finished, a part of the seeds in each process.
+
+    Args:
+        config: of the sweep.
+        data: unscaled.
+        scaled: on the accelerator's device.
+        accelerator: of all processes, more than one.
+        directory: of the sweep, claimed.
+        grid: its members.
+        names: the stages to train, with those that they build on.
+        progress: told of the steps of the first process.
+
+    Raises:
+        RunError: there are more processes than seeds, or the sweep was begun by another number.
+    """
+    count, place = accelerator.num_processes, accelerator.process_index
+    finished = [name for name in names if is_finished(directory.stage(name))]
+    if len(finished) == len(names):
+        return
+    parts = _parts(directory, grid, names, count)
+    kind, (folder, own) = directory.kind, list(parts.items())[place]
+    part = RunDirectory(folder, kind)
+    first = accelerator.is_main_process
+    with alone():
+        trainer_config = config.trainer if first else replace(config.trainer, log_with=())
+        own_accelerator = Accelerator(
+            cpu=config.trainer.cpu,
+            mixed_precision=config.trainer.mixed_precision,
+            step_scheduler_with_optimizer=False,
+        )
+        part.claim(config, data, own_accelerator, {GRID: to_dict(own)})
+        for name in finished:
+            _hand_out(directory.stage(name), part.stage(name), grid.seeds, own.seeds)
+        told = progress if first else no_progress
+        trainer = Trainer(own_accelerator, trainer_config, seed=0, progress=told)
+        Pipeline(config, scaled, trainer, part, own).train(names)
+    # Not a barrier: those have a limit of time, and parts may take unlike times.
+    while not all(is_finished(RunDirectory(f, kind).stage(name)) for f in parts for name in names):
+        time.sleep(_SECONDS)
+    accelerator.wait_for_everyone()
+    if first:
+        for name in names:
+            if name not in finished:
+                its = [RunDirectory(folder, kind).stage(name) for folder in parts]
+                _put_together(its, directory.stage(name))
+        shutil.rmtree(directory.path / _PARTS)
+    accelerator.wait_for_everyone()
+
+
+def _parts(
+    directory: RunDirectory, grid: SweepGrid, names: Sequence[str], count: int
+) -> dict[Path, SweepGrid]:
+    """Returns the members of each part by its folder."""
+    if count > len(grid.seeds):
+        raise RunError(
+            f"got {count} processes for a sweep of {len(grid.seeds)} seeds, expected at most one "
+            "for each: launch fewer, or give more seeds"
+        )
+    begun = [n for n in names if (directory.stage(n) / "checkpoints").exists()]
+    if begun := [name for name in begun if not is_finished(directory.stage(name))]:
+        raise RunError(
+            f"got {count} processes for a sweep whose {begun[0]} stage one process has begun: go "
+            "on with one until it is finished"
+        )
+    chunks = [chunk.tolist() for chunk in torch.tensor(grid.seeds).tensor_split(count)]
+    folders = [directory.path / _PARTS / f"{index + 1}-of-{count}" for index in range(count)]
+    others = set((directory.path / _PARTS).glob("*-of-*")) - set(folders)
+    if others:
+        before = next(iter(others)).name.split("-")[-1]
+        raise RunError(
+            f"got {count} processes for a sweep that {before} have begun, in "
+            f"{directory.path / _PARTS}: launch {before} as before"
+        )
+    own = [replace(grid, seeds=tuple(seeds)) for seeds in chunks]
+    return dict(zip(folders, own, strict=True))
+
+
+def _hand_out(source: Path, target: Path, seeds: Sequence[int], own: Sequence[int]) -> None:
+    """Gives a part its members of a stage that is finished for all of them."""
+    if is_finished(target):
+        return
+    tensors = load_tensors(source / _WEIGHTS)
+    rows = len(next(iter(tensors.values()))) // len(seeds)
+    first = seeds.index(own[0]) * rows
+    mine = {name: value[first : first + rows * len(own)] for name, value in tensors.items()}
+    save_tensors(target / _WEIGHTS, mine)
+    save_json(target / _REPORT, load_json(source / _REPORT))
+
+
+def _put_together(parts: Sequence[Path], target: Path) -> None:
+    """Writes a finished stage of all members out of those of the parts."""
+    tensors = [load_tensors(part / _WEIGHTS) for part in parts]
+    lines = [
+        [json.loads(line) for line in (part / _METRICS).read_text().splitlines()]
+        for part in parts
+        if (part / _METRICS).exists()
+    ]
+    target.mkdir(parents=True, exist_ok=True)
+    (target / _METRICS).write_text(
+        "".join(json.dumps(_merged(its)) + "\n" for its in zip(*lines, strict=True))
+    )
+    save_tensors(target / _WEIGHTS, {n: torch.cat([t[n] for t in tensors]) for n in tensors[0]})
+    reports = [StageReport(**load_json(part / _REPORT)) for part in parts]
+    seconds = max(report.seconds for report in reports)
+    metrics = _merged([report.metrics for report in reports])
+    rate = reports[0].steps / seconds if seconds else 0.0
+    report = replace(reports[0], seconds=seconds, steps_per_second=rate, metrics=metrics)
+    save_json(target / _REPORT, asdict(report))
+
+
+def _merged(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Returns the metrics of all members, metric by metric, and the longest time."""
+    merged: dict[str, Any] = {}
+    for metric in dict.fromkeys(name.split("/")[0] for record in records for name in record):
+        for record in records:
+            its = {n: value for n, value in record.items() if n.split("/")[0] == metric}
+            merged |= its
+    if "seconds" in merged:
+        merged["seconds"] = max(record["seconds"] for record in records)
+    return merged

@@ -1,0 +1,183 @@
+"""The training loop, the same for every stage and for every way to take a step."""
+
+import logging
+import signal
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, final
+
+from accelerate import Accelerator
+
+from scoreregs_offline_rl.randoms import NEWEST_DRAWS
+from scoreregs_offline_rl.stages.stage import Stage
+from scoreregs_offline_rl.training.capture import UNROLLED, CapturedSteps, check_capture
+from scoreregs_offline_rl.training.checkpoints import Checkpoints
+from scoreregs_offline_rl.training.compilation import choose_program
+from scoreregs_offline_rl.training.inputs import Inputs
+from scoreregs_offline_rl.training.interruption import InterruptedRun, SignalWatch
+from scoreregs_offline_rl.training.lost_members import clear_lost, finite_metrics
+from scoreregs_offline_rl.training.metrics import MetricsFile, RunningMean
+from scoreregs_offline_rl.training.settings import TrainerConfig
+from scoreregs_offline_rl.training.stage_files import StageReport, identity_of
+from scoreregs_offline_rl.training.step import TrainingStep
+
+__all__ = ["Loop", "Progress", "StageMonitor", "agreed", "interruption"]
+
+logger = logging.getLogger(__name__)
+
+Progress = Callable[[str, int, int, dict[str, float]], None]
+"""Called after every step with (stage, steps done, steps in all, latest metrics)."""
+StageMonitor = Callable[[int], dict[str, float]]
+"""Called with the steps done at the logging interval, for further metrics."""
+# Several processes stop at the same step, which they agree on this often: it costs a reduction.
+_AGREE_EVERY = 50
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Loop:
+    """The steps of a stage, from its newest checkpoint to its last one.
+
+    Attributes:
+        accelerator: owns processes and device.
+        config: how the steps are run.
+        progress: told of every step, or of several that were one graph.
+        settings: what trackers show.
+        stage: is trained.
+        folder: where metrics and checkpoints go.
+        steps: in all.
+        steps_before: where trackers count on from.
+        monitor: gives further metrics.
+        labels: of the members, where there are several.
+        separate: of the members of a sweep, where the others go on when one is lost.
+        lost: of those that are.
+    """
+
+    accelerator: Accelerator
+    config: TrainerConfig
+    progress: Progress
+    settings: Mapping[str, bool | str | float | int]
+    stage: Stage[Any]
+    folder: Path
+    steps: int
+    steps_before: int
+    monitor: StageMonitor
+    labels: tuple[str, ...]
+    separate: tuple[str, ...] = ()
+    lost: set[str] = field(default_factory=set)
+
+    def run(self, inputs: Inputs, watch: SignalWatch) -> StageReport:
+        """Takes the steps and returns how it went.
+
+        Raises:
+            RunError: a metric stops being finite, or steps cannot be run as the settings ask.
+            InterruptedRun: a signal came; the step is saved.
+        """
+        accelerator, config, name, steps = (
+            self.accelerator,
+            self.config,
+            self.stage.name,
+            self.steps,
+        )
+        one_step = TrainingStep(self.stage, inputs, accelerator)
+        folder = self.folder / "checkpoints"
+        checkpoints = Checkpoints(folder, accelerator, keep=config.keep_checkpoints)
+        log = MetricsFile(self.folder / "metrics.jsonl")
+        mean, latest, step, seconds = RunningMean(accelerator, self.labels), {}, 0, 0.0
+        if state := checkpoints.load_newest():
+            step, seconds, latest = state["step"], state["seconds"], state["latest"]
+            mean.load(state["mean"])
+            self.lost.update(state.get("lost", ()))
+            logger.info("%s: going on from step %d of %d", name, step, steps)
+        if accelerator.is_main_process:
+            log.truncate(step)
+        self._start_trackers(step)
+        start = time.perf_counter() - seconds
+        alone = accelerator.num_processes == 1 and accelerator.scaler is None
+        program = choose_program(one_step, config.compile, steps, self.folder, alone=alone)
+        several = self._captured(one_step, alone=alone)
+        while step < steps:
+            if several is not None and self._whole(step):
+                mean.add(several(step), one_step.names, UNROLLED)
+                step += UNROLLED
+            else:
+                mean.add(one_step(step), one_step.names)
+                step += 1
+            if step % config.log_every == 0 or step == steps:
+                latest = self._finite(step, mean.mean())
+                mean.reset()
+                if self.lost:
+                    clear_lost(self.stage, self.separate)
+                if accelerator.is_main_process:
+                    latest |= self._finite(step, self.monitor(step))
+                self._log(log, step, latest, time.perf_counter() - start)
+            stop = step < steps and self._stopping(watch, step)
+            if stop or step % config.checkpoint_every == 0:
+                seconds = time.perf_counter() - start
+                state = {"seconds": seconds, "latest": latest, "mean": mean.state()}
+                checkpoints.save(step, state | {"lost": sorted(self.lost)})
+            self.progress(name, step, steps, latest)
+            if stop:
+                one_step.release()
+                raise interruption(name, step, steps, watch)
+        seconds = time.perf_counter() - start
+        one_step.release()
+        return StageReport(
+            steps,
+            seconds,
+            steps / seconds,
+            latest,
+            compile_seconds=program.compile_seconds,
+            identity=identity_of(self.stage),
+        )
+
+    def _finite(self, step: int, metrics: dict[str, float]) -> dict[str, float]:
+        return finite_metrics(self.stage.name, step, metrics, self.separate, self.lost)
+
+    def _captured(self, step: TrainingStep, *, alone: bool) -> CapturedSteps | None:
+        if self.config.capture and self.stage.phase is not None:
+            logger.info("%s: not captured, its steps are not alike", self.stage.name)
+        if not self.config.capture or self.stage.phase is not None:
+            return None
+        check_capture(step, self.config.draws or NEWEST_DRAWS, alone=alone)
+        return CapturedSteps(step)
+
+    def _whole(self, step: int) -> bool:
+        """Returns whether the steps of a graph begin here, and nothing is due within them."""
+        left = (
+            every - step % every for every in (self.config.log_every, self.config.checkpoint_every)
+        )
+        return step % UNROLLED == 0 and min(self.steps - step, *left) >= UNROLLED
+
+    def _stopping(self, watch: SignalWatch, step: int) -> bool:
+        alone = self.accelerator.num_processes == 1
+        return (alone or step % _AGREE_EVERY == 0) and agreed(self.accelerator, watch)
+
+    def _start_trackers(self, step: int) -> None:
+        if self.config.log_with and not self.accelerator.trackers:
+            # Steps that were logged after the checkpoint are logged again.
+            purge = {"tensorboard": {"purge_step": self.steps_before + step + 1}}
+            self.accelerator.init_trackers("scoreregs-offline-rl", dict(self.settings), purge)
+
+    def _log(self, log: MetricsFile, step: int, metrics: dict[str, float], seconds: float) -> None:
+        if self.accelerator.is_main_process:
+            log.append({"step": step, "seconds": round(seconds, 3), **metrics})
+        named = {f"{self.stage.name}/{name}": value for name, value in metrics.items()}
+        self.accelerator.log(named, step=self.steps_before + step)
+
+
+def agreed(accelerator: Accelerator, watch: SignalWatch) -> bool:
+    """Returns whether a signal came to any process; each must ask at the same step."""
+    if accelerator.num_processes == 1:
+        return watch.received is not None
+    if watch.received is not None:
+        accelerator.set_trigger()
+    return accelerator.check_trigger()
+
+
+def interruption(name: str, step: int, steps: int, watch: SignalWatch) -> InterruptedRun:
+    """Returns what to raise after a signal, which may have come to another process."""
+    number = signal.SIGINT if watch.received is None else watch.received
+    return InterruptedRun(name, step, steps, number)
