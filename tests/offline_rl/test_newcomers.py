@@ -43,7 +43,7 @@ def lerobot(folder: Path) -> list[str]:
 
 def vector(folder: Path) -> list[str]:
     arrays, _ = vector_log(AutoresetMode.NEXT_STEP)
-    np.savez(folder / "walks.npz", **arrays)
+    np.savez(folder / "walks.npz", **arrays)  # pyright: ignore[reportArgumentType]
     return [str(folder / "walks.npz"), "--loading.layout", "next_step"]
 
 

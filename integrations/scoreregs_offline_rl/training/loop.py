@@ -86,10 +86,10 @@ class Loop:
         checkpoints = Checkpoints(folder, accelerator, keep=config.keep_checkpoints)
         log = MetricsFile(self.folder / "metrics.jsonl")
         mean, latest, step, seconds = RunningMean(accelerator, self.labels), {}, 0, 0.0
-        if state := checkpoints.load_newest():
-            step, seconds, latest = state["step"], state["seconds"], state["latest"]
-            mean.load(state["mean"])
-            self.lost.update(state.get("lost", ()))
+        if kept := checkpoints.load_newest():
+            step, seconds, latest = kept["step"], kept["seconds"], kept["latest"]
+            mean.load(kept["mean"])
+            self.lost.update(kept.get("lost", ()))
             logger.info("%s: going on from step %d of %d", name, step, steps)
         if accelerator.is_main_process:
             log.truncate(step)
@@ -116,8 +116,9 @@ class Loop:
             stop = step < steps and self._stopping(watch, step)
             if stop or step % config.checkpoint_every == 0:
                 seconds = time.perf_counter() - start
-                state = {"seconds": seconds, "latest": latest, "mean": mean.state()}
-                checkpoints.save(step, state | {"lost": sorted(self.lost)})
+                state: dict[str, object] = {"seconds": seconds, "latest": latest}
+                state |= {"mean": mean.state(), "lost": sorted(self.lost)}
+                checkpoints.save(step, state)
             self.progress(name, step, steps, latest)
             if stop:
                 one_step.release()
