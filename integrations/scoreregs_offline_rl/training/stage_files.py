@@ -1,6 +1,5 @@
 """What a finished stage leaves in its folder."""
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -43,7 +42,7 @@ class StageReport:
     source: str | None = None
     compile_seconds: float = 0.0
     identity: dict[str, Any] = field(default_factory=dict)
-    lost: Sequence[str] = ()
+    lost: list[str] = field(default_factory=list)
 
 
 def is_finished(folder: Path) -> bool:
