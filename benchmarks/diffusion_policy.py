@@ -8,9 +8,11 @@ import torch
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
-from torch import Tensor, nn
+from torch import Tensor
 
 from scoreregs_offline_rl.stages.critic import Critic
+from scoreregs_offline_rl.stages.networks import BehaviorNetwork
+from scoreregs_offline_rl.stages.small_network import SmallBehaviorNetwork
 
 __all__ = ["SAMPLERS", "DiffusionPolicy"]
 
@@ -38,7 +40,7 @@ class DiffusionPolicy:
 
     def __init__(
         self,
-        network: nn.Module,
+        network: BehaviorNetwork | SmallBehaviorNetwork,
         critic: Critic,
         *,
         sampler: str,

@@ -3,8 +3,9 @@
 from typing import Any
 
 from scoreregs_offline_rl import Stage, TrainConfig
-from scoreregs_offline_rl.runs.building import build, give
+from scoreregs_offline_rl.runs.building import untrained
 from scoreregs_offline_rl.runs.resolution import complete
+from scoreregs_offline_rl.stages.registry import with_needs
 
 __all__ = ["fresh_stage"]
 
@@ -21,7 +22,7 @@ def fresh_stage(
         device: where all of them are.
     """
     stages = config.stages()
-    kind = stages[name]
-    sources = [stages.provider(need).name for need in kind.needs]
-    read = {source: fresh_stage(source, config, sizes, device) for source in sources}
-    return build(kind, complete(config), sizes, give(kind, complete(config), read)).to(device)
+    found = untrained(complete(config), with_needs(stages, {name}, config), sizes)
+    for stage in found.values():
+        stage.to(device)
+    return found[name]

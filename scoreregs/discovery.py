@@ -15,6 +15,8 @@ __all__ = ["modules_of"]
 _DEEPEST, _LONGEST = 6, 256
 _PLAIN = (str, int, float, type, type(None))
 _OURS = ("scoreregs",)
+# Classes that hold numbers alone; a subclass of one's own is in another module.
+_EMPTY = ("scoreregs.schedules.", "scoreregs.predictions")
 _OPAQUE = ("torch", "numpy", "builtins", "collections", "typing", "einops", "functools")
 
 
@@ -40,7 +42,7 @@ def _search(found: Any, seen: set[int], depth: int) -> Iterator[nn.Module]:
             seen.add(id(found))
             yield found
         return
-    if depth > _DEEPEST or isinstance(found, _PLAIN):
+    if depth > _DEEPEST or isinstance(found, _PLAIN) or type(found).__module__.startswith(_EMPTY):
         return
     parts = _parts(found)
     if parts and id(found) not in seen:

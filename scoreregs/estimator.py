@@ -122,7 +122,7 @@ class PriorEstimator(nn.Module):
             data_error = None
             if data is not None:
                 data_error = _error(self._draw(data.detach(), condition, times, noised))
-        by_draw = residuals.unflatten(0, times.shape)
+        by_draw = residuals.reshape(*times.shape, *x.shape[1:])
         return Estimate(times, by_draw, error, data_error)
 
     def _draw(self, x: Tensor, condition: Condition, times: Tensor, noised: Noised) -> Draw:

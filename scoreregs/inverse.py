@@ -1,6 +1,7 @@
 r"""Inverse problems by denoising and data steps in turn, on flow models and any other prior.
 
-Beside RED-diff (`scoreregs.recipes.red_diff`), which adds both forces, these take one after the
+The steps are those of the published code of both, whose PnP-Flow counts time from the noise; on flow
+models they are the same, on others the corresponding ones. Beside RED-diff (`scoreregs.recipes.red_diff`), which adds both forces, these take one after the
 other. At a time t, with x_hat and epsilon_hat the prior's predictions and $\tau = \sigma /
 (\alpha + \sigma)$, which is t on rectified flow:
 
@@ -25,7 +26,7 @@ from scoreregs.draws import Draw, at_least_single, fold, repeated
 from scoreregs.errors import ArgumentError
 from scoreregs.options import ValueFunction
 from scoreregs.prior import ScorePrior, check_prior_type
-from scoreregs.schedules import as_time
+from scoreregs.schedules.base import time_dtype
 from scoreregs.trees import Condition
 from scoreregs.value_gradient import as_value, value_and_gradient
 
@@ -69,8 +70,8 @@ def pnp_flow(
         ArgumentError: for an argument outside its range.
 
     References:
-        Martin et al., PnP-Flow: Plug-and-Play Image Restoration with Flow Matching, ICLR 2025,
-        Algorithm 3.
+        Martin et al., PnP-Flow: Plug-and-Play Image Restoration with Flow Matching, ICLR 2025;
+        its code's `pnp_flow`.
 
     Example:
         >>> from scoreregs import GaussianMixturePrior, RectifiedFlowSchedule
@@ -128,7 +129,8 @@ def flow_dps(
         ArgumentError: for an argument outside its range.
 
     References:
-        Kim et al., FlowDPS: Flow-Driven Posterior Sampling for Inverse Problems, ICCV 2025.
+        Kim et al., FlowDPS: Flow-Driven Posterior Sampling for Inverse Problems, ICCV 2025;
+        its code's `flowdps` solver, whose misfit is a norm and not its square.
 
     Example:
         >>> from scoreregs import GaussianMixturePrior, RectifiedFlowSchedule
@@ -184,7 +186,7 @@ def _descending(times: Times, steps: int, device: torch.device) -> Tensor:
     low, high = check_pair("times", times)
     if not 0 < low < high <= 1:
         raise ArgumentError(f"got the times ({low}, {high}), expected 0 < low < high <= 1")
-    return torch.linspace(high, low, steps, dtype=as_time(0.0, device).dtype, device=device)
+    return torch.linspace(high, low, steps, dtype=time_dtype(device), device=device)
 
 
 def _normal(like: Tensor, generator: torch.Generator | None) -> Tensor:

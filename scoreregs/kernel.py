@@ -31,6 +31,7 @@ from scoreregs.weightings import Weighting
 __all__ = [
     "BetaPlacement",
     "Normalization",
+    "bracket_of",
     "denoising_loss",
     "diffuse",
     "regularized_gradient",
@@ -41,8 +42,6 @@ __all__ = [
 
 Normalization = Literal["l2", "rms", "batch", "clipped"]
 BetaPlacement = Literal["prior", "value"]
-_NORMALIZATIONS = (None, *get_args(Normalization))
-_PLACEMENTS = get_args(BetaPlacement)
 
 
 @named_calls
@@ -234,13 +233,22 @@ def regularized_gradient(
         >>> regularized_gradient(g, r, beta=2.0, normalize="l2", beta_on="value")
         tensor([[-0.2000, -0.6000]])
     """
-    # One look each at what a call has right, as it is in every step.
-    if normalize not in _NORMALIZATIONS or beta_on not in _PLACEMENTS:
-        check_choice("normalize", normalize, _NORMALIZATIONS)
-        check_choice("beta_on", beta_on, _PLACEMENTS)
-    if type(beta) is not float or not beta > 0:
-        _check_beta(beta)
+    check_choice("normalize", normalize, (None, *get_args(Normalization)))
+    check_choice("beta_on", beta_on, get_args(BetaPlacement))
+    _check_beta(beta)
     _check_forces(value_gradient, residual, members)
+    return bracket_of(value_gradient, residual, beta, normalize, beta_on, members)
+
+
+def bracket_of(
+    value_gradient: Tensor | None,
+    residual: Tensor | None,
+    beta: float | Tensor,
+    normalize: Normalization | None,
+    beta_on: BetaPlacement,
+    members: int,
+) -> Tensor:
+    """Returns `regularized_gradient` of what has been checked."""
     if residual is None:
         if value_gradient is None:
             raise ArgumentError(

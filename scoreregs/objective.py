@@ -16,7 +16,7 @@ from scoreregs.draws import at_least_single
 from scoreregs.errors import ArgumentError
 from scoreregs.estimator import Estimate, PriorEstimator
 from scoreregs.finiteness import Finiteness
-from scoreregs.kernel import BetaPlacement, Normalization, regularized_gradient
+from scoreregs.kernel import BetaPlacement, Normalization, bracket_of
 from scoreregs.noisers import NoiserLike
 from scoreregs.options import Checking, Nothing, ObjectiveOptions, Reduction, ValueFunction
 from scoreregs.prior import ScorePrior
@@ -247,7 +247,7 @@ class ScoreRegularizedObjective(PriorEstimator, ABC):
             )
         residual, times = (None, None) if estimate is None else (estimate.residual, estimate.times)
         strength = self._strength(x, beta)
-        exact = regularized_gradient(
+        exact = bracket_of(
             None if value_gradient is None else value_gradient.to(dtype),
             residual,
             strength.to(dtype) if isinstance(strength, Tensor) else strength,

@@ -19,7 +19,8 @@ from scoreregs.discovery import modules_of
 from scoreregs.errors import ArgumentError, PriorError, SingularTimeError
 from scoreregs.predictions import PredictionLike, as_prediction
 from scoreregs.reprs import Constructed
-from scoreregs.schedules import NoiseLevel, NoiseSchedule, as_time, check_schedule
+from scoreregs.schedules import NoiseLevel, NoiseSchedule, as_time
+from scoreregs.schedules.base import check_schedule
 from scoreregs.times import check_times
 from scoreregs.trees import Condition, map_tensors
 
@@ -235,7 +236,8 @@ class NetworkPrior(ScorePrior):
                 f"got a {type(time).__name__} from time_map, expected a tensor: compute it from t"
             )
         if time.is_floating_point():
-            time = time.to(torch.promote_types(dtype, torch.float32))
+            # In place of promote_types, which is an operation like any other.
+            time = time.to(dtype if dtype == torch.float64 else torch.float32)
         if not self._takes_condition:
             return self.network(x_t.to(dtype), time)
         condition = map_tensors(lambda c: c.to(dtype) if c.is_floating_point() else c, condition)

@@ -1,6 +1,7 @@
 """The paper's sizes: 17 observation and 6 action dimensions, its batches, rows to draw from."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -10,17 +11,9 @@ from accelerate.state import AcceleratorState
 
 from benchmarks.speed.limits import MatrixProducts, bandwidth
 from benchmarks.stages import fresh_stage
-from scoreregs_offline_rl import (
-    BehaviorStage,
-    CriticStage,
-    Given,
-    PolicyStage,
-    Stage,
-    SweepGrid,
-    TrainConfig,
-    Transitions,
-)
-from scoreregs_offline_rl.stages.stacking import StackedPrior, StackedValue, stack
+from scoreregs_offline_rl import Stage, SweepGrid, TrainConfig, Transitions
+from scoreregs_offline_rl.runs.building import give, stacked
+from scoreregs_offline_rl.stages.stacking import stack
 
 __all__ = [
     "ACTION",
@@ -57,19 +50,14 @@ def make_stage(name: str) -> Stage[Any]:
 
 def make_sweep_stage(name: str, grid: SweepGrid) -> Stage[Any]:
     """Returns the stage of all members of a sweep, as the pipeline has it."""
-    seeds = len(grid.seeds)
-    if name != PolicyStage.name:
+    seeds, stages = len(grid.seeds), CONFIG.stages()
+    if not stages[name].follows_beta:
         return stack([make_stage(name)] * seeds)
-    critics, behaviors = (
-        make_sweep_stage(source.name, grid) for source in (CriticStage, BehaviorStage)
-    )
-    assert isinstance(critics, CriticStage)
-    assert isinstance(behaviors, BehaviorStage)
-    policies = stack([make_stage(name)] * len(grid.labels))
-    betas = torch.tensor(grid.betas * seeds, dtype=torch.float64, device=DEVICE)
-    value, prior = StackedValue(critics.value, seeds), StackedPrior(behaviors.prior, seeds)
-    policies.receive(Given(value, prior, betas))
-    return policies
+    needs = [stages.provider(need).name for need in stages[name].needs]
+    finished = {source: make_sweep_stage(source, grid) for source in needs}
+    betas = torch.tensor(grid.betas, dtype=torch.float64, device=DEVICE)
+    given = replace(give(stages[name], CONFIG, finished), beta=betas)
+    return stacked([make_stage(name)] * len(grid.labels), given, seeds)
 
 
 def random_rows(count: int) -> Transitions:

@@ -1,5 +1,6 @@
 """Between pictures and the latents that a prior knows."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,23 @@ from scoreregs.errors import ArgumentError
 from scoreregs_diffusers.pipelines import load_component
 
 __all__ = ["LatentCodec"]
+
+# Where an autoencoder's output has the latents; of a distribution the mean.
+_LATENTS: dict[str, Callable[[Any], Tensor]] = {
+    "AutoencoderKL": lambda output: output.latent_dist.mean,
+    "AutoencoderKLWan": lambda output: output.latent_dist.mean,
+    "AutoencoderKLQwenImage": lambda output: output.latent_dist.mean,
+    "AutoencoderTiny": lambda output: output.latents,
+    "AutoencoderDC": lambda output: output.latent,
+}
+# What their pipelines do between autoencoder and model that is no scale and shift of channels.
+_REFUSED = {
+    "AutoencoderKLFlux2": "its pipelines normalise patches of latents by its batch norm",
+    "AutoencoderKLCogVideoX": "its pipelines put the frames of latents before their channels",
+    "AutoencoderKLLTXVideo": "its pipelines pack latents, by statistics that are its buffers",
+    "ConsistencyDecoderVAE": "it decodes by sampling",
+    "VQModel": "its latents are the nearest entries of a codebook",
+}
 
 
 class LatentCodec:
@@ -32,7 +50,8 @@ class LatentCodec:
     computed with its weights in float32, as its pipelines do, and left as it is.
 
     Args:
-        vae: an `AutoencoderKL`, in the mode and with the `requires_grad` that it has.
+        vae: an `AutoencoderKL`, `AutoencoderTiny`, `AutoencoderDC`, `AutoencoderKLWan` or
+            `AutoencoderKLQwenImage`, in the mode and with the `requires_grad` that it has.
 
     Raises:
         ArgumentError: for another kind of autoencoder.
@@ -46,19 +65,29 @@ class LatentCodec:
     """
 
     def __init__(self, vae: nn.Module) -> None:
-        if "AutoencoderKL" not in {base.__name__ for base in type(vae).__mro__}:
+        kinds = [base.__name__ for base in type(vae).__mro__]
+        kind = next((name for name in kinds if name in _LATENTS), None)
+        if kind is None:
+            reason = _REFUSED.get(kinds[0])
             raise ArgumentError(
-                f"got a vae of type {type(vae).__name__}, expected an AutoencoderKL: for another, "
-                "encode x yourself and call the objective with its latents"
+                f"got a vae of type {kinds[0]}{f' ({reason})' if reason else ''}, expected one of "
+                f"{', '.join(_LATENTS)}: for another, encode x yourself and call the objective "
+                "with its latents"
             )
         self._vae: Any = vae
+        self._latents = _LATENTS[kind]
         config = self._vae.config
-        self._factor = torch.tensor(float(config.scaling_factor), dtype=torch.float64)
-        self._offset = torch.tensor(float(config.shift_factor or 0.0), dtype=torch.float64)
-        if config.latents_mean is not None and config.latents_std is not None:
-            std = torch.tensor(config.latents_std, dtype=torch.float64).reshape(-1, 1, 1)
-            self._factor = self._factor / std
-            self._offset = torch.tensor(config.latents_mean, dtype=torch.float64).reshape(-1, 1, 1)
+        # One, or one for each channel.
+        self._factor = torch.tensor([config.get("scaling_factor", 1.0)], dtype=torch.float64)
+        self._offset = torch.tensor([config.get("shift_factor") or 0.0], dtype=torch.float64)
+        mean, std = config.get("latents_mean"), config.get("latents_std")
+        if mean is not None and std is not None:
+            self._factor = self._factor / torch.tensor(std, dtype=torch.float64)
+            self._offset = torch.tensor(mean, dtype=torch.float64)
+
+    @override
+    def __repr__(self) -> str:
+        return f"LatentCodec(vae={type(self._vae).__name__}(...))"
 
     @classmethod
     def from_pretrained(
@@ -85,22 +114,24 @@ class LatentCodec:
         """Returns the latents of images, in the images' dtype and with their gradient.
 
         Args:
-            images: (batch, channels, height, width), in [-1, 1].
+            images: (batch, channels, height, width), in [-1, 1]; of video autoencoders, which
+                those of Wan and Qwen-Image are, (batch, channels, frames, height, width).
         """
         mean = self._run(_Encode, images).to(images.dtype)
-        return (mean - self._offset.to(mean)) * self._factor.to(mean)
+        return (mean - _of_channels(self._offset, mean)) * _of_channels(self._factor, mean)
 
     def decode(self, latents: Tensor) -> Tensor:
         """Returns the images of latents, in the latents' dtype and with their gradient.
 
         Args:
-            latents: (batch, channels, height, width), as `encode` returns them.
+            latents: as `encode` returns them.
         """
-        scaled = latents / self._factor.to(latents) + self._offset.to(latents)
+        scaled = latents / _of_channels(self._factor, latents)
+        scaled = scaled + _of_channels(self._offset, latents)
         return self._run(_Decode, scaled).to(latents.dtype)
 
     def _run(self, half: "type[_Encode] | type[_Decode]", x: Tensor) -> Tensor:
-        module = half(self._vae)
+        module = half(self._vae, self._latents)
         if self._vae.dtype != torch.float16 or not self._vae.config.get("force_upcast", False):
             return module(x.to(self._vae.dtype))
         state = {**dict(module.named_parameters()), **dict(module.named_buffers())}
@@ -108,16 +139,22 @@ class LatentCodec:
         return torch.func.functional_call(module, upcast, (x.float(),))
 
 
+def _of_channels(values: Tensor, like: Tensor) -> Tensor:
+    """Returns one number, or one for each channel, shaped to multiply a (batch, channels, ...)."""
+    return values.to(like).reshape(-1, *[1] * (like.ndim - 2))
+
+
 class _Encode(nn.Module):
     """Half of an autoencoder as a module, for `functional_call`."""
 
-    def __init__(self, vae: Any) -> None:
+    def __init__(self, vae: Any, latents: Callable[[Any], Tensor]) -> None:
         super().__init__()
         self.vae = vae
+        self.latents = latents
 
     @override
     def forward(self, images: Tensor) -> Tensor:
-        return self.vae.encode(images).latent_dist.mean
+        return self.latents(self.vae.encode(images))
 
 
 class _Decode(_Encode):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from scoreregs_offline_rl.deployment.interface import MachineInterface, Signal
     from scoreregs_offline_rl.deployment.record import TrainingRecord
     from scoreregs_offline_rl.errors import DataError, RunError
+    from scoreregs_offline_rl.evaluation.offline import OfflineComparison
     from scoreregs_offline_rl.evaluation.rollouts import EvaluationResult, evaluate
     from scoreregs_offline_rl.evaluation.settings import EvaluationConfig
     from scoreregs_offline_rl.evaluation.video import record_video
@@ -27,10 +28,11 @@ if TYPE_CHECKING:
     from scoreregs_offline_rl.runs.configuration import STAGES, TrainConfig
     from scoreregs_offline_rl.runs.grid import SweepGrid
     from scoreregs_offline_rl.runs.models import RunModels, diagnose, load_models, load_policy
+    from scoreregs_offline_rl.runs.offline_figures import offline_figures
     from scoreregs_offline_rl.runs.plan import Plan
     from scoreregs_offline_rl.runs.presets import preset
     from scoreregs_offline_rl.runs.run import evaluate_run, rehearse, train
-    from scoreregs_offline_rl.runs.sweep import sweep
+    from scoreregs_offline_rl.runs.sweep import rehearse_sweep, sweep
     from scoreregs_offline_rl.runs.sweep_plot import draw_sweep
     from scoreregs_offline_rl.runs.sweep_table import SweepTable
     from scoreregs_offline_rl.stages.actor import ActorConfig, ActorStage
@@ -78,6 +80,7 @@ __all__ = [
     "InterruptedRun",
     "LoadingConfig",
     "MachineInterface",
+    "OfflineComparison",
     "OnnxExport",
     "Plan",
     "PolicyConfig",
@@ -110,9 +113,11 @@ __all__ = [
     "load_hdf5",
     "load_models",
     "load_policy",
+    "offline_figures",
     "preset",
     "record_video",
     "rehearse",
+    "rehearse_sweep",
     "row",
     "sweep",
     "train",

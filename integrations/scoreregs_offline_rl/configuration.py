@@ -34,7 +34,6 @@ __all__ = [
     "meant",
     "require",
     "require_positive",
-    "require_share",
     "to_dict",
 ]
 
@@ -180,14 +179,6 @@ def require_positive(config: Any, *names: str) -> None:
         value = getattr(config, name)
         label = f"{type(config).__name__}.{name}"
         require(value is None or 0 < value < float("inf"), label, value, "a number above 0")
-
-
-def require_share(config: Any) -> None:
-    """Raises `ArgumentError` likewise, and unless `return_share` is None or in (0, 1]."""
-    check_settings(config)
-    share = config.return_share
-    label = f"{type(config).__name__}.return_share"
-    require(share is None or 0 < share <= 1, label, share, "a number in (0, 1], or None")
 
 
 def to_dict(config: Any) -> dict[str, Any]:

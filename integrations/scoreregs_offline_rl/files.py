@@ -1,5 +1,6 @@
 """Files that are either complete or absent, and read only as what they are expected to be."""
 
+import errno
 import hashlib
 import json
 import os
@@ -25,10 +26,16 @@ __all__ = [
     "save_tensors",
     "sha256_of",
     "tensor_shapes",
+    "writing",
 ]
 
 # The largest record that we write, a long sweep's results, has a hundredth of this.
 _LARGEST_JSON = 64 * 2**20
+_DISK = {
+    getattr(errno, name)
+    for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EPERM", "EIO")
+    if hasattr(errno, name)
+}
 _DTYPES = {
     torch.float64: "F64",
     torch.float32: "F32",
@@ -56,9 +63,31 @@ def replacing(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turns what a writer raises on a full or write-protected disk into a `RunError` of one line.
+
+    Args:
+        path: what is written, a file or a folder.
+    """
+    try:
+        yield
+    except (OSError, SafetensorError, RuntimeError) as error:
+        if (reason := _obstacle(error)) is None:
+            raise
+        raise RunError(
+            f"cannot write {path}: {reason}; what was written before is whole: make room, or mend "
+            "the rights, and the same command goes on"
+        ) from error
+
+
 def save_json(path: Path, content: Any) -> None:
-    """Writes JSON; NaN and infinity, which JSON does not know, raise a ValueError."""
-    with replacing(path) as partial:
+    """Writes JSON; NaN and infinity, which JSON does not know, raise a ValueError.
+
+    Raises:
+        RunError: where nothing can be written.
+    """
+    with writing(path), replacing(path) as partial:
         text = json.dumps(content, indent=2, allow_nan=False)
         partial.write_text(text + "\n", encoding="utf-8")
 
@@ -80,10 +109,11 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Writes tensors as safetensors.
 
     Raises:
-        RunError: where one holds NaN or infinity; nothing is written.
+        RunError: where one holds NaN or infinity, or nothing can be written; the file of before
+            stays as it is.
     """
     _check_finite(path, tensors)
-    with replacing(path) as partial:
+    with writing(path), replacing(path) as partial:
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, partial)
 
 
@@ -171,6 +201,18 @@ def _reading(path: Path) -> Iterator[None]:
     # A RuntimeError comes of a file that cannot be mapped, and of lists nested without end.
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise RunError(f"cannot read {path}: {first_line(error)}") from error
+
+
+def _obstacle(error: Exception) -> str | None:
+    """Returns why a disk takes nothing; None for an error that is no disk's."""
+    if isinstance(error, OSError):
+        return error.strerror if error.errno in _DISK else None
+    # Rust's and PyTorch's writers have a text alone, the latter one that says little.
+    if any(text in str(error) for text in ("No space left", "Disk quota exceeded")):
+        return os.strerror(errno.ENOSPC)
+    if any(text in str(error) for text in ("inline_container", "iostream error")):
+        return f"{os.strerror(errno.ENOSPC)}, or it is broken"
+    return None
 
 
 def _record(text: bytes) -> dict[str, Any]:

@@ -246,6 +246,6 @@ def _grid_maps(x: Tensor) -> Iterator[DataMap]:
     """Yields a grid of maps by the deviation and the mean that they lead to."""
     mean, deviation = x.double().mean().item(), x.double().std().item()
     for scale in (0.35, 1.2):
-        for offset in (-1.0, 0.0, 1.0):
+        for offset in (-1.0, -0.5, 0.0, 0.5, 1.0):
             factor = scale / deviation
             yield DataMap(factor, scale * offset - factor * mean)

@@ -21,7 +21,9 @@ _FIRST, _FURTHER, _SIGNIFICANT = 0.015, 0.03, 4.0
 _FLOOR, _INFINITE = 1e-3, 1e30
 # The search looks at few levels and elements; what is not much worse than its best goes on.
 _COARSE_ELEMENTS, _COARSE_MARGIN, _FINE_MARGIN = 256, 0.3, 0.06
-_FITTED, _FINALISTS = 5, 12
+_FITTED, _FINALISTS = 10, 12
+# Of a pattern search, which takes some ten.
+_ROUNDS = 40
 
 
 @dataclass(frozen=True)
@@ -66,8 +68,11 @@ def best_reading(probe: Probe, log_snr: Tensor, plain: Errors) -> Candidate | No
     claimed = claimed_reading(probe)
     rows = _coarse_rows(probe)
     inner = log_snr[1::2]
-    kept = _least(_search(probe, inner, rows), _COARSE_MARGIN)
-    kept += [r for r in _refined(probe, inner, rows, [claimed, *kept]) if r not in kept]
+    found = _search(probe, inner, rows)
+    kept = _least(found, _COARSE_MARGIN)
+    # A right reading of data that is not yet mapped right may look worse than many wrong ones.
+    fitted = _of_each_kind([_Scored(claimed, found[0].levels), *found])
+    kept += [r for r in _refined(probe, inner, rows, fitted) if r not in kept]
     scored = [_score(r, probe.measure_one(r, log_snr, rows)) for r in kept]
     kept = [r for r in _least(scored, _FINE_MARGIN) if r != claimed]
     errors = [plain, *(probe.measure_one(r, log_snr, len(probe.x)) for r in kept)]
@@ -159,24 +164,34 @@ def _coarse_rows(probe: Probe) -> int:
 def _refined(
     probe: Probe, log_snr: Tensor, rows: int, readings: Sequence[Reading]
 ) -> list[Reading]:
-    """Returns the first readings with the map of the data that suits them best, where another."""
+    """Returns readings with the map of the data that suits each best."""
     refined: list[Reading] = []
     deviation = probe.x.double().std().item()
-    seen: list[object] = []
     for reading in readings:
-        kind = (reading.prediction, reading.schedule, reading.view.time, reading.sign)
-        if kind not in seen and len(seen) < _FITTED:
-            seen.append(kind)
-            data = _fitted(probe, log_snr, rows, reading)
-            near = [m for m in named_maps(probe.x) if m.is_near(data, deviation)]
-            refined += [replace(reading, data=m) for m in (near or [data])]
+        data = _fitted(probe, log_snr, rows, reading)
+        near = [m for m in named_maps(probe.x) if m.is_near(data, deviation)]
+        refined += [replace(reading, data=m) for m in (near or [data])]
     return refined
+
+
+def _of_each_kind(scored: Sequence[_Scored]) -> list[Reading]:
+    """Returns the first, then the best of other kinds, which differ in more than the data's map."""
+    regrets = _regrets(scored)
+    kinds: dict[object, Reading] = {}
+    for i in [0, *sorted(range(1, len(scored)), key=lambda i: regrets[i])]:
+        reading = scored[i].reading
+        kind = (reading.prediction, reading.schedule, reading.view.time, reading.sign)
+        if kind not in kinds and len(kinds) < _FITTED:
+            kinds[kind] = reading
+    return list(kinds.values())
 
 
 def _fitted(probe: Probe, log_snr: Tensor, rows: int, reading: Reading) -> DataMap:
     """Returns the affine map of least error, by a pattern search from a reading's own.
 
     The map is varied by its scale and by where it takes the data's mean, in units of the deviation.
+    It ends: a round finds less error or halves the step, and there are at most `_ROUNDS`, for an
+    error that falls for ever as the scale grows.
     """
     mean, deviation = probe.x.double().mean().item(), probe.x.double().std().item()
 
@@ -189,7 +204,7 @@ def _fitted(probe: Probe, log_snr: Tensor, rows: int, reading: Reading) -> DataM
 
     at = (reading.data.scale, reading.data.scale * mean + reading.data.shift)
     (least,), step = scores([at]), 0.4
-    while step > 0.04:
+    for _ in range(_ROUNDS):
         unit = step * at[0] * deviation
         around = [
             (at[0] * math.exp(step), at[1]),
@@ -200,7 +215,9 @@ def _fitted(probe: Probe, log_snr: Tensor, rows: int, reading: Reading) -> DataM
         found, place = min(zip(scores(around), around, strict=True))
         if found < least:
             least, at = found, place
-        else:
+        elif step > 0.08:
             step /= 2
+        else:
+            break
     shift = at[1] - at[0] * mean
     return DataMap(at[0], shift if abs(shift) > 0.05 * at[0] * deviation else 0.0)

@@ -1,6 +1,6 @@
 """Noise schedules, one file each; `base` holds what they share."""
 
-from scoreregs.schedules.base import NoiseLevel, NoiseSchedule, as_time, check_schedule
+from scoreregs.schedules.base import NoiseLevel, NoiseSchedule, as_time
 from scoreregs.schedules.cosine import CosineSchedule
 from scoreregs.schedules.edm import EDMSchedule
 from scoreregs.schedules.rectified_flow import RectifiedFlowSchedule
@@ -20,5 +20,4 @@ __all__ = [
     "VESchedule",
     "VPSchedule",
     "as_time",
-    "check_schedule",
 ]

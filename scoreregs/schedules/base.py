@@ -22,7 +22,7 @@ from scoreregs.arguments import as_device
 from scoreregs.errors import ArgumentError
 from scoreregs.reprs import Constructed
 
-__all__ = ["NoiseLevel", "NoiseSchedule", "as_time", "check_schedule", "of_tensor"]
+__all__ = ["NoiseLevel", "NoiseSchedule", "as_time", "check_schedule", "of_tensor", "time_dtype"]
 
 _BISECTIONS = 64
 # What takes a tensor of times: its formulas are torch's.
@@ -50,7 +50,12 @@ def as_time(
     device = t.device if device is None else as_device(device)
     if t.is_complex():
         raise ArgumentError(f"got times of type {t.dtype}, expected real ones")
-    return t.to(device, torch.float32 if device.type == "mps" else torch.float64)
+    return t.to(device, time_dtype(device))
+
+
+def time_dtype(device: torch.device) -> torch.dtype:
+    """Returns the dtype of times and tables on a device."""
+    return torch.float32 if device.type == "mps" else torch.float64
 
 
 def _numbers(values: object) -> bool:

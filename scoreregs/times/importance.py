@@ -8,7 +8,8 @@ from typing_extensions import override
 
 from scoreregs.arguments import named_calls
 from scoreregs.errors import ArgumentError
-from scoreregs.schedules import NoiseLevel, NoiseSchedule, as_time, check_schedule
+from scoreregs.schedules import NoiseLevel, NoiseSchedule, as_time
+from scoreregs.schedules.base import check_schedule
 from scoreregs.times.density import CELLS, DensityTimes
 from scoreregs.times.points import PointsLike
 

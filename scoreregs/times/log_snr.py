@@ -9,7 +9,8 @@ from typing_extensions import override
 
 from scoreregs.arguments import check_numbers, check_range, named_calls
 from scoreregs.errors import ArgumentError
-from scoreregs.schedules import NoiseSchedule, as_time, check_schedule
+from scoreregs.schedules import NoiseSchedule, as_time
+from scoreregs.schedules.base import check_schedule
 from scoreregs.times.base import QuantileTimes
 from scoreregs.times.points import PointsLike
 

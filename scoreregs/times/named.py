@@ -7,7 +7,8 @@ from torch import Tensor
 
 from scoreregs.arguments import check_choice, check_pair, named_calls
 from scoreregs.errors import ArgumentError
-from scoreregs.schedules import NoiseLevel, NoiseSchedule, as_time, check_schedule
+from scoreregs.schedules import NoiseLevel, NoiseSchedule, as_time
+from scoreregs.schedules.base import check_schedule
 from scoreregs.times.adaptive import AdaptiveTimes
 from scoreregs.times.base import QuantileTimes
 from scoreregs.times.importance import ImportanceTimes

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from scoreregs.arguments import nearest
 from scoreregs.errors import ArgumentError
-from scoreregs.schedules import as_time
+from scoreregs.schedules.base import time_dtype
 
 __all__ = ["Points", "PointsLike", "PointsName", "as_points"]
 
@@ -27,7 +27,7 @@ def independent(
     draws: int, batch: int, device: torch.device, generator: torch.Generator | None
 ) -> Tensor:
     """Returns independent points."""
-    dtype = as_time(0.0, device).dtype
+    dtype = time_dtype(device)
     return torch.rand(draws, batch, generator=generator, dtype=dtype, device=device)
 
 

@@ -305,5 +305,5 @@ class TestEDM:
 
     @pytest.mark.parametrize("sigma_data", [0.0, -1.0, float("nan"), float("inf")])
     def test_sigma_data_is_positive(self, sigma_data):
-        with pytest.raises(ArgumentError, match="standard deviation"):
+        with pytest.raises(ArgumentError, match="sigma_data"):
             EDMPrior(lambda x, t, condition: x, EDMSchedule(), sigma_data)

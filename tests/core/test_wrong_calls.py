@@ -72,7 +72,7 @@ RESULTS = {
     "ScoreRegsError",
 }
 # The pure functions in every step, which check only what is free.
-FREE = {"diffuse", "expand", "residual_of", "residual_through_prior"}
+FREE = {"bracket_of", "diffuse", "expand", "residual_of", "residual_through_prior"}
 # What the library calls itself, on what it has checked.
 PROTOCOL = {
     "checked_predict",
@@ -175,7 +175,7 @@ def public() -> dict[str, Any]:
 
 def test_every_module_is_public_or_not():
     modules = {module.name for module in pkgutil.iter_modules(scoreregs.__path__)}
-    assert modules == PUBLIC | INTERNAL
+    assert {name for name in modules if not name.startswith("_")} == PUBLIC | INTERNAL
 
 
 def test_every_public_callable_has_a_row():

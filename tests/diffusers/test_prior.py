@@ -173,6 +173,41 @@ def test_guidance_is_one_call_on_both_conditions():
     torch.testing.assert_close(guided, expected, rtol=1e-4, atol=1e-4)
 
 
+VIDEO = {
+    "base_dim": 3,
+    "z_dim": 16,
+    "dim_mult": [1, 1, 1, 1],
+    "num_res_blocks": 1,
+    "temperal_downsample": [False, True, True],
+}
+OTHER_AUTOENCODERS = {
+    "AutoencoderTiny": lambda: diffusers.AutoencoderTiny(
+        encoder_block_out_channels=(8, 8),
+        decoder_block_out_channels=(8, 8),
+        num_encoder_blocks=(1, 1),
+        num_decoder_blocks=(1, 1),
+        scaling_factor=0.5,
+    ),
+    "AutoencoderDC": lambda: diffusers.AutoencoderDC(
+        latent_channels=4,
+        attention_head_dim=2,
+        encoder_block_types=("ResBlock", "EfficientViTBlock"),
+        decoder_block_types=("ResBlock", "EfficientViTBlock"),
+        encoder_block_out_channels=(8, 8),
+        decoder_block_out_channels=(8, 8),
+        encoder_qkv_multiscales=((), (5,)),
+        decoder_qkv_multiscales=((), (5,)),
+        encoder_layers_per_block=(1, 1),
+        decoder_layers_per_block=(1, 1),
+        downsample_block_type="conv",
+        upsample_block_type="interpolate",
+        scaling_factor=0.41407,
+    ),
+    "AutoencoderKLWan": lambda: diffusers.AutoencoderKLWan(**VIDEO),
+    "AutoencoderKLQwenImage": lambda: diffusers.AutoencoderKLQwenImage(**VIDEO),
+}
+
+
 class ExactModel(nn.Module):
     """A model in the manner of diffusers that knows a mixture."""
 
@@ -523,9 +558,40 @@ class TestLatents:
             plain.decoder.conv_in.weight.mul_(6e4)
             assert not bool(LatentCodec(plain).decode(z).isfinite().all())
 
-    def test_another_autoencoder_is_refused(self):
-        with pytest.raises(ArgumentError, match="AutoencoderKL"):
-            LatentCodec(nn.Linear(1, 1))
+    @pytest.mark.parametrize("kind", ["AutoencoderTiny", "AutoencoderDC"])
+    def test_autoencoders_without_a_distribution(self, kind):
+        vae = OTHER_AUTOENCODERS[kind]().eval()
+        codec, images = LatentCodec(vae), randn(1, 3, 16, 16)
+        with torch.no_grad():
+            output = vae.encode(images)
+            latents = output.latents if kind == "AutoencoderTiny" else output.latent
+            torch.testing.assert_close(codec.encode(images), latents * vae.config["scaling_factor"])
+            torch.testing.assert_close(
+                codec.decode(codec.encode(images)), vae.decode(latents).sample
+            )
+
+    @pytest.mark.parametrize("kind", ["AutoencoderKLWan", "AutoencoderKLQwenImage"])
+    def test_autoencoders_of_videos_with_their_statistics(self, kind):
+        vae = OTHER_AUTOENCODERS[kind]().eval()
+        codec, frames = LatentCodec(vae), randn(1, 3, 1, 16, 16)
+        with torch.no_grad():
+            mean = vae.encode(frames).latent_dist.mean
+            offset, std = (
+                torch.tensor(vae.config[k]).reshape(1, -1, 1, 1, 1)
+                for k in ("latents_mean", "latents_std")
+            )
+            torch.testing.assert_close(codec.encode(frames), (mean - offset) / std)
+            decoded = codec.decode((mean - offset) / std)
+            torch.testing.assert_close(decoded, vae.decode(mean).sample, rtol=1e-4, atol=1e-4)
+
+    @pytest.mark.parametrize(
+        ("kind", "reason"),
+        [("Linear", "expected one of"), ("AutoencoderKLFlux2", "batch norm"), ("VQModel", "book")],
+    )
+    def test_another_autoencoder_is_refused(self, kind, reason):
+        vae = nn.Linear(1, 1) if kind == "Linear" else type(kind, (nn.Module,), {})()
+        with pytest.raises(ArgumentError, match=f"{kind}.*{reason}"):
+            LatentCodec(vae)
 
 
 def test_conditions_of_a_batch_are_cut_with_it():

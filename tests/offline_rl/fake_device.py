@@ -59,6 +59,7 @@ def take_a_step(name: str) -> None:
         there = {
             key: torch.empty(v.shape, dtype=v.dtype, device=DEVICE) for key, v in randoms.items()
         }
+        metrics = torch.empty(0)
         for _ in range(3):
             metrics = step.gradients(torch.empty(rows.shape, device=DEVICE), there)
             step.update()

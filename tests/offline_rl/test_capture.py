@@ -75,7 +75,8 @@ def test_a_graph_on_a_gpu_does_what_steps_do(name, compiled):
     one_by_one, captured = on_gpu(), on_gpu()
     several = CapturedSteps(captured)
     for index in range(1, UNROLLED):
-        one_by_one(index), captured(index)
+        one_by_one(index)
+        captured(index)
     for first in range(UNROLLED, 20 * UNROLLED, UNROLLED):
         for k in range(UNROLLED):
             one_by_one(first + k)

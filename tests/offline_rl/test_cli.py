@@ -34,8 +34,8 @@ def train(data, run_dir, *more):
         "evaluation.episodes": 2,
     }
     shrunken = [part for name, value in sizes.items() for part in (f"--{name}", str(value))]
-    command = ["train", "--data", str(data), "--run-dir", str(run_dir), "--trainer.cpu"]
-    return main([*command, *shrunken, *more])
+    command = ["train", "--preset", "paper", "--data", str(data), "--run-dir", str(run_dir)]
+    return main([*command, "--trainer.cpu", *shrunken, *more])
 
 
 def test_train_and_evaluate(data_file, tmp_path, capsys):

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -48,7 +49,8 @@ def new_stage(name):
     if name == "stacked behavior":
         return stack([make_stage("behavior") for _ in range(2)])
     if name == "policy that remembers":
-        critic, behavior, policy = (make_stage(n) for n in ("critic", "behavior", "policy"))
+        made: Any = [make_stage(n) for n in ("critic", "behavior", "policy")]
+        critic, behavior, policy = made
         value = TwinValue(critic.critic)
         return PolicyStage(policy.policy, value, behavior.prior, REMEMBERING, beta=0.1)
     return make_stage(name)
@@ -72,7 +74,8 @@ def test_recorded_steps_end_where_eager_ones_do(name, monkeypatch):
     """After 200 steps, with the operations that a compiler is given."""
     monkeypatch.setattr(torch, "compile", lambda graph, **options: graph)
     eager, recorded = new_step(name), new_step(name)
-    eager(0), recorded(0)
+    eager(0)
+    recorded(0)
     recorded.gradients = CompiledGradients(recorded)
     for step in range(1, 200):
         metrics = eager(step), recorded(step)
@@ -128,7 +131,7 @@ def test_a_buffer_that_is_replaced_is_refused():
     step.stage.register_buffer("calls", torch.zeros(()))
 
     def count(batch, randoms):
-        step.stage.calls = step.stage.calls + 1
+        step.stage.calls = step.stage.get_buffer("calls") + 1
         return forward(batch, randoms)
 
     step.stage.forward = count
@@ -138,8 +141,8 @@ def test_a_buffer_that_is_replaced_is_refused():
 
 def test_on_a_device_that_is_not_the_cpu():
     """A process of its own: the device has a name for as long as it lives."""
-    pytest.importorskip("torch.utils.backend_registration")
-    if not hasattr(torch.utils.backend_registration, "_setup_privateuseone_for_python_backend"):
+    registration = pytest.importorskip("torch.utils.backend_registration")
+    if not hasattr(registration, "_setup_privateuseone_for_python_backend"):
         pytest.skip("this PyTorch has no devices in Python")
     script = str(Path(__file__).with_name("fake_device.py"))
     child = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)

@@ -89,7 +89,7 @@ GIVEN = {
     Signal: {"name": "a"},
 }
 # Numbers of any sign.
-SIGNED = {"log_snr", "action_low", "action_high", "weight_decay", "data_weight"}
+SIGNED = {"log_snr", "action_low", "action_high"}
 
 
 class Nothing:

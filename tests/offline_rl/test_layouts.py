@@ -211,7 +211,7 @@ def test_qlearnings_rows_are_those_of_steps(read):
 def test_success_in_a_log_without_rewards(read):
     arrays, _ = log(AutoresetMode.NEXT_STEP)
     del arrays["rewards"]
-    with pytest.raises(DataError, match="--rewards success"):
+    with pytest.raises(DataError, match=r"--loading\.rewards success"):
         read(arrays, layout="next_step")
     arrays["success"] = arrays["terminals"] & (arrays["observations"][..., 0] > 0)
     assert arrays["success"].any()

@@ -144,7 +144,7 @@ def test_the_user_says_what_is_terminal(arrow, tmp_path):
 
 def test_rewards_from_success(arrow, tmp_path):
     folder = write(arrow, tmp_path / "set", columns(**{"next.reward": None}))
-    with pytest.raises(DataError, match="--rewards success") as caught:
+    with pytest.raises(DataError, match=r"--loading\.rewards success") as caught:
         load_data(folder)
     assert caught.value.key == "next.reward"
     data = load_data(folder, LoadingConfig(rewards="success"))

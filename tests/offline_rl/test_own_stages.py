@@ -161,19 +161,20 @@ class TakenConfig(ClimbConfig):
     weights: str | None = None
 
 
-class TakenStage(ClimbStage, ActorStage[TakenConfig]):  # pyright: ignore[reportGeneralTypeIssues]
+class TakenStage(ActorStage[TakenConfig]):
     """One policy for each temperature."""
 
-    name = "taken"
+    name, label, help = "taken", "taken", "Take."
     needs = (ValueStage,)
     follows_beta = True
+    forward = ClimbStage.forward
 
 
 @dataclass(frozen=True)
 class TakenRows(TrainConfig):
     """The package's stages and that one."""
 
-    taken: TakenConfig = row(TakenStage, TakenConfig)  # pyright: ignore[reportAssignmentType]
+    taken: TakenConfig = row(TakenStage, TakenConfig)
 
 
 @pytest.mark.parametrize("policies", [1, 2])
@@ -322,6 +323,13 @@ class Unlabelled(ActorStage[ActorConfig]):
     forward = UnmetStage.forward
 
 
+class Unbracketed(ClimbStage):
+    """Needs that are no tuple."""
+
+    name = "unbracketed"
+    needs = ValueStage  # pyright: ignore[reportAssignmentType]
+
+
 @dataclass(frozen=True)
 class BareConfig:
     """No settings of a policy."""
@@ -342,6 +350,7 @@ class UntypedStage(Stage):
         (Baseline, ClimbConfig, "called 'baseline', which is"),
         (Trainer, ClimbConfig, "called 'trainer', which is"),
         (Unlabelled, ActorConfig, "Unlabelled without label"),
+        (Unbracketed, ClimbConfig, "expected a tuple of kinds of stages"),
         (ClimbStage, BareConfig, "BareConfig for ClimbStage, expected ClimbConfig"),
         (TD3BCStage, AWRConfig, "AWRConfig for TD3BCStage, expected TD3BCConfig"),
         (ClimbStage, ClimbConfig(), "expected ClimbConfig or a class"),

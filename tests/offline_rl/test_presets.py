@@ -50,7 +50,7 @@ def test_locomotion_is_appendix_c():
     assert (policy.layers, policy.width, policy.times) == (2, 256, (0.02, 0.98))
     assert (policy.weighting, policy.baseline) == ("sigma2", "noise")
     assert (policy.normalize, policy.beta_on) == (None, "prior")
-    assert (config.rewards, config.normalize_observations) == ("return_range", True)
+    assert (config.rewards, config.normalize_observations) == (None, True)
     assert (config.awr.advantage_scale, config.awr.clip) == (3.0, 100.0)
 
 

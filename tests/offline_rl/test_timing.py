@@ -1,5 +1,6 @@
 """What a run says that it will do, and steps that follow from a time."""
 
+import json
 import random
 import re
 import shutil
@@ -21,6 +22,7 @@ from scoreregs_offline_rl import (
     TrainerConfig,
     compare_runs,
     rehearse,
+    rehearse_sweep,
     sweep,
     train,
 )
@@ -111,6 +113,9 @@ def test_a_sweep_has_a_plan_for_all_members(data_file, data, tmp_path):
     sweep(small(data_file), tmp_path / "sweep", grid=grid, data=data, plan=plans.append)
     rows = {stage.name: stage.rows for stage in plans[0].stages}
     assert rows == {"critic": 64, "behavior": 128, "policy": 128}
+    again = rehearse_sweep(small(data_file), tmp_path / "none", grid=grid, data=data)
+    assert {stage.name: stage.rows for stage in again.stages} == rows
+    assert not (tmp_path / "none").exists()
     # What is finished has nothing to tell.
     sweep(small(data_file), tmp_path / "sweep", grid=grid, data=data, plan=plans.append)
     assert len(plans) == 1
@@ -188,6 +193,21 @@ def test_seeds_of_one_time_are_compared_with_each_other(data_file, data, tmp_pat
         config = small(data_file, minutes=1.0, seed=seed, evaluation=EvaluationConfig(episodes=1))
         train(config, tmp_path / str(seed), data=data)
     assert list(compare_runs([tmp_path / "0", tmp_path / "1"]).runs) == ["swing"]
+
+
+def test_checks_follow_seldom_however_often_there_is_a_line(data_file, data, tmp_path):
+    config = small(data_file, critic=CriticConfig(steps=700, batch_size=32, width=8))
+    weights = []
+    for every in (20, 350):
+        trainer = replace(config.trainer, log_every=every, checkpoint_every=1000)
+        run_dir = tmp_path / str(every)
+        train(replace(config, trainer=trainer), run_dir, stages=["critic"], data=data)
+        lines = (run_dir / "critic" / "metrics.jsonl").read_text().splitlines()
+        checked = [json.loads(line)["step"] for line in lines if "health_measured" in line]
+        # A check of 512 rows is a twentieth of 320 steps of 32.
+        assert checked == ([320, 640, 700] if every == 20 else [350, 700])
+        weights.append((run_dir / WEIGHTS[0]).read_bytes())
+    assert weights[0] == weights[1]
 
 
 def test_dry_run_prints_and_writes_nothing(data_file, tmp_path, capsys):

@@ -96,7 +96,7 @@ class TimedNetwork(nn.Module):
     """
 
     def __init__(
-        self, dimension: int, prediction: str, schedule: NoiseSchedule, width: int = 64
+        self, dimension: int, prediction: str, schedule: NoiseSchedule, width: int = 96
     ) -> None:
         super().__init__()
         self.prediction, self.schedule = prediction, schedule

@@ -7,6 +7,7 @@ from typing import Annotated
 import tyro
 from accelerate import PartialState
 
+from scoreregs.errors import ArgumentError
 from scoreregs_offline_rl.commands.console import Bars
 from scoreregs_offline_rl.commands.train import (
     TrainingOptions,
@@ -17,7 +18,7 @@ from scoreregs_offline_rl.commands.train import (
 from scoreregs_offline_rl.configuration import to_dict
 from scoreregs_offline_rl.runs.configuration import TrainConfig
 from scoreregs_offline_rl.runs.grid import SweepGrid
-from scoreregs_offline_rl.runs.sweep import sweep
+from scoreregs_offline_rl.runs.sweep import rehearse_sweep, sweep
 from scoreregs_offline_rl.runs.sweep_plot import draw_sweep
 from scoreregs_offline_rl.runs.sweep_table import SweepTable
 
@@ -53,10 +54,19 @@ def _sweep(
     options: TrainingOptions,
     stages: tuple[str, ...] | None,
 ) -> None:
+    if options.source is not None:
+        raise ArgumentError(
+            f"got --from {options.source} for a sweep, expected none: give the finished weights "
+            "with --critic.weights and --behavior.weights"
+        )
     with Bars() as bars:
         if options.show_config:
             shared = [n for n, stage in config.stages().items() if not stage.follows_beta]
             show_config(config, shared, bars, to_dict(grid))
+            return
+        if options.dry_run:
+            more = {"grid": grid, "stages": stages, "download_progress": bars.download}
+            bars.plan(rehearse_sweep(config, options.run_dir, **more))
             return
         table = sweep(
             config,

@@ -10,7 +10,9 @@ from scoreregs_offline_rl.commands.console import Bars, evaluation_line, health_
 from scoreregs_offline_rl.data.loading import LoadingConfig
 from scoreregs_offline_rl.data.sources import load_data
 from scoreregs_offline_rl.deployment.export import export_onnx
+from scoreregs_offline_rl.deployment.interface import MachineInterface
 from scoreregs_offline_rl.evaluation.video import record_video
+from scoreregs_offline_rl.files import load_json
 from scoreregs_offline_rl.inspection.inspection import inspect_data
 from scoreregs_offline_rl.inspection.plot import draw_inspection
 from scoreregs_offline_rl.inspection.report import format_inspection
@@ -18,6 +20,7 @@ from scoreregs_offline_rl.runs.comparison import compare_runs
 from scoreregs_offline_rl.runs.comparison_plot import draw_comparison
 from scoreregs_offline_rl.runs.models import diagnose as diagnose_run
 from scoreregs_offline_rl.runs.models import load_policy
+from scoreregs_offline_rl.runs.offline_figures import lacks_evaluation, offline_figures
 from scoreregs_offline_rl.runs.run import evaluate_run
 
 __all__ = ["diagnose", "evaluate", "export", "inspect", "report"]
@@ -93,14 +96,21 @@ def report(
 ) -> None:
     """Compare finished runs: a table and a picture, seeds of one configuration together.
 
+    Of runs without an environment it prints, one by one, how far each policy's actions are from the
+    data's, how likely the behavior model finds them, and what the critic makes of them.
+
     Args:
         run_dirs: The runs' directories.
         picture: The PNG to draw.
     """
-    comparison = compare_runs(run_dirs)
-    print(comparison.table())
-    draw_comparison(comparison, picture)
-    print(f"\npicture: {picture}")
+    offline = [run_dir for run_dir in run_dirs if lacks_evaluation(run_dir)]
+    for run_dir in offline:
+        print(f"{run_dir}, without an environment:\n\n{offline_figures(run_dir).table()}\n")
+    if evaluated := [run_dir for run_dir in run_dirs if run_dir not in offline]:
+        comparison = compare_runs(evaluated)
+        print(comparison.table())
+        draw_comparison(comparison, picture)
+        print(f"\npicture: {picture}")
 
 
 def export(
@@ -109,6 +119,7 @@ def export(
     to: Literal["onnx", "hub"],
     stage: str | None = None,
     licence: str | None = None,
+    interface: Path | None = None,
 ) -> None:
     """Write a policy of a finished run for use elsewhere, with its statistics and bounds.
 
@@ -120,12 +131,19 @@ def export(
         stage: What trained the policy: policy, awr, cloning, td3_bc, or a stage of your own. None:
             policy, or with --hand-over-recommended the one that the verdict recommends; where there
             is no policy, the only one.
-        licence: Of the weights, for the model card, as the Hub names it: mit, cc-by-4.0.
+        licence: Of the weights, for the model card and the manifest, as the Hub names it: mit,
+            cc-by-4.0.
+        interface: JSON with what the policy's numbers are on its machine: observations and actions,
+            lists of name and unit in the policy's order, and rate in hertz.
     """
     policy = load_policy(run_dir, stage)
+    if interface is not None:
+        policy.interface = MachineInterface.from_dict(load_json(interface))
+        policy.interface.check_sizes(len(policy.observation_mean), len(policy.action_low))
     if to == "onnx":
-        exported = export_onnx(policy, path)
+        exported = export_onnx(policy, path, licence=licence)
         print(f"{path}: within {exported.error:.1g} of PyTorch, relative to the actions' range")
+        print(f"{exported.manifest}: its names, units, bounds, rate, licence and digest")
     else:
         policy.save_pretrained(path, model_card_kwargs={"license": licence})
         print(f"{path}: {', '.join(sorted(file.name for file in path.iterdir()))}")

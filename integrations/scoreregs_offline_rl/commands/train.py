@@ -7,7 +7,7 @@ import shlex
 import sys
 from argparse import ArgumentParser
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -67,6 +67,9 @@ class TrainingOptions:
     """laptop: minutes on two cores, the same settings for any data. paper: the paper's for its
     tasks, by the name of the data, and Appendix C's for any other, observations normalised.
     paper-exact: likewise, observations as they are. default: what older versions called paper."""
+    source: Annotated[Path | None, tyro.conf.arg(name="from")] = None
+    """A finished run to begin with, in a new directory: its settings are the defaults, and stages
+    that the other options, as more --policy.steps, leave as they are need no training."""
     show_config: bool = False
     """Print the settings that the run would have, as JSON, and stop."""
     dry_run: bool = False
@@ -120,13 +123,16 @@ def training_commands(arguments: Sequence[str]) -> dict[str, Callable[..., None]
 def base_config(arguments: Sequence[str]) -> TrainConfig:
     """Returns the settings that the arguments change: the run's own, else its data's preset."""
     parser = ArgumentParser(add_help=False, allow_abbrev=False)
-    for name in ("--data", "--preset"):
+    for name in ("--data", "--preset", "--from"):
         parser.add_argument(name, nargs="?")
     parser.add_argument("--run-dir", "--run_dir", nargs="?")
     known, _ = parser.parse_known_args(list(arguments))
     run_dir = Path(known.run_dir) if known.run_dir else None
     if run_dir and (run_dir / "config.json").exists() and known.preset is None:
         return RunDirectory(run_dir).read_config()
+    if (source := getattr(known, "from")) is not None:
+        # Its steps are known; they are not to be chosen again.
+        return replace(RunDirectory(source).read_config(), minutes=None)
     if known.data is None:
         # The defaults of the class, which lacks its data.
         return tyro.MISSING_NONPROP
@@ -190,6 +196,7 @@ def _train(config: TrainConfig, options: TrainingOptions, stages: Sequence[str] 
             progress=bars,
             download_progress=bars.download,
             plan=bars.plan,
+            source=options.source,
             command=this_command(),
         )
     if PartialState().is_main_process:

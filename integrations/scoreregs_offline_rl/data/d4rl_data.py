@@ -8,7 +8,7 @@ from pathlib import Path
 
 from scoreregs_offline_rl.data.download import (
     DownloadProgress,
-    download,
+    download_data,
     mirrored,
     no_download_progress,
 )
@@ -82,19 +82,11 @@ def d4rl_file(
     if "/gym_mujoco_v2/" in task.url:
         mirrors.append(HUB_MIRROR)
     urls = [task.url, *(mirrored(mirror, task.file, task.name) for mirror in mirrors)]
-    try:
-        download(urls, path, check=check_hdf5, progress=progress)
-    except DataError as error:
-        raise DataError(
-            error.problem,
-            source=error.source,
-            remedy="download it by hand to this path, or name a mirror in "
-            f"{MIRRORS_VARIABLE} or --loading.mirrors",
-        ) from error
-    except OSError as error:
-        raise DataError(
-            f"got a folder that cannot be written ({error}), expected a writable one",
-            source=str(path),
-            remedy="set the environment variable D4RL_DATASET_DIR",
-        ) from error
-    return path
+    return download_data(
+        urls,
+        path,
+        check=check_hdf5,
+        progress=progress,
+        folder="D4RL_DATASET_DIR",
+        mirrors=f"{MIRRORS_VARIABLE} or --loading.mirrors",
+    )

@@ -19,7 +19,7 @@ from filelock import FileLock
 from scoreregs_offline_rl.errors import DataError
 from scoreregs_offline_rl.files import load_json, save_json
 
-__all__ = ["DownloadProgress", "download", "mirrored", "no_download_progress"]
+__all__ = ["DownloadProgress", "download", "download_data", "mirrored", "no_download_progress"]
 
 logger = logging.getLogger(__name__)
 
@@ -114,6 +114,42 @@ def download(
                 partial.delete()
                 return
     raise DataError(f"got no file from {len(urls)} URL(s): {'; '.join(failures)}", source=str(path))
+
+
+def download_data(
+    urls: Sequence[str],
+    path: Path,
+    *,
+    check: Callable[[Path], None],
+    progress: DownloadProgress,
+    folder: str,
+    mirrors: str = "--loading.mirrors",
+) -> Path:
+    """Downloads the file of a task, see `download`, and returns its path.
+
+    Args:
+        urls: as of `download`, like the next three.
+        path: see there.
+        check: see there.
+        progress: see there.
+        folder: environment variable that says where such files lie.
+        mirrors: where the user names further URLs.
+
+    Raises:
+        DataError: where it cannot be downloaded or written.
+    """
+    try:
+        download(urls, path, check=check, progress=progress)
+    except DataError as error:
+        remedy = f"download it by hand to this path, or name a mirror with {mirrors}"
+        raise DataError(error.problem, source=error.source, remedy=remedy) from error
+    except OSError as error:
+        raise DataError(
+            f"got a folder that cannot be written ({error}), expected a writable one",
+            source=str(path),
+            remedy=f"set the environment variable {folder}",
+        ) from error
+    return path
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,7 @@ def choose_keys(config: LoadingConfig, present: Iterable[str], source: str) -> d
     for name, key in wanted.items():
         if key not in present and (name in required or key != usual[name]):
             shown = ", ".join(present[:20]) + (", ..." if len(present) > 20 else "")
-            other = ", or give --rewards success" if name == "rewards" else ""
+            other = ", or give --loading.rewards success" if name == "rewards" else ""
             raise DataError(
                 f"got no such array among {shown or 'none'}, expected the {name}",
                 source=source,

@@ -9,7 +9,7 @@ import numpy as np
 
 from scoreregs_offline_rl.data.download import (
     DownloadProgress,
-    download,
+    download_data,
     mirrored,
     no_download_progress,
 )
@@ -98,21 +98,13 @@ def ogbench_file(
     path = folder / f"{task.data_set}.npz"
     urls = [f"{OGBENCH_URL}/{path.name}"]
     urls += [mirrored(mirror, path.name, task.data_set) for mirror in mirrors]
-    try:
-        download(urls, path, check=_check, progress=progress)
-    except DataError as error:
-        raise DataError(
-            error.problem,
-            source=error.source,
-            remedy="download it by hand to this path, or name a mirror with --loading.mirrors",
-        ) from error
-    except OSError as error:
-        raise DataError(
-            f"got a folder that cannot be written ({error}), expected a writable one",
-            source=str(path),
-            remedy="set the environment variable OGBENCH_DATASET_DIR",
-        ) from error
-    return path
+    return download_data(
+        urls,
+        path,
+        check=_check,
+        progress=progress,
+        folder="OGBENCH_DATASET_DIR",
+    )
 
 
 def _without_task(task: OGBenchTask) -> tuple[str]:

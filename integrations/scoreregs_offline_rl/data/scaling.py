@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -18,6 +19,8 @@ logger = logging.getLogger(__name__)
 
 # Returns that differ by less than this part of the largest are as good as the same.
 _FEW_PARTS = 20
+# A success that most rows have is a price for every step.
+_SELDOM = 0.5
 MISTAKES = 1 / 1000
 """Of the rows of a data set, so many may lie beyond its bounds by mistake; they are clipped."""
 
@@ -243,6 +246,27 @@ class RewardScaling:
         if warning := narrow_returns(returns):
             logger.warning("%s: %s", data.source, warning)
         return cls(scale=1000.0 / extent)
+
+    @staticmethod
+    def usual(data: Transitions) -> Literal["return_range", "none"]:
+        """Returns the name of the scaling that suits data: rewards for success keep their meaning.
+
+        Those are 0 and 1, most of them 0. Their returns may differ by 1 alone, and 1000 times such
+        rewards are a value that no temperature fits.
+
+        Args:
+            data: the transitions, with rewards as recorded.
+        """
+        rewards = data.rewards
+        marks = bool(((rewards == 0) | (rewards == 1)).all())
+        if marks and 0 < float(rewards.double().mean()) < _SELDOM:
+            logger.info(
+                "%s: rewards are 0 and 1, as for success, and taken as they are (--rewards none); "
+                "--rewards return_range scales them all the same",
+                data.source,
+            )
+            return "none"
+        return "return_range"
 
     def __call__(self, rewards: Tensor) -> Tensor:
         """Returns scaled rewards.

@@ -109,7 +109,9 @@ class TrainedPolicy(nn.Module, ModelHubMixin):
                 f"got observations of shape {tuple(inputs.shape)}, expected ({len(mean)},) or "
                 f"(batch, {len(mean)}): give unscaled observations of the policy's environment"
             )
-        outputs = self.policy((inputs - mean) / self.observation_std)
+        # A mean of float64 is there for numbers that float32 cannot hold: they are centred first.
+        scaled = ((inputs - mean) / self.observation_std).to(self.observation_std.dtype)
+        outputs = self.policy(scaled)
         # Rounding may leave the bounds by one unit in the last place.
         outputs = (low + (outputs + 1) * (high - low) / 2).clamp(low, high)
         if isinstance(observations, Tensor):

@@ -25,9 +25,10 @@ from scoreregs_offline_rl.stages.networks import DiracPolicy
 __all__ = ["FILES", "PolicyParts", "read_folder", "write_folder"]
 
 _CONFIG, _WEIGHTS = FILES = "config.json", "model.safetensors"
+_MEAN = "observation_mean"
 _REMEDY = "save the policy again, or download its folder again"
 _STATISTICS = {
-    "observation_mean": "observation_size",
+    _MEAN: "observation_size",
     "observation_std": "observation_size",
     "action_low": "action_size",
     "action_high": "action_size",
@@ -71,7 +72,11 @@ def write_folder(parts: PolicyParts, tensors: dict[str, Tensor], folder: Path) -
         ArgumentError: where a tensor is not of float32.
         RunError: where a tensor holds NaN or infinity.
     """
-    others = {name: t.dtype for name, t in tensors.items() if t.dtype != torch.float32}
+    others = {
+        name: t.dtype
+        for name, t in tensors.items()
+        if t.dtype != torch.float32 and (name, t.dtype) != (_MEAN, torch.float64)
+    }
     if others:
         name, dtype = next(iter(others.items()))
         raise ArgumentError(f"got {name} in {dtype}, expected torch.float32: call .float() first")
@@ -139,6 +144,8 @@ def _read_weights(
         network = policies[0] if len(policies) == 1 else MeanPolicy(policies)
         like = {f"policy.{name}": tensor for name, tensor in network.state_dict().items()}
         like |= {name: torch.empty(found[size]) for name, size in _STATISTICS.items()}
+        if tensor_shapes(path)[_MEAN][0] == "F64":
+            like[_MEAN] = like[_MEAN].double()
     tensors = load_tensors_like(path, like, remedy=_REMEDY)
     weights = {name.removeprefix("policy."): tensors[name] for name in like.keys() - _STATISTICS}
     network.load_state_dict(weights, assign=True)

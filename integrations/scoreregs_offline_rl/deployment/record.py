@@ -6,15 +6,13 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from scoreregs.errors import ArgumentError
+from scoreregs_offline_rl.configuration import check_settings
 from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.evaluation.rollouts import EvaluationResult
 from scoreregs_offline_rl.stages.registry import StageRows, label_of, stages_of
 from scoreregs_offline_rl.tasks import data_label
 
 __all__ = ["TrainingRecord"]
-
-_TEXT, _WHOLE, _NUMBER = (str,), (int,), (int, float)
-_NONE = type(None)
 
 
 @dataclass(frozen=True)
@@ -42,6 +40,9 @@ class TrainingRecord:
     data_return: float
     data_score: float | None
     versions: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_settings(self)
 
     @classmethod
     def from_result(cls, result: dict[str, Any], stage: str) -> TrainingRecord:
@@ -82,31 +83,11 @@ class TrainingRecord:
             ArgumentError: where it is something else.
         """
         try:
-            record = cls(**{**content, "evaluation": _evaluation(content["evaluation"])})
-        except (KeyError, TypeError) as error:
+            return cls(**{**content, "evaluation": _evaluation(content["evaluation"])})
+        except (KeyError, TypeError, ArgumentError) as error:
             raise ArgumentError(
                 f"got something else than the record of a training ({error}): save the policy again"
             ) from error
-        for name, kinds in _KINDS.items():
-            value = getattr(record, name)
-            if isinstance(value, bool) or not isinstance(value, kinds):
-                raise ArgumentError(
-                    f"got {value!r} as {name} in the record of a training, expected "
-                    f"{' or '.join(kind.__name__ for kind in kinds)}: save the policy again"
-                )
-        return record
-
-
-_KINDS: dict[str, tuple[type, ...]] = {
-    "method": _TEXT,
-    "data": _TEXT,
-    "seed": _WHOLE,
-    "beta": (*_NUMBER, _NONE),
-    "command": (*_TEXT, _NONE),
-    "data_return": _NUMBER,
-    "data_score": (*_NUMBER, _NONE),
-    "versions": (dict,),
-}
 
 
 def _evaluation(content: dict[str, Any] | None) -> EvaluationResult | None:

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from torch import nn
 
 from scoreregs_offline_rl.configuration import differences
 from scoreregs_offline_rl.errors import RunError
-from scoreregs_offline_rl.files import load_json, load_tensors
+from scoreregs_offline_rl.files import load_json, load_tensors_like
 from scoreregs_offline_rl.runs.configuration import TrainConfig
 from scoreregs_offline_rl.runs.directory import RunDirectory
 from scoreregs_offline_rl.runs.paper_weights import load_paper_behavior, load_paper_critic
@@ -109,7 +110,7 @@ def _adopt_run(
         if known is None:
             load_stage(stage, folder)
         else:
-            _load_member(stage, folder, _place_of(key, known, source))
+            _load_member(stage, folder, _place_of(key, known, source), len(known))
 
 
 def _members_in(
@@ -141,11 +142,24 @@ def _place_of(key: MemberKey, known: Sequence[MemberKey], source: Path) -> int:
     )
 
 
-def _load_member(stage: Stage[Any], folder: Path, index: int) -> None:
-    """Loads a member of a stage that was trained as one of several."""
-    check_identity(stage, load_json(folder / "report.json").get("identity", {}), folder)
-    stacked = load_tensors(folder / "weights.safetensors")
-    _load(stage, {name: values[index] for name, values in stacked.items()}, stage, folder)
+def _load_member(stage: Stage[Any], folder: Path, index: int, count: int) -> None:
+    """Loads one of several members that a stage was trained as."""
+    report = load_json(folder / "report.json")
+    check_identity(stage, report.get("identity", {}), folder)
+    own = stage.state_dict()
+    like = {
+        name: torch.empty((count, *value.shape), dtype=value.dtype, device="meta")
+        for name, value in own.items()
+    }
+    remedy = f"give the sizes that the {stage.name} stage was trained with"
+    stacked = load_tensors_like(folder / "weights.safetensors", like, remedy=remedy)
+    member = {name: values[index] for name, values in stacked.items()}
+    if report.get("lost") and not any(values.any() for values in member.values()):
+        raise RunError(
+            f"got the weights of a member that was lost in {folder} ({', '.join(report['lost'])}), "
+            "expected one whose numbers stayed finite: choose another seed"
+        )
+    _load(stage, member, stage, folder)
 
 
 def _adopt_paper(stage: Stage[Any], source: Path, config: TrainConfig) -> None:

@@ -1,6 +1,6 @@
 """Stages with their initial weights, given what the finished ones before them offer."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,9 +12,10 @@ from scoreregs_offline_rl.randoms import seeded
 from scoreregs_offline_rl.runs.configuration import TrainConfig
 from scoreregs_offline_rl.stages.actor import ActorStage
 from scoreregs_offline_rl.stages.probe import Probes
+from scoreregs_offline_rl.stages.stacking import StackedPrior, StackedValue, stack
 from scoreregs_offline_rl.stages.stage import Context, Given, PriorStage, Stage, ValueStage
 
-__all__ = ["build", "give", "probes_of", "weights_of"]
+__all__ = ["build", "give", "probes_of", "stacked", "untrained", "weights_of"]
 
 
 def build(
@@ -54,6 +55,40 @@ def give(kind: type[Stage[Any]], config: TrainConfig, finished: Mapping[str, Sta
         if isinstance(source, ActorStage):
             start = source.policy.state_dict()
     return Given(value, prior, start=start)
+
+
+def untrained(
+    config: TrainConfig, names: Iterable[str], sizes: tuple[int, int]
+) -> dict[str, Stage[Any]]:
+    """Returns stages by name that build on each other, none of them trained.
+
+    Args:
+        config: of a run, complete.
+        names: in the order of training.
+        sizes: numbers of observation and action dimensions.
+    """
+    found: dict[str, Stage[Any]] = {}
+    for kind in (config.stages()[name] for name in names):
+        found[kind.name] = build(kind, config, sizes, give(kind, config, found))
+    return found
+
+
+def stacked(members: Sequence[Stage[Any]], given: Given, seeds: int | None) -> Stage[Any]:
+    """Returns the members of a stage as one, on what the finished stages of all seeds give.
+
+    Args:
+        members: seeds first.
+        given: by the stacked stages, with the temperatures of each seed, (betas,), if any.
+        seeds: how many those stages have; None where they are not stacked.
+    """
+    joint, value, prior, betas = stack(members), given.value, given.prior, given.beta
+    if seeds is not None:
+        value = None if value is None else StackedValue(value, seeds)
+        prior = None if prior is None else StackedPrior(prior, seeds)
+    if isinstance(betas, Tensor):
+        betas = betas.repeat(len(members) // len(betas))
+    joint.receive(Given(value, prior, betas))
+    return joint
 
 
 def weights_of(settings: Any, data: Transitions) -> Tensor | None:

@@ -35,6 +35,7 @@ DATA = "data"
 _IRRELEVANT = {
     "seed",
     "data",
+    "minimum_std",
     "evaluation.episodes",
     "evaluation.seed",
     "evaluation.every",
@@ -92,7 +93,8 @@ class FinishedRun:
         if not any(result.get(stage) for stage in labels):
             raise RunError(
                 f"got {folder}, whose policies were not evaluated, expected scores: let `train` go "
-                "on there with --evaluation.environment, or `diagnose` it without a simulator"
+                "on there with --evaluation.environment, or see `report`, `offline_figures` and "
+                "`diagnose`, which need no simulator"
             )
         try:
             return cls(

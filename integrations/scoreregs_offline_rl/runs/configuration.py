@@ -31,8 +31,12 @@ class _Inputs:
     steps. None: the steps are as they are."""
     normalize_observations: bool = True
     """Whether networks see observations less the data's mean, over its standard deviation."""
-    rewards: Literal["return_range", "antmaze", "none"] = "return_range"
-    """How rewards are scaled: by 1000 over the range of returns, less one, or not at all."""
+    minimum_std: Positive | None = None
+    """Least standard deviation that observations are divided by; None: whatever it is, so that the
+    unit does not matter. Directories of version 0.1 go on with its 0.001."""
+    rewards: Literal["return_range", "antmaze", "none"] | None = None
+    """How rewards are scaled: by 1000 over the range of returns, less one, or not at all. None: not
+    at all where they are 0 and 1, for success, and else by the range of returns."""
     action_low: tuple[Finite, ...] | None = None
     """Lowest action, one number or one for each dimension; None: the environment's, else the lowest
     in the data."""

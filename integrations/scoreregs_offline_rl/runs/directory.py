@@ -23,7 +23,7 @@ from scoreregs_offline_rl.stages.policy import PolicyStage
 from scoreregs_offline_rl.stages.registry import Stages, actors_of
 from scoreregs_offline_rl.training.stage_files import is_finished
 
-__all__ = ["GRID", "MEMBERS", "RunDirectory"]
+__all__ = ["GRID", "MEMBERS", "RunDirectory", "bears_on"]
 
 GRID, MEMBERS = "grid.json", "members"
 """What a sweep has beside what a run has: who its members are, and where they lie."""
@@ -123,6 +123,17 @@ class RunDirectory:
                 f"({error}): read it with the version or the configuration class that wrote it"
             ) from error
 
+    def as_begun(self, config: C) -> C:
+        """Returns a configuration whose scalings, where they are left open, are those of the run.
+
+        So a directory goes on by the rules of the version that it began with.
+        """
+        if not self.holds_run():
+            return config
+        before = self.read_config()
+        rewards, least = config.rewards or before.rewards, config.minimum_std or before.minimum_std
+        return replace(config, rewards=rewards, minimum_std=least)
+
     def settled(self, config: C) -> C:
         """Returns a configuration that says how rows and noise are drawn: as the run began."""
         draws = config.trainer.draws
@@ -156,7 +167,8 @@ class RunDirectory:
             if fixed := [change for change in changes if self._is_fixed(file, change)]:
                 raise RunError(
                     f"got another configuration than that of the run in {self.path} "
-                    f"({'; '.join(fixed)}): choose another run directory"
+                    f"({'; '.join(fixed)}): choose another run directory, and to keep what these "
+                    f"settings leave as it is, give --from {self.path}"
                 )
         accelerator.wait_for_everyone()
         if accelerator.is_main_process:
@@ -187,11 +199,11 @@ class RunDirectory:
         if name.endswith(".weights") and is_finished(self.stage(name.removesuffix(".weights"))):
             # Where they came from may have moved since; the report says where that was.
             return False
-        bearing = _bears_on(name, self.stages) if file == _CONFIG else set(self.stages)
+        bearing = bears_on(name, self.stages) if file == _CONFIG else set(self.stages)
         return self.has_started(bearing)
 
 
-def _bears_on(setting: str, stages: Stages) -> set[str]:
+def bears_on(setting: str, stages: Stages) -> set[str]:
     """Returns the stages that a setting, by its dotted name, bears on."""
     group = setting.split(".")[0]
     if setting not in _FIXED and _FREE & {group, setting}:

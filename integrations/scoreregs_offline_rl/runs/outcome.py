@@ -19,11 +19,13 @@ class MemberResults:
         findings: what the checks of the finished stages found, by the stage's name.
         agents: the finished policies, by the name of the stage that trained them.
         verdict: what is expected of the policy of Eq. 15 beside a clone; None without one of them.
+        lost: names of the stages whose numbers stopped being finite, or that build on such.
     """
 
     findings: dict[str, Finding] = field(default_factory=dict)
     agents: dict[str, TrainedPolicy] = field(default_factory=dict)
     verdict: Verdict | None = None
+    lost: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,7 +18,14 @@ from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.evaluation.learning_curve import learning_curve
 from scoreregs_offline_rl.randoms import check_batch, derived_seed
 from scoreregs_offline_rl.runs.adoption import MemberKey, adopt
-from scoreregs_offline_rl.runs.building import build, give, probes_of, weights_of
+from scoreregs_offline_rl.runs.building import (
+    build,
+    give,
+    probes_of,
+    stacked,
+    untrained,
+    weights_of,
+)
 from scoreregs_offline_rl.runs.configuration import TrainConfig
 from scoreregs_offline_rl.runs.directory import RunDirectory
 from scoreregs_offline_rl.runs.grid import SweepGrid
@@ -30,10 +37,10 @@ from scoreregs_offline_rl.stages.actor import ActorStage
 from scoreregs_offline_rl.stages.mean_policy import mean_policy
 from scoreregs_offline_rl.stages.probe import Probes
 from scoreregs_offline_rl.stages.registry import Stages, with_needs
-from scoreregs_offline_rl.stages.stacking import StackedPrior, StackedValue, share, stack
+from scoreregs_offline_rl.stages.stacking import share
 from scoreregs_offline_rl.stages.stage import Given, Stage
 from scoreregs_offline_rl.training.inputs import Members
-from scoreregs_offline_rl.training.monitor import Monitor
+from scoreregs_offline_rl.training.monitor import Monitor, is_due
 from scoreregs_offline_rl.training.rehearsal import Rehearsal
 from scoreregs_offline_rl.training.stage_files import StageReport, is_finished
 from scoreregs_offline_rl.training.trainer import Trainer
@@ -117,7 +124,8 @@ class Pipeline:
         check_needs(self._config, self._directory, names)
         used = with_needs(self._stages, set(names), self._config)
         self._check_batches(used)
-        self._check_builds(used)
+        # What cannot be built is refused before anything is trained.
+        untrained(self._configs[0], used, self._data.sizes)
         for name in used:
             self._train(self._stages[name])
 
@@ -133,13 +141,6 @@ class Pipeline:
             count = len(self._data.transitions if rows is None else rows[0])
             if _weights(self._config, name) is None and not self._is_finished(name):
                 check_batch(settings.batch_size, count, name)
-
-    def _check_builds(self, names: Collection[str]) -> None:
-        """Builds every stage on untrained ones: what cannot be built is refused before training."""
-        config, untrained = self._configs[0], {}
-        for kind in (self._stages[name] for name in names):
-            given = give(kind, config, untrained)
-            untrained[kind.name] = build(kind, config, self._data.sizes, given)
 
     def _train(self, kind: type[Stage[Any]]) -> None:
         """Trains a stage of all its members, loads it, or takes its weights from elsewhere."""
@@ -167,6 +168,7 @@ class Pipeline:
             weights=self._row_weights(settings),
             monitor=self._monitor(trained, settings.steps),
             steps_before=self._steps_before(kind.name),
+            keep_others=self._grid is not None,
         )
         self._share(trained)
         self._finished[kind.name] = trained
@@ -205,23 +207,13 @@ class Pipeline:
 
     def _stack(self, kind: type[Stage[Any]], members: Sequence[Stage[Any]]) -> Stage[Any]:
         """Returns the members as one stage, which builds on the finished stages of all seeds."""
-        joint = stack(members)
-        if not kind.needs:
-            return joint
         finished = {name: trained.joint for name, trained in self._finished.items()}
-        given, seeds = give(kind, self._config, finished), len(self._probes)
-        value, prior = given.value, given.prior
+        seeds, betas = None, (self._config.beta,)
         if self._grid is not None:
-            value = None if value is None else StackedValue(value, seeds)
-            prior = None if prior is None else StackedPrior(prior, seeds)
-        if not kind.follows_beta:
-            joint.receive(Given(value, prior))
-            return joint
-        betas = [self._config.beta] if self._grid is None else self._grid.betas
-        betas = torch.tensor([*betas] * (len(members) // len(betas)), dtype=torch.float64)
+            seeds, betas = len(self._probes), self._grid.betas
         place = self._data.transitions.actions.device
-        joint.receive(Given(value, prior, betas.to(place)))
-        return joint
+        beta = torch.tensor(betas, dtype=torch.float64, device=place) if kind.follows_beta else None
+        return stacked(members, replace(give(kind, self._config, finished), beta=beta), seeds)
 
     def _rows(self, kind: type[Stage[Any]]) -> tuple[Tensor, ...] | None:
         """Returns the rows of each seed that a stage is trained on; None: all."""
@@ -253,9 +245,14 @@ class Pipeline:
             policy, evaluation = trained.joint.policy, self._config.evaluation
             curve = learning_curve(policy, *scalings, evaluation, trained.labels)
 
+        kind, every = type(trained.joint), self._config.trainer.log_every
+        batch_size = trained.joint.config.batch_size
+
         def watch(step: int) -> dict[str, float]:
             self._share(trained)
-            found = {name: n for monitor in monitors for name, n in monitor(step).items()}
+            due = is_due(step, steps, every, batch_size, kind.checked_rows)
+            checks = monitors if due else []
+            found = {name: n for monitor in checks for name, n in monitor(step).items()}
             return found if curve is None else found | curve(step)
 
         return watch
@@ -273,18 +270,33 @@ class Pipeline:
         before = list(self._stages)[: list(self._stages).index(name)]
         return sum(getattr(self._config, n).steps for n in before if self._stages[n].usual)
 
-    def _members_of(self, trained: _Trained, index: int) -> list[Stage[Any]]:
-        """Returns the members whose policies act as one for a configuration, by its place."""
+    def _places_of(self, trained: _Trained, index: int) -> list[int]:
+        """Returns which members have the policies that act as one for a configuration."""
         configs, seeds = len(self._configs), len(self._probes)
         each = len(trained.members) // (seeds * trained.policies)
         first = index * seeds // configs * trained.policies * each
         beta = index % (configs // seeds) if each > 1 else 0
-        return [trained.members[first + k * each + beta] for k in range(trained.policies)]
+        return [first + k * each + beta for k in range(trained.policies)]
+
+    def _members_of(self, trained: _Trained, index: int) -> list[Stage[Any]]:
+        return [trained.members[place] for place in self._places_of(trained, index)]
+
+    def _lost(self, index: int) -> tuple[str, ...]:
+        """Returns the stages of a configuration that are lost, or build on one that is."""
+        lost: list[str] = []
+        for name, trained in self._finished.items():
+            own = {trained.labels[p] for p in self._places_of(trained, index) if trained.labels}
+            needs = self._stages[name].needs_for(getattr(self._config, name))
+            builds_on = {self._stages.provider(need).name for need in needs}
+            if own & set(self._reports[name].lost) or builds_on & set(lost):
+                lost.append(name)
+        return tuple(lost)
 
     def _results(self, index: int) -> MemberResults:
-        found, data = MemberResults(), self._data
+        found, data = MemberResults(lost=self._lost(index)), self._data
         probes = self._probes[index * len(self._probes) // len(self._configs)]
-        for name, trained in self._finished.items():
+        whole = {n: its for n, its in self._finished.items() if n not in found.lost}
+        for name, trained in whole.items():
             members = self._members_of(trained, index)
             first = members[0]
             if isinstance(first, ActorStage):
@@ -297,7 +309,7 @@ class Pipeline:
                 finding = first.check(probes)
             if finding is not None:
                 found.findings[name] = finding
-        members = {name: self._members_of(its, index) for name, its in self._finished.items()}
+        members = {name: self._members_of(its, index) for name, its in whole.items()}
         place = index * len(self._probes) // len(self._configs)
         verdict = verdict_of(members, self._configs[index], data.transitions, self._probes[place])
         return replace(found, verdict=verdict)

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from scoreregs.errors import ArgumentError, MissingDependencyError
 from scoreregs_offline_rl.data.bounds import action_bounds_of
+from scoreregs_offline_rl.data.scaling import RewardScaling
 from scoreregs_offline_rl.data.transitions import Transitions
 from scoreregs_offline_rl.environments.making import action_bounds
 from scoreregs_offline_rl.errors import RunError
@@ -42,7 +43,7 @@ def complete(config: C) -> C:
 
 
 def resolve(config: C, data: Transitions, stages: Collection[str] | None = None) -> C:
-    """Returns a configuration with temperature, environment, action bounds and all sizes given.
+    """Returns a configuration with temperature, environment, scalings, bounds and sizes given.
 
     Args:
         config: as the user gave it.
@@ -66,6 +67,7 @@ def resolve(config: C, data: Transitions, stages: Collection[str] | None = None)
     return replace(
         complete(config),
         beta=beta,
+        rewards=config.rewards or RewardScaling.usual(data),
         action_low=low,
         action_high=high,
         evaluation=replace(config.evaluation, environment=environment),

@@ -16,6 +16,7 @@ from scoreregs_offline_rl.deployment.agent import TrainedPolicy
 from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.evaluation.rollouts import EvaluationResult, evaluate
 from scoreregs_offline_rl.files import load_json, save_json
+from scoreregs_offline_rl.runs.branching import take_over
 from scoreregs_offline_rl.runs.configuration import TrainConfig, usual_stages
 from scoreregs_offline_rl.runs.directory import RunDirectory
 from scoreregs_offline_rl.runs.lock import holding
@@ -47,6 +48,7 @@ def train(
     progress: Progress = no_progress,
     download_progress: DownloadProgress = no_download_progress,
     plan: Callable[[Plan], None] | None = None,
+    source: str | Path | None = None,
     command: str | None = None,
 ) -> dict[str, Any]:
     """Trains the stages of a run, evaluates the finished policies, keeps everything.
@@ -67,6 +69,8 @@ def train(
         download_progress: told how far the data is, where it has to be downloaded.
         plan: told what is left to do and how long it takes, before training; measuring that takes a
             second or two. None: it is not measured, unless the configuration has `minutes`.
+        source: the directory of a finished run, whose stages a new run begins with as far as its
+            settings leave them as they are; so a policy gets more steps. It is only read.
         command: how the run was started, for the record.
 
     Returns:
@@ -83,13 +87,16 @@ def train(
     start, directory = time.perf_counter(), RunDirectory(run_dir, type(config))
     names = in_order(config, stages)
     directory.check_for_run()
-    check_needs(config, directory, names)
+    if source is None:
+        check_needs(config, directory, names)
     if data is None:
         data = load_data(config.data, config.loading, progress=download_progress)
-    config = directory.settled(resolve(config, data, names))
+    config = directory.settled(resolve(directory.as_begun(config), data, names))
     scaled = scale(data, config)
     accelerator = make_accelerator(config.trainer, directory.path)
     with holding(directory.path, accelerator):
+        if source is not None and not directory.holds_run():
+            take_over(RunDirectory(source, type(config)), directory, config, data)
         told = None if _is_done(directory, config, names) else plan
         config = planned(config, scaled, directory, names, told=told, start=start)
         directory.claim(config, data, accelerator)
@@ -146,7 +153,8 @@ def rehearse(
     check_needs(config, directory, names)
     if data is None:
         data = load_data(config.data, config.loading, progress=download_progress)
-    config, found = resolve(config, data, names), []
+    config = directory.settled(resolve(directory.as_begun(config), data, names))
+    found: list[Plan] = []
     scaled = scale(data, config)
     planned(config, scaled, directory, names, told=found.append, start=start)
     return found[0]

@@ -40,7 +40,7 @@ def scale(data: Transitions, config: TrainConfig) -> ScaledData:
     actions = ActionScaling(Tensor(config.action_low), Tensor(config.action_high))
     size = data.observations.shape[1]
     observations = (
-        ObservationScaling.fit(data.observations)
+        ObservationScaling.fit(data.observations, config.minimum_std)
         if config.normalize_observations
         else ObservationScaling.identity(size)
     )
@@ -49,6 +49,6 @@ def scale(data: Transitions, config: TrainConfig) -> ScaledData:
         observations=observations(data.observations),
         next_observations=observations(data.next_observations),
         actions=actions.normalize(data.actions, source=data.source),
-        rewards=RewardScaling.fit(config.rewards, data)(data.rewards),
+        rewards=RewardScaling.fit(config.rewards or RewardScaling.usual(data), data)(data.rewards),
     )
     return ScaledData(transitions, observations, actions)

@@ -34,7 +34,7 @@ from scoreregs_offline_rl.training.acceleration import make_accelerator, tracked
 from scoreregs_offline_rl.training.stage_files import StageReport, is_finished
 from scoreregs_offline_rl.training.trainer import Progress, Trainer, no_progress
 
-__all__ = ["sweep"]
+__all__ = ["rehearse_sweep", "sweep"]
 
 
 def sweep(
@@ -81,13 +81,7 @@ def sweep(
     start, grid = time.perf_counter(), grid or SweepGrid()
     directory = RunDirectory(run_dir, type(config))
     names = _names(config, stages)
-    directory.check_for_sweep()
-    check_needs(config, directory, names)
-    if data is None:
-        data = load_data(config.data, config.loading, progress=download_progress)
-    # The members have a seed and a temperature, the sweep has none.
-    config = resolve(replace(config, beta=grid.betas[0]), data, names)
-    config = directory.settled(replace(config, seed=0, beta=None))
+    config, data = _prepare(config, directory, grid, names, data, download_progress)
     scaled = scale(data, config)
     accelerator = make_accelerator(config.trainer, directory.path)
     with holding(directory.path, accelerator):
@@ -113,6 +107,58 @@ def sweep(
         accelerator.wait_for_everyone()
         accelerator.end_training()
         return SweepTable.load(directory.path)
+
+
+def rehearse_sweep(
+    config: TrainConfig,
+    run_dir: str | Path,
+    *,
+    grid: SweepGrid | None = None,
+    stages: Sequence[str] | None = None,
+    data: Transitions | None = None,
+    download_progress: DownloadProgress = no_download_progress,
+) -> Plan:
+    """Returns what `sweep` would do with the same arguments, and how long; nothing is written.
+
+    Args:
+        config: as of `sweep`, like the others.
+        run_dir: see there; it need not exist.
+        grid: see there.
+        stages: see there.
+        data: see there.
+        download_progress: see there.
+
+    Raises:
+        DataError: the data cannot be read or used.
+        RunError: a stage lacks what it builds on, or `minutes` are too few.
+    """
+    start, grid, found = time.perf_counter(), grid or SweepGrid(), []
+    directory = RunDirectory(run_dir, type(config))
+    names = _names(config, stages)
+    config, data = _prepare(config, directory, grid, names, data, download_progress)
+    _check_grid(directory, grid)
+    scaled = scale(data, config)
+    planned(config, scaled, directory, names, told=found.append, start=start, grid=grid)
+    return found[0]
+
+
+def _prepare(
+    config: TrainConfig,
+    directory: RunDirectory,
+    grid: SweepGrid,
+    names: tuple[str, ...],
+    data: Transitions | None,
+    download_progress: DownloadProgress,
+) -> tuple[TrainConfig, Transitions]:
+    """Returns the resolved configuration and the data of a sweep that can begin."""
+    directory.check_for_sweep()
+    check_needs(config, directory, names)
+    if data is None:
+        data = load_data(config.data, config.loading, progress=download_progress)
+    # The members have a seed and a temperature, the sweep has none.
+    config = directory.as_begun(config)
+    config = resolve(replace(config, beta=grid.betas[0]), data, names)
+    return directory.settled(replace(config, seed=0, beta=None)), data
 
 
 def _names(config: TrainConfig, names: Sequence[str] | None) -> tuple[str, ...]:
@@ -171,22 +217,24 @@ def _keep(
     }
     lines = {}
     for index, (label, its) in enumerate(zip(grid.labels, grid.configs(config), strict=True)):
+        member = results.members[index]
         own = {
-            name: found[index * len(found) // count] for name, found in evaluations.items() if found
+            name: found[index * len(found) // count]
+            for name, found in evaluations.items()
+            if found and name not in member.lost
         }
         reports = {
             name: _own(report, (label, grid.seed_labels[index // len(grid.betas)]), count)
             for name, report in results.reports.items()
         }
         folder = RunDirectory(directory.path / MEMBERS / label, directory.kind)
-        member = results.members[index]
         for name, agent in member.agents.items():
             agent.save(folder.agent(name))
         save_json(folder.path / "config.json", to_dict(its))
         result = compose_result(its, data, reports, member, own, 0.0)
         save_json(folder.result_file, result | extra)
         kept = ("seed", "beta", "health", "data_score", "data_return", *actors_of(config.stages()))
-        lines[label] = {name: result[name] for name in kept}
+        lines[label] = {name: result[name] for name in kept} | {"lost": member.lost}
     seconds = extra["preparation"] + time.perf_counter() - start
     content = {
         "members": lines,
@@ -210,7 +258,10 @@ def _evaluate(
     if wanted.environment is None or wanted.episodes == 0:
         return []
     how = wanted.environment, wanted.episodes, wanted.seed
-    return [evaluate(member.agents[name], *how) for member in results.members]
+    agents = [member.agents.get(name) for member in results.members]
+    # A lost member has none; what stands in its place is not looked at.
+    other = next(agent for agent in agents if agent is not None)
+    return [evaluate(other if agent is None else agent, *how) for agent in agents]
 
 
 def _members_of(name: str, config: TrainConfig, grid: SweepGrid) -> int:

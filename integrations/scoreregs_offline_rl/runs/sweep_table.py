@@ -69,7 +69,8 @@ class SweepTable:
         found = [line["health"].get(shown, {}).get("measured", np.nan) for line in lines]
         outside = np.array(found).reshape(shape)
         policies = [line[shown] for line in lines]
-        kind = _kind(policies[0])
+        # Of a member that was lost there is nothing.
+        kind = _kind(next((policy for policy in policies if policy is not None), None))
         values = outside if kind == "outside" else _values(policies, kind).reshape(shape)
         data = {"score": lines[0]["data_score"], "return": lines[0]["data_return"]}.get(kind)
         curves, known = _curves(run_dir, grid, shown, kind), stages_of(StageRows)
@@ -99,7 +100,8 @@ class SweepTable:
         if not self.by_beta or not self._measured:
             return None
         if self.kind != "outside":
-            return float(betas[self.values.mean(0).argmax()])
+            means = self.values.mean(0)
+            return float(betas[np.where(np.isnan(means), -np.inf, means).argmax()])
         passed = betas[np.median(self.outside, axis=0) <= 0.5]
         return float(passed.max() if len(passed) else betas.min())
 
@@ -143,9 +145,9 @@ def _kind(policy: dict[str, Any] | None) -> str:
     return "return" if policy["normalized_score"] is None else "score"
 
 
-def _values(policies: list[dict[str, Any]], kind: str) -> np.ndarray:
+def _values(policies: list[dict[str, Any] | None], kind: str) -> np.ndarray:
     name = "normalized_score" if kind == "score" else "mean"
-    return np.array([policy[name] for policy in policies])
+    return np.array([np.nan if policy is None else policy[name] for policy in policies])
 
 
 def _curves(run_dir: Path, grid: SweepGrid, shown: str, kind: str) -> dict[str, np.ndarray]:
@@ -185,4 +187,6 @@ def _mean(line: dict[str, float], name: str, labels: tuple[str, str]) -> float:
         found = [n for key, n in line.items() if key == own or key.startswith(f"{own}_policy-")]
         if found:
             return float(np.mean(found))
+    if any(key.startswith(f"{name}/") for key in line):
+        return np.nan
     raise RunError(f"got a line of metrics without {name} of {labels[0]}: sweep again")

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Annotated, Literal, final
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import get_ema_multi_avg_fn
@@ -58,7 +58,7 @@ SCHEDULES: dict[ScheduleName, Callable[[], NoiseSchedule]] = {
 }
 """The noise schedules of a behavior model, by name."""
 NetworkName = Literal["paper", "small"]
-NETWORKS: dict[NetworkName, Callable[..., nn.Module]] = {
+NETWORKS: dict[NetworkName, Callable[..., BehaviorNetwork | SmallBehaviorNetwork]] = {
     "paper": BehaviorNetwork,
     "small": SmallBehaviorNetwork,
 }

@@ -178,6 +178,7 @@ class CriticStage(ValueStage[CriticConfig]):
     usual = True
     # It diverges at any time.
     settled_after = 0.0
+    checked_rows = 512
 
     def __init__(self, observation_size: int, action_size: int, config: CriticConfig) -> None:
         super().__init__(config)

@@ -6,15 +6,17 @@ from scoreregs_offline_rl.stages.registry import Stages
 
 __all__ = ["current_config", "current_result"]
 
+_BEFORE = {"minimum_std": 1e-3, "rewards": "return_range"}
+
 
 def current_config(content: dict[str, Any], stages: Stages) -> dict[str, Any]:
     """Returns a configuration as JSON holds it, stages under the names that they have today.
 
-    Settings that are newer than it are absent: their defaults mean what there was before them, but
-    for the version of the draws, which is the first.
+    Settings that are newer than it are absent: their defaults mean what there was before them, or
+    what there was stands here.
     """
     trainer = {"draws": 1, **content.get("trainer", {})}
-    return _renamed({**content, "trainer": trainer}, stages)
+    return _BEFORE | _renamed({**content, "trainer": trainer}, stages)
 
 
 def current_result(content: dict[str, Any], stages: Stages) -> dict[str, Any]:

@@ -103,6 +103,11 @@ def stages_of(rows: type[StageRows]) -> Stages:
                 f"got {stage.__name__} without {', '.join(missing)}, expected a text each: say "
                 "what it is called"
             )
+        if not isinstance(stage.needs, tuple):
+            raise ArgumentError(
+                f"got needs = {stage.needs!r} of {stage.__name__}, expected a tuple of kinds of "
+                "stages: put it into brackets, with a comma behind it"
+            )
         replaced = any(n == field.name and s is not stage for n, s in before)
         if field.name in taken or replaced:
             raise ArgumentError(

@@ -119,6 +119,8 @@ class Stage(nn.Module, ABC, Generic[C]):
     """Whether there is one for each temperature of a sweep."""
     settled_after: ClassVar[float] = 0.1
     """Share of the steps after which a failed check means something."""
+    checked_rows: ClassVar[int] = 8192
+    """Rows that go forward through the networks in a check, and so how seldom there is one."""
     former_names: ClassVar[tuple[str, ...]] = ()
     """What older versions called it, the oldest first."""
     identity: ClassVar[tuple[str, ...]] = ()

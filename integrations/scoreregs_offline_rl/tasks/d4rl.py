@@ -60,7 +60,7 @@ class PaperSettings:
     Attributes:
         beta: temperature of Table 2; None where the paper has none.
         expectile: of the state value.
-        rewards: how they are scaled.
+        rewards: how they are scaled; None: as the data says.
         policy_layers: hidden layers of the policy.
         normalize: norm of the value's gradient that beta is relative to.
         beta_on: the factor that carries beta.
@@ -69,7 +69,7 @@ class PaperSettings:
 
     beta: float | None = None
     expectile: float = 0.7
-    rewards: Literal["return_range", "antmaze", "none"] = "return_range"
+    rewards: Literal["return_range", "antmaze", "none"] | None = None
     policy_layers: int = 2
     normalize: Literal["l2", "rms"] | None = None
     beta_on: Literal["prior", "value"] = "prior"

@@ -8,7 +8,7 @@ import torch
 from accelerate import Accelerator
 
 from scoreregs_offline_rl.errors import RunError
-from scoreregs_offline_rl.files import load_json, save_json, sha256_of
+from scoreregs_offline_rl.files import load_json, save_json, sha256_of, writing
 
 __all__ = ["Checkpoints", "newest_step"]
 
@@ -36,10 +36,23 @@ class Checkpoints:
         self._keep = keep
 
     def save(self, step: int, state: dict[str, object]) -> None:
-        """Writes the checkpoint of a step with the trainer's own state, then drops the oldest."""
-        accelerator = self._accelerator
+        """Writes the checkpoint of a step with the trainer's own state, then drops the oldest.
+
+        Raises:
+            RunError: nothing can be written; those of before stay as they are.
+        """
         final = self._folder / _name(step)
         partial = final.with_name(final.name + _PARTIAL)
+        try:
+            with writing(final):
+                self._save(step, state, partial, final)
+        except RunError:
+            if self._accelerator.is_main_process:
+                self._remove_partial()
+            raise
+
+    def _save(self, step: int, state: dict[str, object], partial: Path, final: Path) -> None:
+        accelerator = self._accelerator
         if accelerator.is_main_process:
             self._remove_partial()
         accelerator.wait_for_everyone()

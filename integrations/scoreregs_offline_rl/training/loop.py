@@ -1,17 +1,15 @@
 """The training loop, the same for every stage and for every way to take a step."""
 
 import logging
-import math
 import signal
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
 
 from accelerate import Accelerator
 
-from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.randoms import NEWEST_DRAWS
 from scoreregs_offline_rl.stages.stage import Stage
 from scoreregs_offline_rl.training.capture import UNROLLED, CapturedSteps, check_capture
@@ -19,6 +17,7 @@ from scoreregs_offline_rl.training.checkpoints import Checkpoints
 from scoreregs_offline_rl.training.compilation import choose_program
 from scoreregs_offline_rl.training.inputs import Inputs
 from scoreregs_offline_rl.training.interruption import InterruptedRun, SignalWatch
+from scoreregs_offline_rl.training.lost_members import clear_lost, finite_metrics
 from scoreregs_offline_rl.training.metrics import MetricsFile, RunningMean
 from scoreregs_offline_rl.training.settings import TrainerConfig
 from scoreregs_offline_rl.training.stage_files import StageReport, identity_of
@@ -52,6 +51,8 @@ class Loop:
         steps_before: where trackers count on from.
         monitor: gives further metrics.
         labels: of the members, where there are several.
+        separate: of the members of a sweep, where the others go on when one is lost.
+        lost: of those that are.
     """
 
     accelerator: Accelerator
@@ -64,6 +65,8 @@ class Loop:
     steps_before: int
     monitor: StageMonitor
     labels: tuple[str, ...]
+    separate: tuple[str, ...] = ()
+    lost: set[str] = field(default_factory=set)
 
     def run(self, inputs: Inputs, watch: SignalWatch) -> StageReport:
         """Takes the steps and returns how it went.
@@ -83,9 +86,10 @@ class Loop:
         checkpoints = Checkpoints(folder, accelerator, keep=config.keep_checkpoints)
         log = MetricsFile(self.folder / "metrics.jsonl")
         mean, latest, step, seconds = RunningMean(accelerator, self.labels), {}, 0, 0.0
-        if state := checkpoints.load_newest():
-            step, seconds, latest = state["step"], state["seconds"], state["latest"]
-            mean.load(state["mean"])
+        if kept := checkpoints.load_newest():
+            step, seconds, latest = kept["step"], kept["seconds"], kept["latest"]
+            mean.load(kept["mean"])
+            self.lost.update(kept.get("lost", ()))
             logger.info("%s: going on from step %d of %d", name, step, steps)
         if accelerator.is_main_process:
             log.truncate(step)
@@ -102,16 +106,19 @@ class Loop:
                 mean.add(one_step(step), one_step.names)
                 step += 1
             if step % config.log_every == 0 or step == steps:
-                latest = mean.mean()
+                latest = self._finite(step, mean.mean())
                 mean.reset()
+                if self.lost:
+                    clear_lost(self.stage, self.separate)
                 if accelerator.is_main_process:
-                    latest |= self.monitor(step)
-                _check_finite(name, step, latest)
+                    latest |= self._finite(step, self.monitor(step))
                 self._log(log, step, latest, time.perf_counter() - start)
             stop = step < steps and self._stopping(watch, step)
             if stop or step % config.checkpoint_every == 0:
                 seconds = time.perf_counter() - start
-                checkpoints.save(step, {"seconds": seconds, "latest": latest, "mean": mean.state()})
+                state: dict[str, object] = {"seconds": seconds, "latest": latest}
+                state |= {"mean": mean.state(), "lost": sorted(self.lost)}
+                checkpoints.save(step, state)
             self.progress(name, step, steps, latest)
             if stop:
                 one_step.release()
@@ -126,6 +133,9 @@ class Loop:
             compile_seconds=program.compile_seconds,
             identity=identity_of(self.stage),
         )
+
+    def _finite(self, step: int, metrics: dict[str, float]) -> dict[str, float]:
+        return finite_metrics(self.stage.name, step, metrics, self.separate, self.lost)
 
     def _captured(self, step: TrainingStep, *, alone: bool) -> CapturedSteps | None:
         if self.config.capture and self.stage.phase is not None:
@@ -172,12 +182,3 @@ def interruption(name: str, step: int, steps: int, watch: SignalWatch) -> Interr
     """Returns what to raise after a signal, which may have come to another process."""
     number = signal.SIGINT if watch.received is None else watch.received
     return InterruptedRun(name, step, steps, number)
-
-
-def _check_finite(stage: str, step: int, metrics: dict[str, float]) -> None:
-    for name, value in metrics.items():
-        if not math.isfinite(value):
-            raise RunError(
-                f"got {name} = {value} in the {stage} stage up to step {step}, expected finite "
-                f"numbers: lower the learning rate or look at the scale of the rewards"
-            )

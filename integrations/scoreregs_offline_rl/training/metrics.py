@@ -9,7 +9,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from scoreregs_offline_rl.files import replacing
+from scoreregs_offline_rl.files import replacing, writing
 
 __all__ = ["MetricsFile", "RunningMean"]
 
@@ -39,7 +39,7 @@ class RunningMean:
 
     def mean(self) -> dict[str, float]:
         """Returns the means since the last reset."""
-        sums = self.state()["sums"]
+        sums = self._totals()
         if not self._labels:
             return {name: value / self._count for name, value in sums.items()}
         return {
@@ -54,16 +54,28 @@ class RunningMean:
 
     def state(self) -> dict[str, Any]:
         """Returns what `load` needs, for JSON; a float32 survives it exactly."""
-        if not self._count:
-            return {"sums": {}, "count": 0}
-        sums = cast(Tensor, self._accelerator.reduce(self._sums, reduction="mean")).tolist()
-        return {"sums": dict(zip(self._names, sums, strict=True)), "count": self._count}
+        return {
+            "sums": json.loads(json.dumps(self._totals()), parse_constant=str),
+            "count": self._count,
+        }
 
     def load(self, state: dict[str, Any]) -> None:
         """Goes on from a `state`."""
         self._names = list(state["sums"])
-        self._sums = torch.tensor(list(state["sums"].values()), device=self._accelerator.device)
+        # JSON has no word for what is not finite: it is a text.
+        sums = [
+            [float(n) for n in s] if isinstance(s, list) else float(s)
+            for s in state["sums"].values()
+        ]
+        self._sums = torch.tensor(sums, device=self._accelerator.device)
         self._count = state["count"]
+
+    def _totals(self) -> dict[str, Any]:
+        """Returns the sums by name, over all processes."""
+        if not self._count:
+            return {}
+        sums = cast(Tensor, self._accelerator.reduce(self._sums, reduction="mean")).tolist()
+        return dict(zip(self._names, sums, strict=True))
 
 
 class MetricsFile:
@@ -82,11 +94,12 @@ class MetricsFile:
             return
         lines = self._path.read_text().splitlines(keepends=True)
         whole = (line for line in lines if line.endswith("\n"))
-        with replacing(self._path) as partial:
+        with writing(self._path), replacing(self._path) as partial:
             partial.write_text("".join(line for line in whole if json.loads(line)["step"] <= step))
 
     def append(self, record: dict[str, Any]) -> None:
         """Adds a line."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._path.open("a") as file:
-            file.write(json.dumps(record) + "\n")
+        with writing(self._path):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._path.open("a") as file:
+                file.write(json.dumps(record) + "\n")

@@ -5,9 +5,35 @@ from collections.abc import Callable
 
 from scoreregs_offline_rl.stages.finding import Finding
 
-__all__ = ["Monitor"]
+__all__ = ["Monitor", "is_due"]
 
 logger = logging.getLogger(__name__)
+
+# A check of so many rows may follow after this many times as many rows of training: a twentieth.
+_SELDOM = 20
+
+
+def is_due(step: int, steps: int, log_every: int, batch_size: int, checked_rows: int) -> bool:
+    """Returns whether a stage is checked at a line of metrics; checks cost a twentieth at most.
+
+    It follows from the settings and the step alone: a run that was resumed is checked at the same
+    steps as one that never stopped.
+
+    Args:
+        step: steps done, of a line.
+        steps: of the stage; the last one is always checked.
+        log_every: steps between lines.
+        batch_size: rows of a step.
+        checked_rows: of a check.
+
+    Example:
+        >>> [step for step in range(10, 101, 10) if is_due(step, 100, 10, 256, 512)]
+        [40, 80, 100]
+        >>> is_due(1000, 5000, 1000, 256, 8192)
+        True
+    """
+    gap = max(1, _SELDOM * checked_rows // batch_size)
+    return step == steps or step // gap > (step - log_every) // gap
 
 
 class Monitor:

@@ -79,12 +79,13 @@ class Rehearsal:
         members: Members | None = None,
         monitor: StageMonitor | None = None,
         steps_before: int = 0,
+        keep_others: bool = False,
     ) -> StageReport:
         """Times a stage, unless its weights are there; it must not be used for anything else.
 
         Its arguments are those of `Trainer.run`, its report says nothing.
         """
-        del monitor, steps_before
+        del monitor, steps_before, keep_others
         stage.to(self._accelerator.device)
         done, seconds = steps, 0.0
         if not is_finished(folder) and folder not in self._kept:

@@ -32,6 +32,7 @@ class StageReport:
         source: where weights that were not trained here come from.
         compile_seconds: of the time, what the first step of compiled networks took.
         identity: the settings that say what the weights mean, beside the sizes.
+        lost: labels of a sweep's members whose weights stopped being finite, and are 0.
     """
 
     steps: int
@@ -41,6 +42,7 @@ class StageReport:
     source: str | None = None
     compile_seconds: float = 0.0
     identity: dict[str, Any] = field(default_factory=dict)
+    lost: list[str] = field(default_factory=list)
 
 
 def is_finished(folder: Path) -> bool:

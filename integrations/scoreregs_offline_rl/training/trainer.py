@@ -1,6 +1,7 @@
 """Stages trained under Accelerate, from their data to their weights."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import final
 
@@ -14,6 +15,7 @@ from scoreregs_offline_rl.stages.stage import Stage
 from scoreregs_offline_rl.training.inputs import Inputs, Members, SeedInputs, StackedInputs
 from scoreregs_offline_rl.training.interruption import watch_signals
 from scoreregs_offline_rl.training.loop import Loop, Progress, StageMonitor, agreed, interruption
+from scoreregs_offline_rl.training.lost_members import clear_lost
 from scoreregs_offline_rl.training.settings import TrainerConfig
 from scoreregs_offline_rl.training.stage_files import (
     StageReport,
@@ -78,6 +80,7 @@ class Trainer:
         members: Members | None = None,
         monitor: StageMonitor | None = None,
         steps_before: int = 0,
+        keep_others: bool = False,
     ) -> StageReport:
         """Trains a stage in place, or loads it where the folder holds it finished.
 
@@ -92,6 +95,7 @@ class Trainer:
             members: of a stacked stage, with seeds and rows of their own.
             monitor: gives further metrics, in the main process.
             steps_before: steps of the stages before, where trackers count on from.
+            keep_others: whether the other members go on where one stops being finite.
 
         Raises:
             RunError: the batch fits neither data nor processes, or a metric stops being finite.
@@ -112,9 +116,13 @@ class Trainer:
                 steps_before,
                 monitor or (lambda step: {}),
                 labels,
+                labels if keep_others else (),
             )
             inputs = self._inputs(stage, data, batch_size, rows, weights, members)
             report = loop.run(inputs, watch)
+            if loop.separate:
+                lost = loop.lost | set(clear_lost(stage, labels))
+                report = replace(report, lost=sorted(lost))
             self.keep(stage, folder, report)
             if agreed(self._accelerator, watch):
                 raise interruption(stage.name, steps, steps, watch)

@@ -6,7 +6,7 @@ import scoreregs
 from scoreregs import TabulatedSchedule, VPSchedule
 from scoreregs.predictions import Epsilon, Flow, Sample, Score, Velocity, as_prediction
 from scoreregs.priors.edm import Preconditioned
-from scoreregs.schedules import NoiseSchedule, as_time, check_schedule
+from scoreregs.schedules import NoiseSchedule, as_time
 from tests.core.calls.values import NAME, NAN, NUMBER, POINTS, POSITIVE, RAGGED, Call
 
 TABLE, TIMES = [0.99, 0.5, 0.01], ["now", 0.5, None, [0.1], RAGGED]
@@ -71,12 +71,6 @@ CALLS = {
         as_time,
         {"t": 0.5},
         {"t": ["now", None, True, RAGGED, torch.ones(2) * 1j], "device": [3.5, "nowhere"]},
-        names=False,
-    ),
-    "schedules.check_schedule": Call(
-        check_schedule,
-        {"schedule": VPSchedule()},
-        {"schedule": [None, 3]},
         names=False,
     ),
     **{
