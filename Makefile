@@ -16,8 +16,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[all]" --group dev
 	touch $@
 
-demo: $(INSTALLED)  ## train on the embedded data set, draw the picture, print where everything is
-	$(BIN)/python examples/demo.py --run-dir runs/demo
+demo: $(INSTALLED)  ## train on data that goes both ways, draw the picture, print where everything is
+	$(BIN)/python -m examples.demo --run-dir runs/demo
 
 examples: $(INSTALLED)  ## plug in a network of your own; fit digits, distil and restore them
 	$(BIN)/python examples/own_prior.py --run-dir runs/own-prior

@@ -2,7 +2,7 @@
 
 python -m benchmarks.quality.precision --run-dir runs/precision --output precision.json
 
-The embedded pendulum, `make demo`'s sizes and steps, the same seeds in both: a sweep each.
+The embedded pendulum, small networks, the same seeds in both: a sweep each.
 """
 
 import json
@@ -17,12 +17,23 @@ import tyro
 
 from benchmarks.machine import machine, public_command
 from benchmarks.quality.command import each_once, plain_errors
-from examples.demo import SETTINGS
 from scoreregs_offline_rl import RunError
 from scoreregs_offline_rl.files import load_json, save_json
 
 __all__ = ["compare", "markdown", "numbers_of"]
 
+_SETTINGS = [
+    "--data=pendulum-swingup",
+    "--preset=paper",
+    "--critic.steps=10000",
+    "--critic.width=128",
+    "--behavior.steps=4000",
+    "--behavior.batch-size=256",
+    "--behavior.width=128",
+    "--policy.steps=5000",
+    "--policy.width=128",
+    "--evaluation.episodes=50",
+]
 PRECISIONS = {"float32": "no", "bf16": "bf16"}
 # The last logged mean of each: losses of the trained models, and what the policy reaches.
 _LOGGED = {"critic": ("q_loss", "value_loss"), "behavior": ("loss",), "policy": ("q",)}
@@ -46,8 +57,7 @@ def run_sweep(arguments: Arguments, precision: str) -> Path:
     """Runs or finds the sweep in one precision, in a process of its own, and returns its folder."""
     folder = arguments.run_dir / precision
     command = [sys.executable, "-m", "scoreregs_offline_rl", "sweep", "--run-dir", str(folder)]
-    command += [setting for setting in SETTINGS if not setting.startswith("--beta")]
-    command += ["--seeds", *map(str, arguments.seeds), "--betas", "0.1"]
+    command += [*_SETTINGS, "--seeds", *map(str, arguments.seeds), "--betas", "0.1"]
     command += ["--trainer.mixed-precision", PRECISIONS[precision], *arguments.extra]
     ended = subprocess.run(command, check=False).returncode
     if ended:
