@@ -87,7 +87,7 @@ Array = NDArray[np.float64]
 def save_data(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
     """Writes a recording as an NPZ file, as a log of one's own would be."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(path, **arrays, environment=np.array(ENVIRONMENT))
+    np.savez(path, **arrays, environment=np.array(ENVIRONMENT))  # pyright: ignore[reportArgumentType]
 
 
 def roll_out(policy: TrainedPolicy, episodes: int = 10, seed: int = 0) -> Array:

@@ -62,7 +62,7 @@ class Fork(gymnasium.Env[Array, Array]):
         return self.position, float(reached[0]), bool(reached[0] | crashed[0]), False, {}
 
 
-gymnasium.register(ENVIRONMENT, Fork, max_episode_steps=STEPS)
+gymnasium.register(ENVIRONMENT, "examples.fork:Fork", max_episode_steps=STEPS)
 
 
 def record(episodes: int, seed: int) -> dict[str, NDArray[Any]]:
