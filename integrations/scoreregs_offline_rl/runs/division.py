@@ -150,7 +150,8 @@ def _put_together(parts: Sequence[Path], target: Path) -> None:
     seconds = max(report.seconds for report in reports)
     metrics = _merged([report.metrics for report in reports])
     rate = reports[0].steps / seconds if seconds else 0.0
-    report = replace(reports[0], seconds=seconds, steps_per_second=rate, metrics=metrics)
+    lost = [label for report in reports for label in report.lost]
+    report = replace(reports[0], seconds=seconds, steps_per_second=rate, metrics=metrics, lost=lost)
     save_json(target / _REPORT, asdict(report))
 
 
