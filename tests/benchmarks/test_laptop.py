@@ -70,6 +70,7 @@ def test_the_table_and_the_verdicts_by_hand() -> None:
         "ok and worse": 1,
         "refused": 1,
         "refused and lower": 1,
+        "ok and worse than plain": 0,
     }
     assert markdown(rows).splitlines()[-1].endswith("| 94% |")
     assert improvement([9.0, 3.0, 5.0], [1.0, 2.0, 3.0]) == pytest.approx(8.5 / 9)

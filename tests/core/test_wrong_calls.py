@@ -175,7 +175,7 @@ def public() -> dict[str, Any]:
 
 def test_every_module_is_public_or_not():
     modules = {module.name for module in pkgutil.iter_modules(scoreregs.__path__)}
-    assert modules == PUBLIC | INTERNAL
+    assert {name for name in modules if not name.startswith("_")} == PUBLIC | INTERNAL
 
 
 def test_every_public_callable_has_a_row():

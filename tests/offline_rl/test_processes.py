@@ -197,8 +197,8 @@ def test_accelerate_launch(tmp_path):
 
 
 def test_a_sweep_is_divided_by_seeds(data_file, tmp_path, capsys):
-    """Three seeds in two processes leave what they leave in one, to the bit."""
-    arguments = ["sweep", "--data", str(data_file), "--seeds", "0", "1", "2"]
+    """Four seeds in two processes leave what they leave in one, to the bit."""
+    arguments = ["sweep", "--data", str(data_file), "--seeds", "0", "1", "2", "3"]
     arguments += ["--betas", "0.1", "0.5", "--preset", "paper", "--trainer.cpu"]
     for stage in ("critic", "behavior", "policy"):
         arguments += [f"--{stage}.steps=9", f"--{stage}.batch-size=32", f"--{stage}.width=16"]

@@ -54,13 +54,14 @@ def verdicts(rows: list[Row]) -> dict[str, Any]:
     """Returns how often a policy was called no worse than its clone, and how often it was worse.
 
     Worse: the interval of the difference of the mean returns, over episodes of both, lies wholly
-    below 0; `lower` counts every lower mean.
+    below 0; `lower` counts every lower mean. Both are beside the clone of the run, whose rows are
+    weighted by return; `worse than plain` is beside the one that clones all rows alike.
     """
     by_run: dict[tuple[str, int], dict[str, Row]] = defaultdict(dict)
     for row in rows:
         by_run[row["file"], row["seed"]][row["method"]] = row
     found = {"runs": 0, "ok": 0, "ok and lower": 0, "ok and worse": 0, "refused": 0}
-    found["refused and lower"] = 0
+    found |= {"refused and lower": 0, "ok and worse than plain": 0}
     for run in by_run.values():
         if HANDED_OVER not in run:
             continue
@@ -71,6 +72,9 @@ def verdicts(rows: list[Row]) -> dict[str, Any]:
         found["ok" if ok else "refused"] += 1
         found["ok and lower" if ok else "refused and lower"] += lower
         found["ok and worse"] += ok and _worse(policy["returns"], clone["returns"])
+        if PLAIN in run:
+            plain = run[PLAIN]["returns"]
+            found["ok and worse than plain"] += ok and _worse(policy["returns"], plain)
     return found
 
 

@@ -143,7 +143,13 @@ def choose_program(
             )
         logger.info("%s: not compiled, PyTorch cannot here (%s)", name, reason)
         return Program(compiled=False)
-    program = _try(step, sure=sure)
+    try:
+        program = _try(step, sure=sure)
+    except RuntimeError as error:
+        if sure:
+            raise
+        logger.warning("%s: not compiled (%s)", name, str(error).strip().splitlines()[0])
+        return Program(compiled=False)
     if program.compiled:
         logger.info("%s: compiled in %.0f seconds", name, program.compile_seconds)
     if wanted is None and before is None:
@@ -183,18 +189,20 @@ def _unchanged(step: TrainingStep) -> Iterator[None]:
     """Puts back what a look at a loss changes: buffers of plug-ins that remember."""
     stage = step.stage
     before = {name: (buffer, buffer.clone()) for name, buffer in stage.named_buffers()}
-    yield
-    with torch.no_grad():
-        for name, buffer in stage.named_buffers():
-            first, value = before[name]
-            if first is not buffer:
-                raise RunError(
-                    f"got a {stage.name} stage that puts another tensor in the place of its "
-                    f"buffer {name}, expected one that writes into it: give --trainer.no-compile"
-                )
-            buffer.copy_(value)
-    for parameter in step.parameters:
-        parameter.grad = None
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for name, buffer in stage.named_buffers():
+                buffer.copy_(before[name][1])
+        for parameter in step.parameters:
+            parameter.grad = None
+    for name, buffer in stage.named_buffers():
+        if before[name][0] is not buffer:
+            raise RunError(
+                f"got a {stage.name} stage that puts another tensor in the place of its "
+                f"buffer {name}, expected one that writes into it: give --trainer.no-compile"
+            )
 
 
 @contextmanager
