@@ -62,7 +62,10 @@ def test_train_and_evaluate(data_file, tmp_path, capsys):
     ("arguments", "message"),
     [
         (["train", "--data", "nowhere.hdf5", "--run-dir", "r", "--beta", "1"], "nowhere.hdf5"),
-        (["train", "--data", "pendulum-swingup", "--run-dir", "r"], "give --beta"),
+        (
+            ["train", "--preset", "paper", "--data", "pendulum-swingup", "--run-dir", "r"],
+            "give --beta",
+        ),
         (["policy", "--data", "pendulum-swingup", "--run-dir", "r"], "needs a finished critic"),
         (["train", "--data", "pendulum-swingup", "--run-dir", "file", "--beta", "1"], "file"),
         (["evaluate", "nowhere"], "no finished policy"),
