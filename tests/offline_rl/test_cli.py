@@ -84,7 +84,7 @@ def test_train_and_evaluate(data_file, tmp_path, capsys):
         ),
         (
             ["train", "--data", "a", "--run-dir", "r", "--critic.expectile", "2"],
-            "error: got critic.expectile = 2.0, expected 0 < expectile < 1: change it: see",
+            "error: got CriticConfig.expectile = 2.0, expected float in (0, 1): change it: see",
         ),
     ],
 )
@@ -174,7 +174,7 @@ def test_every_command_explains_itself(command, capsys):
 def test_help_shows_the_settings_of_the_data(capsys):
     def shown(*arguments):
         with pytest.raises(SystemExit):
-            main(["train", *arguments, "--help"])
+            main(["train", "--preset", "paper", *arguments, "--help"])
         text = " ".join(capsys.readouterr().out.replace("│", " ").split())
         option = text.index("--critic.expectile")
         return text[option:].split("(default: ")[1].split(")")[0]

@@ -144,7 +144,7 @@ def _read_weights(
         network = policies[0] if len(policies) == 1 else MeanPolicy(policies)
         like = {f"policy.{name}": tensor for name, tensor in network.state_dict().items()}
         like |= {name: torch.empty(found[size]) for name, size in _STATISTICS.items()}
-        if tensor_shapes(path)[_MEAN][0] == "F64":
+        if tensor_shapes(path).get(_MEAN, ("", ()))[0] == "F64":
             like[_MEAN] = like[_MEAN].double()
     tensors = load_tensors_like(path, like, remedy=_REMEDY)
     weights = {name.removeprefix("policy."): tensors[name] for name in like.keys() - _STATISTICS}
