@@ -95,7 +95,7 @@ def test_a_policy_that_leaves_the_data_is_named_and_replaced(bad, caplog):
     verdict = result["verdict"]
     assert not verdict["ok"]
     assert verdict["evidence"]["prior_error_ratio"] > 1
-    assert "not expected to be as good as cloning" in verdict["message"]
+    assert "not expected to be as good as plain cloning" in verdict["message"]
     assert result["handed_over"] == verdict["recommended"] == "cloning"
     with caplog.at_level(logging.WARNING):
         assert method_of(run_dir) == "cloning"

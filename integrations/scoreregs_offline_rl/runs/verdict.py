@@ -1,4 +1,4 @@
-"""Whether a policy may be expected to be no worse than the clone beside it, without a simulator."""
+"""Whether a policy may be expected to be no worse than a plain clone, without a simulator."""
 
 from __future__ import annotations
 
@@ -31,12 +31,14 @@ _ROWS = 4096
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is expected of a policy beside a clone of the data, and why.
+    """What is expected of a policy beside a plain clone of the data, and why.
+
+    It goes by the clone of the run, which need not be plain: its rows may be weighted by return.
 
     Attributes:
         candidate: the name of the policy's stage.
         reference: that of the clone's.
-        ok: whether the policy is expected to be no worse than the clone.
+        ok: whether the policy is expected to be no worse than a plain clone.
         evidence: numbers, by name:
             `action_error_excess`: by how much of the clone's the policy's square distance to the
             data's actions is larger, where good episodes count as in the clone's training; what
@@ -49,7 +51,7 @@ class Verdict:
             `return_order`: rank correlation of Q with the discounted returns that followed, over
             rows that the critic was trained on.
         message: one line with the reason.
-        recommended: the name of the better one's stage.
+        recommended: the stage to take: the policy's where `ok`, else the clone's.
     """
 
     candidate: str
@@ -84,9 +86,9 @@ def verdict_of(
     excess = evidence["action_error_excess"]
     ok = excess <= LARGEST_EXCESS
     message = (
-        f"{policy.label} is {'' if ok else 'not '}expected to be as good as {clone.label}: its "
-        f"actions are {abs(excess):.1%} {'farther from' if excess > 0 else 'nearer to'} the data's "
-        f"than the clone's, {LARGEST_EXCESS:.0%} farther are allowed"
+        f"{policy.label} is {'' if ok else 'not '}expected to be as good as plain {clone.label}: "
+        f"its actions are {abs(excess):.1%} {'farther from' if excess > 0 else 'nearer to'} the "
+        f"data's than those of the run's clone, {LARGEST_EXCESS:.0%} farther are allowed"
     )
     better = policy.name if ok else clone.name
     return Verdict(policy.name, clone.name, ok, evidence, message, better)
