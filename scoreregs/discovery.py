@@ -42,7 +42,7 @@ def _search(found: Any, seen: set[int], depth: int) -> Iterator[nn.Module]:
             seen.add(id(found))
             yield found
         return
-    if depth > _DEEPEST or isinstance(found, _PLAIN) or type(found).__module__.startswith(_EMPTY):
+    if depth > _DEEPEST or isinstance(found, _PLAIN):
         return
     parts = _parts(found)
     if parts and id(found) not in seen:
@@ -64,6 +64,8 @@ def _parts(found: Any) -> list[Any]:
     if isinstance(found, types.FunctionType):
         return _referred(found)
     if isinstance(found, types.ModuleType) or _within(type(found), _OPAQUE):
+        return []
+    if type(found).__module__.startswith(_EMPTY):
         return []
     held = getattr(found, "__dict__", {})
     if isinstance(held.get("modules"), tuple):  # a prior that was told

@@ -100,7 +100,7 @@ def run_contracts(namespace):
 
 @pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=lambda page: page.stem)
 def test_every_block_is_run_or_shown_only(page):
-    known = {"python", "text", "console", *(["bash"] if page in TUTORIALS else [])}
+    known = {"python", "text", "console", "yaml", *(["bash"] if page in TUTORIALS else [])}
     assert set(re.findall(r"^```(\w+)$", page.read_text(), flags=re.MULTILINE)) <= known
 
 

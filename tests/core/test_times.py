@@ -397,7 +397,7 @@ BAD = {
     "std zero": (lambda: LogNormalTimes(VP, std=0.0), ("std=0.0", "std > 0")),
     "shift zero": (lambda: ShiftedTimes(0.0), ("shift=0.0", "> 0")),
     "shift reversed": (lambda: ShiftedTimes(3.0, 0.9, 0.1), ("(0.9, 0.1)", "low")),
-    "mean NaN": (lambda: LogNormalTimes(VP, mean=float("nan")), ("nan", "finite")),
+    "mean NaN": (lambda: LogNormalTimes(VP, mean=float("nan")), ("nan", "expected a number")),
     "log-normal reversed": (lambda: LogNormalTimes(VP, low=0.9, high=0.1), ("(0.9, 0.1)", "low")),
     "log-normal without mass": (
         lambda: LogNormalTimes(VP, 50.0, 0.1),

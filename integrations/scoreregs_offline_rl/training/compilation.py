@@ -96,6 +96,9 @@ def record_gradients(step: TrainingStep, rows: Tensor, randoms: Randoms) -> Grap
         pairs = zip(found, step.parameters, strict=True)
         return *(None if g is None else _laid_out_as(p, g) for g, p in pairs), metrics
 
+    # What is checked at a first call alone waits for values, which a graph does not have.
+    with _unchanged(step):
+        step.loss(rows, randoms)
     with _unchanged(step), _compiling(), torch.no_grad():
         try:
             graph = make_fx(gradients)(rows, randoms)
