@@ -126,7 +126,9 @@ def test_own_robot_log(shell):
     assert Path("slider.inspection.png").stat().st_size > 10_000
     result = json.loads(Path("runs/slider/result.json").read_text())
     assert result["policy"] is None
-    assert result["command"].startswith("scoreregs-offline-rl train --data slider.npz --run-dir")
+    assert result["command"].startswith(
+        "scoreregs-offline-rl train --preset paper --data slider.npz"
+    )
     assert [finding["ok"] for finding in result["health"].values()] == [True] * 3
     policy = TrainedPolicy.load(Path("runs/slider/agent"))
     assert mean_return(policy, namespace["move"]) > result["data_return"] + 5
