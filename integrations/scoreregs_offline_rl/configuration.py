@@ -33,7 +33,6 @@ __all__ = [
     "from_dict",
     "meant",
     "require",
-    "require_positive",
     "to_dict",
 ]
 
@@ -170,15 +169,6 @@ def require(condition: bool, name: str, got: object, expected: str) -> None:
     if not condition:
         shown = type(got).__name__ if dataclasses.is_dataclass(got) else repr(got)
         raise ArgumentError(f"got {name} = {shown}, expected {expected}: change it")
-
-
-def require_positive(config: Any, *names: str) -> None:
-    """Raises `ArgumentError` unless settings are of their types, and some above 0, or None."""
-    check_settings(config)
-    for name in names:
-        value = getattr(config, name)
-        label = f"{type(config).__name__}.{name}"
-        require(value is None or 0 < value < float("inf"), label, value, "a number above 0")
 
 
 def to_dict(config: Any) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from scoreregs_offline_rl.configuration import require, require_positive
+from scoreregs_offline_rl.configuration import Count, check_settings, require
 from scoreregs_offline_rl.randoms import NEWEST_DRAWS
 
 __all__ = ["TrainerConfig"]
@@ -13,11 +13,11 @@ __all__ = ["TrainerConfig"]
 class TrainerConfig:
     """How the stages are run."""
 
-    log_every: int = 1000
+    log_every: Count = 1000
     """Steps that a line of metrics is averaged over."""
-    checkpoint_every: int = 10_000
+    checkpoint_every: Count = 10_000
     """Steps between checkpoints."""
-    keep_checkpoints: int = 2
+    keep_checkpoints: Count = 2
     """How many of the newest checkpoints are kept."""
     mixed_precision: Literal["no", "fp16", "bf16"] | None = None
     """Precision of the forward pass; None: what `accelerate launch` says, else full."""
@@ -28,14 +28,14 @@ class TrainerConfig:
     """Whether several steps are one CUDA graph; not measured yet."""
     cpu: bool = False
     """Stay on the CPU where there is an accelerator."""
-    draws: int | None = None
+    draws: Count | None = None
     """Version of how rows and noise are drawn, 1 or 2; None: that of the run directory, and the
     newest in a new one."""
     log_with: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = ()
     """Accelerate's trackers."""
 
     def __post_init__(self) -> None:
-        require_positive(self, "log_every", "checkpoint_every", "keep_checkpoints")
+        check_settings(self)
         known = range(1, NEWEST_DRAWS + 1)
         drawn = self.draws is None or self.draws in known
         require(drawn, "trainer.draws", self.draws, f"one of {[*known]}")
