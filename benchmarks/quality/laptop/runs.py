@@ -88,7 +88,7 @@ def _rows(result: dict[str, Any] | None, data: Path, seed: int, config: TrainCon
         found = EvaluationResult.from_dict(result[name])
         rows.append(evaluated_row(_LABELS.get(name, stage.label), data, seed, found, seconds))
     if result.get("verdict") is not None:
-        taken = result.get("handed_over") or PolicyStage.name
+        taken = result["verdict"]["recommended"]
         label = _LABELS.get(taken, PolicyStage.label)
         own = next(row for row in rows if row["method"] == label)
         rows.append(own | {"method": HANDED_OVER, "verdict": result["verdict"]})

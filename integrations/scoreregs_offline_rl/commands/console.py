@@ -33,11 +33,12 @@ def evaluation_line(stage: str, result: EvaluationResult) -> str:
     return f"{label_of(stage)}: return {result.mean:.1f}{interval}{score}, {episodes}"
 
 
-def verdict_line(result: dict[str, Any]) -> str:
+def verdict_line(result: dict[str, Any], *, recommends: bool) -> str:
     """Returns policy, clone, data and what is expected as one line for people.
 
     Args:
         result: of a run with a verdict.
+        recommends: whether the run hands over what the verdict recommends.
     """
     verdict = result["verdict"]
     numbers = []
@@ -47,7 +48,7 @@ def verdict_line(result: dict[str, Any]) -> str:
         number = score if score is not None else returned
         numbers.append(name if number is None else f"{name} {number:.1f}")
     data = result["data_score"] if result["data_score"] is not None else result["data_return"]
-    use = result["handed_over"] or verdict["candidate"]
+    use = verdict["recommended"] if recommends else verdict["candidate"]
     told = f"verdict {'ok' if verdict['ok'] else 'WARNING'}, {verdict['message']}"
     return f"{', '.join(numbers)}, data {data:.1f}; {told}; `export` takes {use}"
 

@@ -200,10 +200,10 @@ def _train(config: TrainConfig, options: TrainingOptions, stages: Sequence[str] 
             command=this_command(),
         )
     if PartialState().is_main_process:
-        _print_result(result, options.run_dir)
+        _print_result(result, options.run_dir, recommends=config.hand_over_recommended)
 
 
-def _print_result(result: dict[str, Any], run_dir: Path) -> None:
+def _print_result(result: dict[str, Any], run_dir: Path, *, recommends: bool) -> None:
     for finding in result["health"].values():
         print(health_line(finding))
     for stage in reversed(actors_of(_STAGES)):
@@ -211,5 +211,5 @@ def _print_result(result: dict[str, Any], run_dir: Path) -> None:
             print(evaluation_line(stage, EvaluationResult.from_dict(result[stage])))
     print(f"data: return {result['data_return']:.1f}{score_suffix(result['data_score'])}")
     if result.get("verdict") is not None:
-        print(verdict_line(result))
+        print(verdict_line(result, recommends=recommends))
     print(f"{result['seconds']:.0f} seconds, everything in {run_dir}")

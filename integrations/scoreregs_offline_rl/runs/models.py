@@ -137,9 +137,11 @@ def handed_over(directory: RunDirectory) -> str:
     """Returns the stage whose policy a run hands over where none is named."""
     if not directory.result_file.exists():
         return PolicyStage.name
-    result = load_json(directory.result_file)
-    verdict, name = result.get("verdict"), result.get("handed_over") or PolicyStage.name
-    if verdict is not None and name != verdict["candidate"]:
+    verdict = load_json(directory.result_file).get("verdict")
+    if verdict is None or not directory.read_config().hand_over_recommended:
+        return PolicyStage.name
+    name = verdict["recommended"]
+    if name != verdict["candidate"]:
         logger.warning(
             "%s takes the place of %s: %s", name, verdict["candidate"], verdict["message"]
         )

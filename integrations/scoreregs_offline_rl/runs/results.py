@@ -61,7 +61,6 @@ def compose_result(
             name: dataclasses.asdict(finding) | {"ok": finding.ok}
             for name, finding in member.findings.items()
         },
-        "handed_over": _handed_over(config, member),
         "verdict": None if member.verdict is None else dataclasses.asdict(member.verdict),
         "seconds": seconds + sum(report.seconds for report in reports.values()),
         "stages": {name: dataclasses.asdict(report) for name, report in reports.items()},
@@ -91,12 +90,6 @@ def covers(result: Mapping[str, Any], config: TrainConfig, names: tuple[str, ...
             if found is not None
         )
     )
-
-
-def _handed_over(config: TrainConfig, member: MemberResults) -> str | None:
-    """Returns the stage whose policy is taken where none is named; None: that of Eq. 15."""
-    recommends = config.hand_over_recommended and member.verdict is not None
-    return member.verdict.recommended if recommends and member.verdict else None
 
 
 def _versions() -> dict[str, str]:

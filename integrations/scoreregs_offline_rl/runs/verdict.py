@@ -17,7 +17,7 @@ from scoreregs_offline_rl.stages.actor import ActorStage
 from scoreregs_offline_rl.stages.cloning import CloningStage
 from scoreregs_offline_rl.stages.mean_policy import mean_policy
 from scoreregs_offline_rl.stages.policy import PolicyStage
-from scoreregs_offline_rl.stages.probe import Probe, Probes
+from scoreregs_offline_rl.stages.probe import Probes
 from scoreregs_offline_rl.stages.registry import Stages
 from scoreregs_offline_rl.stages.stage import Stage, ValueStage
 
@@ -115,13 +115,14 @@ def _evidence(
     own = [member.policy for member in policies if isinstance(member, ActorStage)]
     apart = sum(distance(member(batch.observations), action) for member in own) / len(own)
     error = distance(cloned, batch.actions)
-    given: Any = policies[0].given
+    first: Any = policies[0]
+    given, judged = first.given, first.judge(policy, probes)
     q = given.value.q(batch.actions, batch.observations)
     gain = given.value.q(action, batch.observations) - given.value.q(cloned, batch.observations)
     returns = discounted_returns(data, _discount(config, config.stages()))
     return {
         "action_error_excess": distance(action, batch.actions) / error - 1,
-        "prior_error_ratio": _prior_error_ratio(policy, given.prior, probes.held),
+        "prior_error_ratio": judged.numbers["prior_error_ratio"],
         "spread": (apart / error) ** 0.5,
         "value_gain": _mean(weights, gain) / float(q.std()),
         "return_order": rank_correlation(q, returns[rows]),
@@ -135,11 +136,6 @@ def _mean(weights: Tensor, values: Tensor) -> float:
 def _discount(config: TrainConfig, stages: Stages) -> float:
     """Returns that of the value's stage; 1 where one of the user's own has none."""
     return getattr(getattr(config, stages.provider(ValueStage).name), "discount", 1.0)
-
-
-def _prior_error_ratio(policy: Any, prior: Any, held: Probe) -> float:
-    of_policy = held.errors(prior, policy(held.batch.observations))
-    return float(of_policy.mean() / held.errors(prior, held.batch.actions).mean())
 
 
 def discounted_returns(data: Transitions, discount: float) -> Tensor:
