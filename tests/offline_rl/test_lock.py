@@ -17,6 +17,7 @@ from scoreregs_offline_rl import (
     SweepGrid,
     TrainConfig,
     TrainerConfig,
+    rehearse,
     sweep,
     train,
 )
@@ -176,6 +177,8 @@ def test_a_sweeps_directory_is_no_runs(tmp_path):
     save_json(tmp_path / "sweep" / "grid.json", grid)
     with pytest.raises(RunError, match=r"holds a sweep.*sweep/members"):
         train_critic(tmp_path / "sweep")
+    with pytest.raises(RunError, match=r"holds a sweep.*sweep/members"):
+        rehearse(TrainConfig("made"), tmp_path / "sweep", data=make_transitions(100))
     (tmp_path / "sweep" / "members" / "seed-0_beta-0.1").mkdir(parents=True)
     with pytest.raises(RunError, match="a member of the sweep"):
         train_critic(tmp_path / "sweep" / "members" / "seed-0_beta-0.1")

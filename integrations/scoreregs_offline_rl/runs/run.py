@@ -86,12 +86,8 @@ def train(
     """
     start, directory = time.perf_counter(), RunDirectory(run_dir, type(config))
     names = in_order(config, stages)
-    directory.check_for_run()
-    if source is None:
-        check_needs(config, directory, names)
-    if data is None:
-        data = load_data(config.data, config.loading, progress=download_progress)
-    config = directory.settled(resolve(directory.as_begun(config), data, names))
+    needed = () if source is not None else names
+    config, data = _prepare(config, directory, names, needed, data, download_progress)
     scaled = scale(data, config)
     accelerator = make_accelerator(config.trainer, directory.path)
     with holding(directory.path, accelerator):
@@ -139,7 +135,8 @@ def rehearse(
 
     Raises:
         DataError: the data cannot be read or used.
-        RunError: a stage lacks what it builds on, or `minutes` are too few.
+        RunError: the directory holds a sweep, a stage lacks what it builds on, or `minutes` are too
+            few.
 
     Example:
         >>> from scoreregs_offline_rl import CriticConfig
@@ -150,13 +147,9 @@ def rehearse(
     """
     start, directory = time.perf_counter(), RunDirectory(run_dir, type(config))
     names = in_order(config, stages)
-    check_needs(config, directory, names)
-    if data is None:
-        data = load_data(config.data, config.loading, progress=download_progress)
-    config = directory.settled(resolve(directory.as_begun(config), data, names))
+    config, data = _prepare(config, directory, names, names, data, download_progress)
     found: list[Plan] = []
-    scaled = scale(data, config)
-    planned(config, scaled, directory, names, told=found.append, start=start)
+    planned(config, scale(data, config), directory, names, told=found.append, start=start)
     return found[0]
 
 
@@ -216,6 +209,31 @@ def with_finished(directory: RunDirectory, names: Sequence[str]) -> list[str]:
     """Returns names of stages with those that are finished in a directory."""
     stages = directory.stages
     return [n for n in stages if n in names or is_finished(directory.stage(n))]
+
+
+def _prepare(
+    config: TrainConfig,
+    directory: RunDirectory,
+    names: tuple[str, ...],
+    needed: tuple[str, ...],
+    data: Transitions | None,
+    download_progress: DownloadProgress,
+) -> tuple[TrainConfig, Transitions]:
+    """Returns the resolved configuration and the data of a run that can begin.
+
+    Args:
+        config: as given.
+        directory: of the run.
+        names: the stages to train.
+        needed: those that have to find there what they build on.
+        data: None: it is loaded.
+        download_progress: told how far it is.
+    """
+    directory.check_for_run()
+    check_needs(config, directory, needed)
+    if data is None:
+        data = load_data(config.data, config.loading, progress=download_progress)
+    return directory.settled(resolve(directory.as_begun(config), data, names)), data
 
 
 def _is_done(directory: RunDirectory, config: TrainConfig, names: tuple[str, ...]) -> bool:
