@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from scoreregs_offline_rl import RunError, SweepGrid, sweep, train
+from scoreregs_offline_rl import RunError, SweepGrid, rehearse, sweep, train
 from scoreregs_offline_rl.commands.main import main
 from scoreregs_offline_rl.data.hdf5 import load_hdf5, save_hdf5
 from scoreregs_offline_rl.data.pendulum import record_pendulum_swingup
@@ -57,6 +57,15 @@ def test_more_steps_give_what_a_run_of_so_many_gives(data_file, finished, tmp_pa
         ).read_bytes()
     # Again, it goes on in its own directory.
     train(longer, tmp_path / "new", source=tmp_path / "gone", progress=refuse("policy"))
+
+
+def test_its_plan_has_what_is_left(data_file, finished, tmp_path):
+    config = small(data_file)
+    longer = replace(config, policy=replace(config.policy, steps=25))
+    plan = rehearse(longer, tmp_path / "new", source=finished)
+    left = {stage.name: stage.steps - stage.done for stage in plan.stages}
+    assert {name for name, steps in left.items() if steps} == {"policy", "awr"}
+    assert not (tmp_path / "new").exists()
 
 
 def test_what_builds_on_a_changed_stage_is_trained_again(data_file, finished, tmp_path):

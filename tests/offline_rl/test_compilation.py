@@ -122,7 +122,7 @@ def test_a_loss_that_looks_at_numbers_is_not_recorded():
     step = new_step("critic")
 
     def looks(batch, randoms):
-        loss = batch.rewards.sum() * batch.rewards[0].item()
+        loss = step.parameters[0].sum() * batch.rewards[0].item()
         return loss, {"loss": loss}
 
     step.stage.forward = looks

@@ -38,7 +38,7 @@ def lerobot(folder: Path) -> list[str]:
     arrow = pytest.importorskip("pyarrow")
     pytest.importorskip("pyarrow.parquet")
     without = columns(**{"next.reward": None})
-    return [str(write(arrow, folder / "pick", without)), "--loading.rewards", "success"]
+    return [str(write(arrow, folder / "pick", without)), "--rewards", "success"]
 
 
 def vector(folder: Path) -> list[str]:

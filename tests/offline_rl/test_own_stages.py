@@ -433,3 +433,57 @@ def test_the_preset_for_laptops_on_the_command_line(tmp_path, capsys):
     assert main([*words, str(tmp_path), *small, "--evaluation.episodes=1"]) == 0
     assert "SRPO: return" in capsys.readouterr().out
     assert main(["train", "--run-dir", str(tmp_path), "--stages", "critic", "baseline"]) == 0
+
+
+OUTCOMES = {
+    "a tensor of shape": lambda loss: loss,
+    "a tuple of 3 from": lambda loss: (loss, {}, None),
+    "a list as the metric": lambda loss: (loss, {"loss": [1.0]}),
+    "a float as the metric 'loss'.*item": lambda loss: (loss, {"loss": loss.item()}),
+    "no metrics from": lambda loss: (loss, {}),
+    "a float as the loss": lambda loss: (loss.item(), {"loss": loss}),
+    "loss without a gradient": lambda loss: (loss.detach(), {"loss": loss}),
+    r"the loss of climb of shape \(4,\), expected \(\), its mean": lambda loss: (
+        loss.expand(4),
+        {"loss": loss},
+    ),
+    r"metric 'rows' of climb of shape \(4,\)": lambda loss: (loss, {"rows": loss.expand(4)}),
+}
+
+
+@pytest.mark.parametrize("message", OUTCOMES)
+def test_a_loss_that_is_none_is_refused_before_anything_is_trained(data, tmp_path, message):
+    class Wrong(ClimbStage):
+        def forward(self, batch, randoms):
+            return OUTCOMES[message](super().forward(batch, randoms)[0])
+
+    @dataclass(frozen=True)
+    class Rows(TrainConfig):
+        climb: ClimbConfig = row(Wrong, ClimbConfig)
+
+    stages = ("critic", "behavior", "climb")
+    with pytest.raises(ArgumentError, match=message):
+        train(configuration(Rows), tmp_path, stages=stages, data=data)
+    assert not (tmp_path / "critic").exists()
+
+
+def test_a_loss_over_all_members_is_refused(data, tmp_path):
+    """Its gradient would be that of each member over their number."""
+
+    class Mixing(ClimbStage):
+        def forward(self, batch, randoms):
+            loss = self.policy(batch.observations).square().mean()
+            return loss, {"loss": loss.detach()}
+
+    @dataclass(frozen=True)
+    class Rows(TrainConfig):
+        climb: ClimbConfig = row(Mixing, ClimbConfig)
+
+    with pytest.raises(ArgumentError, match=r"of shape \(\), expected \(2,\), one for each"):
+        sweep(
+            configuration(Rows),
+            tmp_path,
+            grid=GRID,
+            stages=("critic", "behavior", "climb"),
+            data=data,
+        )

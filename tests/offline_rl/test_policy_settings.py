@@ -115,14 +115,14 @@ def test_a_member_of_a_sweep_is_what_it_is_alone(tmp_path, policy):
         data, trainer = pipeline_parts(config, 0)
         Pipeline(config, data, trainer, RunDirectory(tmp_path / "sweep"), grid).run(STAGES)
         stacked = load_tensors(tmp_path / "sweep/policy/weights.safetensors")
-        for index, its in enumerate(grid.configs(config)):
-            data, trainer = pipeline_parts(its, its.seed)
-            folder = tmp_path / grid.labels[index]
-            Pipeline(its, data, trainer, RunDirectory(folder)).run(STAGES)
-            alone = load_tensors(folder / "policy/weights.safetensors")
-            assert alone.keys() == stacked.keys()
-            for name, value in alone.items():
-                torch.testing.assert_close(stacked[name][index], value, rtol=1e-6, atol=1e-9)
+        # Of another seed and another temperature than the first.
+        its = grid.configs(config)[-1]
+        data, trainer = pipeline_parts(its, its.seed)
+        Pipeline(its, data, trainer, RunDirectory(tmp_path / "alone")).run(STAGES)
+        alone = load_tensors(tmp_path / "alone/policy/weights.safetensors")
+        assert alone.keys() == stacked.keys()
+        for name, value in alone.items():
+            torch.testing.assert_close(stacked[name][-1], value, rtol=1e-6, atol=1e-9)
     finally:
         torch.set_default_dtype(torch.float32)
 

@@ -53,7 +53,7 @@ def small(data_file, **changes):
 
 
 @pytest.fixture(scope="module")
-def finished(data_file, tmp_path_factory):
+def finished(data_file, tmp_path_factory, pictures):
     run_dir = tmp_path_factory.mktemp("runs") / "small"
     return run_dir, train(small(data_file), run_dir, command="train it")
 

@@ -288,8 +288,22 @@ class TestRefusals:
             SweepTable.load(tmp_path)
 
 
+def test_without_a_simulator_the_prior_chooses_the_temperature():
+    grid, none = SweepGrid(seeds=(0, 1, 2), betas=(0.03, 0.1, 0.3)), np.zeros((3, 3))
+    excess = np.array([[0.0, 0.02, 0.3], [0.01, 0.03, 0.2], [0.0, 0.01, 0.01]])
+    table = SweepTable(grid, "outside", none, none, None, {}, excess=excess)
+    assert table.best == 0.1
+    assert dataclasses.replace(table, excess=None).best == 0.3
+    excess[0, 0] = np.nan
+    assert dataclasses.replace(table, excess=excess).best == 0.3
+
+
 def test_command_line(data_file, tmp_path, capsys):
-    sizes = [f"--{s}.{n}" for s in ("critic", "behavior", "policy") for n in ("steps", "width")]
+    sizes = [
+        f"--{s}.{n}"
+        for s in ("critic", "behavior", "cloning", "awr", "policy")
+        for n in ("steps", "width")
+    ]
     arguments = ["sweep", "--data", str(data_file), "--run-dir", str(tmp_path / "run")]
     arguments += ["--seeds", "0", "1", "--betas", "0.1", "0.2", "--evaluation.episodes", "1"]
     arguments += ["--behavior.batch-size", "64", "--trainer.cpu"]

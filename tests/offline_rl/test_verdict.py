@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from scoreregs import GaussianMixturePrior, TabulatedSchedule, VPSchedule
 from scoreregs_offline_rl import (
     BehaviorConfig,
     CloningConfig,
@@ -28,8 +29,16 @@ from scoreregs_offline_rl.commands.main import main
 from scoreregs_offline_rl.data.sources import load_data
 from scoreregs_offline_rl.data.transitions import Transitions
 from scoreregs_offline_rl.files import load_json
+from scoreregs_offline_rl.runs.building import probes_of
 from scoreregs_offline_rl.runs.scaled import scale
-from scoreregs_offline_rl.runs.verdict import LARGEST_EXCESS, discounted_returns, rank_correlation
+from scoreregs_offline_rl.runs.verdict import (
+    LARGEST,
+    discounted_returns,
+    rank_correlation,
+    with_little_noise,
+)
+from scoreregs_offline_rl.stages.probe import Probe
+from tests.offline_rl.rl_data import make_transitions
 
 STAGES = ("critic", "behavior", "cloning", "policy")
 
@@ -73,7 +82,7 @@ def good(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def bad(tmp_path_factory):
+def bad(tmp_path_factory, pictures):
     """A policy that follows a critic which knows nothing."""
     run_dir = tmp_path_factory.mktemp("bad")
     config = configuration(1e4)
@@ -85,7 +94,7 @@ def test_a_policy_that_stays_with_the_clone_is_handed_over(good):
     run_dir, result = good
     verdict = result["verdict"]
     assert verdict["ok"]
-    assert verdict["evidence"]["action_error_excess"] <= LARGEST_EXCESS
+    assert all(verdict["evidence"][name] <= limit for name, limit in LARGEST.items())
     assert verdict["recommended"] == "policy"
     assert method_of(run_dir) == "SRPO"
 
@@ -132,6 +141,60 @@ def test_the_evidence_by_hand(bad):
     # Other rows: to a few per cent.
     found = result["verdict"]["evidence"]["action_error_excess"]
     assert found == pytest.approx(excess, rel=0.1)
+
+
+def test_the_prior_s_error_at_little_noise_by_hand(bad):
+    run_dir, result = bad
+    models = load_models(run_dir)
+    data = load_data("pendulum-swingup", models.config.loading)
+    probe = probes_of(models.config, scale(data, models.config).transitions, 0).held
+    log_snr = torch.linspace(4.0, 7.0, 32).repeat_interleave(len(probe.batch.actions))
+    t = models.prior.schedule.t_from_log_snr(log_snr.double()).float()
+    noise = torch.randn(len(t), 1, generator=torch.Generator().manual_seed(3))
+    alpha, sigma = (level[:, None] for level in models.prior.schedule(t))
+    seen = probe.batch.observations
+    errors = []
+    for name in ("policy", "cloning"):
+        x_t = alpha * models.policies[name].policy(seen).repeat(32, 1) + sigma * noise
+        with torch.no_grad():
+            errors.append(models.prior.epsilon(x_t, t, seen.repeat(32, 1)) - noise)
+    excess = float(errors[0].square().mean() / errors[1].square().mean()) - 1
+    found = result["verdict"]["evidence"]["prior_error_excess"]
+    assert found == pytest.approx(excess, abs=0.02)
+
+
+def test_one_of_two_ways_is_nearer_to_the_prior_than_their_mean():
+    """Though it is farther from the data's actions, which a regression lies nearest to."""
+    actions = np.where(np.arange(64) % 2, 0.6, -0.6)[:, None]
+    actions = actions + 0.05 * np.random.default_rng(0).normal(size=(64, 1))
+    data = Transitions.from_arrays(
+        observations=np.zeros((64, 1)),
+        actions=actions,
+        rewards=np.zeros(64),
+        terminals=np.zeros(64, dtype=bool),
+        timeouts=np.zeros(64, dtype=bool),
+        next_observations=np.zeros((64, 1)),
+    )
+    covariances = torch.full((2, 1, 1), 0.05**2)
+    means = torch.tensor([[-0.6], [0.6]])
+    prior = GaussianMixturePrior(torch.ones(2) / 2, means, covariances, VPSchedule())
+    probe = with_little_noise(Probe.draw(data, torch.arange(64), seed=0), prior.schedule)
+    own, way, mean = (
+        float(probe.errors(prior, actions).mean())
+        for actions in (probe.batch.actions, torch.full((64, 1), 0.6), torch.zeros(64, 1))
+    )
+    assert way < own < mean / 5
+    ends = prior.schedule.log_snr(torch.stack([probe.t.min(), probe.t.max()]).double())
+    assert 6.5 < ends[0] <= 7.01
+    assert 3.99 <= ends[1] < 4.5
+
+
+def test_a_schedule_that_ends_before_little_noise_is_taken_as_it_is():
+    schedule = VPSchedule()
+    table = TabulatedSchedule(*schedule(torch.linspace(0.2, 1, 20, dtype=torch.float64)))
+    data = make_transitions(40)
+    probe = with_little_noise(Probe.draw(data, torch.arange(40), seed=0), table)
+    assert torch.isfinite(probe.t).all()
 
 
 def test_returns_and_ranks_by_hand():

@@ -186,8 +186,8 @@ def _train(config: TrainConfig, options: TrainingOptions, stages: Sequence[str] 
             show_config(config, stages, bars, {})
             return
         if options.dry_run:
-            more = {"stages": stages, "download_progress": bars.download}
-            bars.plan(rehearse(config, options.run_dir, **more))
+            more = {"download_progress": bars.download, "source": options.source}
+            bars.plan(rehearse(config, options.run_dir, stages=stages, **more))
             return
         result = train(
             config,

@@ -1,6 +1,6 @@
 """The configuration of a run; defaults are the paper's Appendix C (`presets` adapts them)."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from scoreregs_offline_rl.configuration import Finite, Natural, Positive, check_settings, require
@@ -34,9 +34,10 @@ class _Inputs:
     minimum_std: Positive | None = None
     """Least standard deviation that observations are divided by; None: whatever it is, so that the
     unit does not matter. Directories of version 0.1 go on with its 0.001."""
-    rewards: Literal["return_range", "antmaze", "none"] | None = None
+    rewards: Literal["return_range", "antmaze", "none", "success"] | None = None
     """How rewards are scaled: by 1000 over the range of returns, less one, or not at all. None: not
-    at all where they are 0 and 1, for success, and else by the range of returns."""
+    at all where they are 0 and 1, for success, and else by the range of returns. success: short for
+    `loading.rewards`, 1 at the end of each successful episode in place of the file's own."""
     action_low: tuple[Finite, ...] | None = None
     """Lowest action, one number or one for each dimension; None: the environment's, else the lowest
     in the data."""
@@ -65,6 +66,10 @@ class TrainConfig(StageRows, _Inputs):
     def __post_init__(self) -> None:
         self.stages()
         check_settings(self)
+        if self.rewards == "success":
+            # They are made as the data is read, and then scaled as others of 0 and 1 are.
+            object.__setattr__(self, "loading", replace(self.loading, rewards="success"))
+            object.__setattr__(self, "rewards", None)
         both = (self.action_low is None) == (self.action_high is None)
         require(both, "action_low and action_high", (self.action_low, self.action_high), "both")
         every, log_every = self.evaluation.every, self.trainer.log_every

@@ -41,6 +41,7 @@ from scoreregs_offline_rl.stages.stacking import share
 from scoreregs_offline_rl.stages.stage import Given, Stage
 from scoreregs_offline_rl.training.inputs import Members
 from scoreregs_offline_rl.training.monitor import Monitor, is_due
+from scoreregs_offline_rl.training.outcome import try_forward
 from scoreregs_offline_rl.training.rehearsal import Rehearsal
 from scoreregs_offline_rl.training.stage_files import StageReport, is_finished
 from scoreregs_offline_rl.training.trainer import Trainer
@@ -124,8 +125,9 @@ class Pipeline:
         check_needs(self._config, self._directory, names)
         used = with_needs(self._stages, set(names), self._config)
         self._check_batches(used)
-        # What cannot be built is refused before anything is trained.
-        untrained(self._configs[0], used, self._data.sizes)
+        # What cannot be built, or has no loss, is refused before anything is trained.
+        for stage in untrained(self._configs[0], used, self._data.sizes).values():
+            try_forward(stage, self._data.transitions)
         for name in used:
             self._train(self._stages[name])
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from scoreregs.errors import MissingDependencyError
@@ -123,6 +124,7 @@ def rehearse(
     stages: Sequence[str] | None = None,
     data: Transitions | None = None,
     download_progress: DownloadProgress = no_download_progress,
+    source: str | Path | None = None,
 ) -> Plan:
     """Returns what `train` would do with the same arguments, and how long; nothing is written.
 
@@ -132,6 +134,7 @@ def rehearse(
         stages: see there.
         data: see there.
         download_progress: see there.
+        source: see there.
 
     Raises:
         DataError: the data cannot be read or used.
@@ -147,9 +150,14 @@ def rehearse(
     """
     start, directory = time.perf_counter(), RunDirectory(run_dir, type(config))
     names = in_order(config, stages)
-    config, data = _prepare(config, directory, names, names, data, download_progress)
+    needed = () if source is not None else names
+    config, data = _prepare(config, directory, names, needed, data, download_progress)
     found: list[Plan] = []
-    planned(config, scale(data, config), directory, names, told=found.append, start=start)
+    with TemporaryDirectory() as place:
+        if source is not None and not directory.holds_run():
+            directory = RunDirectory(place, type(config))
+            take_over(RunDirectory(source, type(config)), directory, config, data)
+        planned(config, scale(data, config), directory, names, told=found.append, start=start)
     return found[0]
 
 

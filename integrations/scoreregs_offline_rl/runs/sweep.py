@@ -233,7 +233,8 @@ def _keep(
         save_json(folder.path / "config.json", to_dict(its))
         result = compose_result(its, data, reports, member, own, 0.0)
         save_json(folder.result_file, result | extra)
-        kept = ("seed", "beta", "health", "data_score", "data_return", *actors_of(config.stages()))
+        kept = ("seed", "beta", "health", "verdict", "data_score", "data_return")
+        kept += tuple(actors_of(config.stages()))
         lines[label] = {name: result[name] for name in kept} | {"lost": member.lost}
     seconds = extra["preparation"] + time.perf_counter() - start
     content = {

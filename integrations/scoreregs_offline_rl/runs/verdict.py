@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from scoreregs import NoiseSchedule
 from scoreregs_offline_rl.data.episode_weights import row_weights
 from scoreregs_offline_rl.data.transitions import Transitions
 from scoreregs_offline_rl.randoms import generator_for
@@ -17,15 +18,32 @@ from scoreregs_offline_rl.stages.actor import ActorStage
 from scoreregs_offline_rl.stages.cloning import CloningStage
 from scoreregs_offline_rl.stages.mean_policy import mean_policy
 from scoreregs_offline_rl.stages.policy import PolicyStage
-from scoreregs_offline_rl.stages.probe import Probes
+from scoreregs_offline_rl.stages.probe import Probe, Probes
 from scoreregs_offline_rl.stages.registry import Stages
 from scoreregs_offline_rl.stages.stage import Stage, ValueStage
 
-__all__ = ["LARGEST_EXCESS", "Verdict", "discounted_returns", "rank_correlation", "verdict_of"]
+__all__ = [
+    "LARGEST",
+    "Verdict",
+    "discounted_returns",
+    "rank_correlation",
+    "verdict_of",
+    "with_little_noise",
+]
 
-LARGEST_EXCESS = 0.05
-"""Square distance to the data's actions, beyond the clone's and as a share of it, up to which a
-policy counts as no worse; `benchmarks/results` says how often that was wrong."""
+LARGEST = {"prior_error_excess": 0.1, "action_error_excess": 1.0}
+"""The evidence that `Verdict.ok` goes by, and up to where a policy counts as no worse.
+
+Of the first, `benchmarks/results` says how often that was wrong. As for the second: actions that
+are drawn as the data's were lie twice as far from them, in the mean of squares, as their mean does.
+"""
+_WORDS = {
+    "prior_error_excess": "the behavior model's error at its actions",
+    "action_error_excess": "the square distance of its actions to the data's",
+}
+# Little noise: there the error grows with the distance to the nearest of the data's actions, in
+# units of their own spread, and a policy that takes one of several ways is as near as any.
+_LOG_SNR = (4.0, 7.0)
 _ROWS = 4096
 
 
@@ -40,9 +58,10 @@ class Verdict:
         reference: that of the clone's.
         ok: whether the policy is expected to be no worse than a plain clone.
         evidence: numbers, by name:
-            `action_error_excess`: by how much of the clone's the policy's square distance to the
-            data's actions is larger, where good episodes count as in the clone's training; what
-            `ok` goes by.
+            `prior_error_excess`: by how much of the clone's the prior's error at the policy's
+            actions is larger, at little noise.
+            `action_error_excess`: the same of the square distance to the data's actions, where good
+            episodes count as in the clone's training; `ok` goes by these two.
             `prior_error_ratio`: the prior's error at the policy's actions over that at the data's.
             `spread`: root mean square distance of the policy's members from their mean, over that
             of the clone from the data.
@@ -83,12 +102,13 @@ def verdict_of(
     if not {policy.name, clone.name} <= set(members):
         return None
     evidence = _evidence(members[policy.name], members[clone.name], config, data, probes)
-    excess = evidence["action_error_excess"]
-    ok = excess <= LARGEST_EXCESS
+    told = max(LARGEST, key=lambda name: evidence[name] / LARGEST[name])
+    excess, limit = evidence[told], LARGEST[told]
+    ok = excess <= limit
     message = (
         f"{policy.label} is {'' if ok else 'not '}expected to be as good as plain {clone.label}: "
-        f"its actions are {abs(excess):.1%} {'farther from' if excess > 0 else 'nearer to'} the "
-        f"data's than those of the run's clone, {LARGEST_EXCESS:.0%} farther are allowed"
+        f"{_WORDS[told]} is {abs(excess):.1%} {'above' if excess > 0 else 'below'} that of the "
+        f"run's clone, {limit:.0%} above are allowed"
     )
     better = policy.name if ok else clone.name
     return Verdict(policy.name, clone.name, ok, evidence, message, better)
@@ -119,14 +139,29 @@ def _evidence(
     given, judged = first.given, first.judge(policy, probes)
     q = given.value.q(batch.actions, batch.observations)
     gain = given.value.q(action, batch.observations) - given.value.q(cloned, batch.observations)
+    probe = with_little_noise(probes.held, given.prior.schedule)
+    errors = [
+        float(probe.errors(given.prior, one(probe.batch.observations)).double().mean())
+        for one in (policy, clone)
+    ]
     returns = discounted_returns(data, _discount(config, config.stages()))
     return {
+        "prior_error_excess": errors[0] / errors[1] - 1,
         "action_error_excess": distance(action, batch.actions) / error - 1,
         "prior_error_ratio": judged.numbers["prior_error_ratio"],
         "spread": (apart / error) ** 0.5,
         "value_gain": _mean(weights, gain) / float(q.std()),
         "return_order": rank_correlation(q, returns[rows]),
     }
+
+
+def with_little_noise(probe: Probe, schedule: NoiseSchedule) -> Probe:
+    """Returns a probe at a log-SNR from 4 to 7, or as near to it as the schedule comes."""
+    low, high = _LOG_SNR
+    ends = schedule.log_snr(probe.t.new_tensor([1.0, 0.0], dtype=torch.float64))
+    wanted = high + (low - high) * probe.t.double()
+    t = schedule.t_from_log_snr(wanted.clamp(float(ends[0]), float(ends[1])))
+    return replace(probe, t=t.to(probe.t.dtype))
 
 
 def _mean(weights: Tensor, values: Tensor) -> float:

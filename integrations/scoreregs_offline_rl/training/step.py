@@ -10,6 +10,7 @@ from torch import Tensor
 
 from scoreregs_offline_rl.stages.stage import Randoms, Stage
 from scoreregs_offline_rl.training.inputs import Inputs
+from scoreregs_offline_rl.training.outcome import check_outcome
 
 __all__ = ["Gradients", "TrainingStep"]
 
@@ -65,7 +66,10 @@ class TrainingStep:
 
     def loss(self, rows: Tensor, randoms: Randoms) -> tuple[Tensor, Tensor]:
         """Returns the loss to differentiate, and the metrics in the order of their names."""
-        loss, metrics = self._model(self.inputs.batch(rows), randoms)
+        outcome = self._model(self.inputs.batch(rows), randoms)
+        if not self.names:
+            check_outcome(self.stage.name, outcome, rows.shape[:-2])
+        loss, metrics = outcome
         self.names = tuple(metrics)
         numbers = torch.stack([metric.float() for metric in metrics.values()])
         return loss.sum() if loss.ndim else loss, numbers.detach()
