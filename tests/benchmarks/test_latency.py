@@ -43,6 +43,7 @@ def test_command_writes_a_row_for_each(tmp_path, monkeypatch, capsys):
     rows = json.loads(output.read_text())["rows"]
     assert [row["row"] for row in rows] == [
         "ours, ONNX Runtime",
+        "ours, ONNX Runtime, int8",
         "ours, ONNX Runtime with names and guard",
         "ours, PyTorch",
         "diffusion policy, 5 steps of DDIM",
@@ -61,3 +62,6 @@ def test_our_rows_are_one_policy(tmp_path, monkeypatch):
     named = found["ours, ONNX Runtime with names and guard"](x)
     np.testing.assert_allclose(list(named.values()), expected, atol=1e-5)
     assert found["diffusion policy, 5 steps of DDIM"](x).shape == (1, ACTION)
+    (rounded,) = found["ours, ONNX Runtime, int8"](x)
+    np.testing.assert_allclose(rounded[0], expected, atol=0.05)
+    assert not np.allclose(rounded[0], expected, atol=1e-5)

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from collections.abc import Collection
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -66,13 +67,17 @@ def in_double(data: Transitions) -> Transitions:
     return replace(data, **doubled)
 
 
-def train_stages(out: Path) -> None:
-    """Train every stage in float64, each into a folder of its own."""
+def train_stages(
+    out: Path, names: Collection[str] | None = None, *, compiled: bool | None = None
+) -> None:
+    """Train every stage, or some, in float64, each into a folder of its own."""
     torch.set_default_dtype(torch.float64)
     try:
         data = in_double(make_transitions())
-        config = TrainerConfig(log_every=20, checkpoint_every=1000)
-        for name, stage in make_stages().items():
+        config = TrainerConfig(log_every=20, checkpoint_every=1000, compile=compiled)
+        stages = make_stages()
+        for name in stages if names is None else names:
+            stage = stages[name]
             accelerator = Accelerator(cpu=True, step_scheduler_with_optimizer=False)
             trainer, members = Trainer(accelerator, config, seed=0), None
             if name == "stacked behavior":
@@ -117,6 +122,7 @@ def main() -> None:
     torch.set_num_threads(1)
     out = Path(sys.argv[2])
     train_stages(out / "stages")
+    train_stages(out / "compiled", ["critic"], compiled=True)
     train_interrupted(sys.argv[1], out / "run")
 
 

@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from scoreregs_offline_rl import (
     TrainerConfig,
 )
 from scoreregs_offline_rl.errors import RunError
-from scoreregs_offline_rl.files import load_json, load_tensors
+from scoreregs_offline_rl.files import load_json, load_tensors, save_json
 from scoreregs_offline_rl.runs.run import train
 from scoreregs_offline_rl.stages.critic import TwinValue
 from scoreregs_offline_rl.stages.policy import PolicyStage
@@ -175,7 +175,6 @@ def test_a_trial_decides_for_long_stages_and_is_kept(tmp_path, monkeypatch, quic
     step = new_step("critic")
     assert not choose_program(step, None, COMPILE_FROM - 1, tmp_path).compiled
     assert not choose_program(step, False, COMPILE_FROM, tmp_path).compiled
-    assert not choose_program(step, None, COMPILE_FROM, tmp_path, alone=False).compiled
     assert not (tmp_path / "program.json").exists()
     assert choose_program(step, None, COMPILE_FROM, tmp_path).compiled is faster
     assert Program(**load_json(tmp_path / "program.json")).compiled is faster
@@ -214,8 +213,19 @@ def test_without_a_compiler_it_is_refused_or_said(tmp_path, monkeypatch, caplog)
     with caplog.at_level("INFO"):
         assert not choose_program(step, None, COMPILE_FROM, tmp_path).compiled
     assert "not compiled" in caplog.text
+
+
+def test_what_remembers_is_not_compiled_in_several_processes(tmp_path, monkeypatch, quick):
+    step: Any = new_step("policy that remembers")
+    step.processes = 2
     with pytest.raises(RunError, match="several processes"):
-        choose_program(step, True, 1, tmp_path, alone=False)
+        choose_program(step, True, 1, tmp_path)
+    # It was compiled in one process, and goes on in two.
+    save_json(tmp_path / "program.json", asdict(Program(True)))
+    assert not choose_program(step, None, COMPILE_FROM, tmp_path).compiled
+    step.processes, step.scaled = 1, True
+    with pytest.raises(RunError, match="loss is scaled"):
+        choose_program(step, True, 1, tmp_path)
 
 
 def configuration(compiled):

@@ -92,6 +92,12 @@ def test_weights_after_100_steps(of_one, of_two, stage):
     assert all(tensor.dtype == torch.float64 for tensor in one.values())
 
 
+def test_compiled_weights_are_those_of_one_process(of_one, of_two):
+    one = load_file(of_one / "critic/weights.safetensors")
+    two = load_file(of_two / "compiled/critic/weights.safetensors")
+    torch.testing.assert_close(two, one, rtol=1e-6, atol=1e-7)
+
+
 @pytest.mark.parametrize("stage", list(make_stages()))
 def test_metrics_are_those_of_the_global_batch(of_one, of_two, stage):
     one, two = metrics_of(of_one / stage), metrics_of(of_two / "stages" / stage)

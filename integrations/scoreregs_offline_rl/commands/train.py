@@ -131,8 +131,10 @@ def base_config(arguments: Sequence[str]) -> TrainConfig:
     if run_dir and (run_dir / "config.json").exists() and known.preset is None:
         return RunDirectory(run_dir).read_config()
     if (source := getattr(known, "from")) is not None:
-        # Its steps are known; they are not to be chosen again.
-        return replace(RunDirectory(source).read_config(), minutes=None)
+        # Its steps are not to be chosen again, but a temperature fits what it was chosen for.
+        directory = RunDirectory(source)
+        before = replace(directory.read_config(), minutes=None)
+        return before if directory.chosen_beta() is None else replace(before, beta=None)
     if known.data is None:
         # The defaults of the class, which lacks its data.
         return tyro.MISSING_NONPROP

@@ -1,26 +1,29 @@
 """A new run that begins with what another run has finished and its own settings leave as it is."""
 
 import shutil
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeVar
 
 from scoreregs_offline_rl.configuration import differences, to_dict
 from scoreregs_offline_rl.data.transitions import Transitions
 from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.runs.configuration import TrainConfig
 from scoreregs_offline_rl.runs.directory import GRID, RunDirectory, bears_on
+from scoreregs_offline_rl.stages.policy import PolicyStage
 from scoreregs_offline_rl.training.stage_files import is_finished
 
 __all__ = ["take_over"]
 
+C = TypeVar("C", bound=TrainConfig)
 
-def take_over(
-    source: RunDirectory, directory: RunDirectory, config: TrainConfig, data: Transitions
-) -> tuple[str, ...]:
-    """Copies finished stages into a new run's directory, and returns their names.
+
+def take_over(source: RunDirectory, directory: RunDirectory, config: C, data: Transitions) -> C:
+    """Copies finished stages into a new run's directory, and returns its configuration.
 
     Those are copied that would be trained to the same weights: no setting that bears on them has
     another value, nor on what they build on. A stage that is given more steps is trained from its
-    start, since its learning rate may depend on how many there are.
+    start, since its learning rate may depend on how many there are. Where the new run is given no
+    temperature, and keeps a policy at one that the source has chosen, it has that one too.
 
     Args:
         source: of the finished run.
@@ -38,7 +41,10 @@ def take_over(
         )
     before = source.read_config()
     source.check_data(data)
-    stages, changed = config.stages(), _changed(before, config)
+    stages, chosen = config.stages(), source.chosen_beta()
+    open_choice = config.beta is None and chosen is not None
+    compared = replace(config, beta=before.beta) if open_choice else config
+    changed = _changed(before, compared)
     for name, stage in stages.items():
         needs = stage.needs_for(getattr(config, name))
         if any(stages.provider(need).name in changed for need in needs):
@@ -58,7 +64,7 @@ def take_over(
                 source.stage(name), partial, ignore=shutil.ignore_patterns("checkpoints")
             )
             partial.rename(place)
-    return tuple(kept)
+    return compared if open_choice and PolicyStage.name in kept else config
 
 
 def _changed(before: TrainConfig, config: TrainConfig) -> set[str]:

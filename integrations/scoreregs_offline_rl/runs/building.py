@@ -10,12 +10,13 @@ from scoreregs_offline_rl.data.episode_weights import row_weights
 from scoreregs_offline_rl.data.transitions import Transitions
 from scoreregs_offline_rl.randoms import seeded
 from scoreregs_offline_rl.runs.configuration import TrainConfig
+from scoreregs_offline_rl.runs.grid import SweepGrid
 from scoreregs_offline_rl.stages.actor import ActorStage
 from scoreregs_offline_rl.stages.probe import Probes
 from scoreregs_offline_rl.stages.stacking import StackedPrior, StackedValue, stack
 from scoreregs_offline_rl.stages.stage import Context, Given, PriorStage, Stage, ValueStage
 
-__all__ = ["build", "give", "probes_of", "stacked", "untrained", "weights_of"]
+__all__ = ["build", "give", "member_label", "probes_of", "stacked", "untrained", "weights_of"]
 
 
 def build(
@@ -89,6 +90,25 @@ def stacked(members: Sequence[Stage[Any]], given: Given, seeds: int | None) -> S
         betas = betas.repeat(len(members) // len(betas))
     joint.receive(Given(value, prior, betas))
     return joint
+
+
+def member_label(
+    grid: SweepGrid | None, kind: type[Stage[Any]], config: int, policy: int, policies: int
+) -> str:
+    """Returns what tells a member's metrics apart; nothing where there is one.
+
+    Args:
+        grid: of a sweep; None: a run.
+        kind: its class.
+        config: place of the member's configuration in the grid.
+        policy: place among the policies that act by their mean.
+        policies: how many there are.
+    """
+    own = f"policy-{policy}" if policies > 1 else ""
+    if grid is None:
+        return own
+    seed = grid.seed_labels[config // len(grid.betas)]
+    return "_".join(filter(None, (grid.labels[config] if kind.follows_beta else seed, own)))
 
 
 def weights_of(settings: Any, data: Transitions) -> Tensor | None:

@@ -21,6 +21,7 @@ from scoreregs_offline_rl.evaluation.statistics import (
 )
 from scoreregs_offline_rl.files import load_json
 from scoreregs_offline_rl.runs.configuration import TrainConfig
+from scoreregs_offline_rl.runs.directory import RunDirectory
 from scoreregs_offline_rl.runs.resolution import complete
 from scoreregs_offline_rl.stages.former import current_config, current_result
 from scoreregs_offline_rl.stages.registry import actors_of, known_name, label_of
@@ -100,7 +101,7 @@ class FinishedRun:
             return cls(
                 folder=folder,
                 task=data_label(config["data"]),
-                settings=_settings(config, set(result.get("stages", stages))),
+                settings=_settings(config, set(result.get("stages", stages))) | _chosen(folder),
                 seed=config["seed"],
                 evaluations={
                     name: EvaluationResult.from_dict(result[name])
@@ -267,6 +268,12 @@ def _settings(config: dict[str, Any], trained: set[str]) -> dict[str, str]:
         and not name.startswith("trainer.")
         and (name.split(".")[0] not in stages or name.split(".")[0] in trained)
     }
+
+
+def _chosen(folder: Path) -> dict[str, str]:
+    """Returns the temperature where the run has chosen it: seeds that choose belong together."""
+    chosen = RunDirectory(folder).chosen_beta()
+    return {} if chosen is None else {"beta": "chosen"}
 
 
 def _summarize(task: str, method: str, strata: list[tuple[FinishedRun, ...]]) -> Summary | None:

@@ -21,8 +21,8 @@ class _Inputs:
     (mujoco/hopper/medium-v0) or folder, a LeRobot id (lerobot/pusht) or folder, an OGBench name
     with its task, or the embedded pendulum-swingup."""
     beta: Positive | None = None
-    """Temperature of Eq. 15: large follows the value, small stays with the data. None: that of the
-    paper's Table 2, for its tasks."""
+    """Temperature of Eq. 15: large follows the value, small stays with the data. None: one of
+    `policy.beta_choices`, or that of the paper's Table 2, for its tasks."""
     seed: Natural = 0
     """Seed of weights, batches and noise."""
     minutes: Positive | None = None

@@ -30,7 +30,7 @@ GRID, MEMBERS = "grid.json", "members"
 
 C = TypeVar("C", bound=TrainConfig)
 
-_CONFIG, _DATA, _RESULT = "config.json", "data.json", "result.json"
+_CONFIG, _DATA, _RESULT, _BETA = "config.json", "data.json", "result.json", "beta.json"
 _HASHED = ("observations", "actions", "rewards", "next_observations", "terminals")
 # Settings that bear on no stage. Where the data lies and came from is free: its hash says whether
 # it is the same. What is not named here, nor a stage's, bears on all.
@@ -124,15 +124,39 @@ class RunDirectory:
             ) from error
 
     def as_begun(self, config: C) -> C:
-        """Returns a configuration whose scalings, where they are left open, are those of the run.
+        """Returns a configuration whose temperature and scalings, where left open, are the run's.
 
-        So a directory goes on by the rules of the version that it began with.
+        So a directory goes on with what was chosen, and by the rules of the version that it began
+        with.
         """
         if not self.holds_run():
             return config
         before = self.read_config()
         rewards, least = config.rewards or before.rewards, config.minimum_std or before.minimum_std
-        return replace(config, rewards=rewards, minimum_std=least)
+        beta = config.beta or before.beta
+        return replace(config, beta=beta, rewards=rewards, minimum_std=least)
+
+    def keep_beta(self, beta: float, excess: Mapping[float, float | None], seconds: float) -> None:
+        """Writes the temperature that was chosen into the run's configuration, and why it was.
+
+        Args:
+            beta: the temperature.
+            excess: `prior_error_excess` of those that were tried; None of one that diverged.
+            seconds: that it took.
+        """
+        tried = [{"beta": b, "prior_error_excess": found} for b, found in excess.items()]
+        save_json(self.path / _BETA, {"beta": beta, "tried": tried, "seconds": seconds})
+        content = load_json(self.path / _CONFIG)
+        save_json(self.path / _CONFIG, content | {"beta": beta})
+
+    def chosen_beta(self) -> dict[str, Any] | None:
+        """Returns what is known of a temperature that the run has chosen; None: it has not."""
+        record = self.path / _BETA
+        if not record.exists() or not self.holds_run():
+            return None
+        chosen, config = load_json(record), load_json(self.path / _CONFIG)
+        # One that was given later has nothing to do with it.
+        return chosen if chosen["beta"] == config["beta"] else None
 
     def settled(self, config: C) -> C:
         """Returns a configuration that says how rows and noise are drawn: as the run began."""

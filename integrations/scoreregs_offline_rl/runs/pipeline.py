@@ -5,7 +5,7 @@ one stage; each is what it would be alone. Whatever the stages are, this is the 
 need, give and are called is theirs to say.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, final
@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 
 from scoreregs_offline_rl.deployment.agent import TrainedPolicy
-from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.evaluation.learning_curve import learning_curve
 from scoreregs_offline_rl.randoms import check_batch, derived_seed
 from scoreregs_offline_rl.runs.adoption import MemberKey, adopt
 from scoreregs_offline_rl.runs.building import (
     build,
     give,
+    member_label,
     probes_of,
     stacked,
     untrained,
@@ -29,24 +29,27 @@ from scoreregs_offline_rl.runs.building import (
 from scoreregs_offline_rl.runs.configuration import TrainConfig
 from scoreregs_offline_rl.runs.directory import RunDirectory
 from scoreregs_offline_rl.runs.grid import SweepGrid
+from scoreregs_offline_rl.runs.needs import check_needs, given_weights
 from scoreregs_offline_rl.runs.outcome import MemberResults, PipelineResults
 from scoreregs_offline_rl.runs.resolution import complete
 from scoreregs_offline_rl.runs.scaled import ScaledData
-from scoreregs_offline_rl.runs.verdict import verdict_of
+from scoreregs_offline_rl.runs.temperature import choose_beta
+from scoreregs_offline_rl.runs.verdict import Verdict, verdict_of
 from scoreregs_offline_rl.stages.actor import ActorStage
 from scoreregs_offline_rl.stages.mean_policy import mean_policy
+from scoreregs_offline_rl.stages.policy import PolicyStage
 from scoreregs_offline_rl.stages.probe import Probes
 from scoreregs_offline_rl.stages.registry import Stages, with_needs
 from scoreregs_offline_rl.stages.stacking import share
 from scoreregs_offline_rl.stages.stage import Given, Stage
 from scoreregs_offline_rl.training.inputs import Members
+from scoreregs_offline_rl.training.loss_check import try_forward
 from scoreregs_offline_rl.training.monitor import Monitor, is_due
-from scoreregs_offline_rl.training.outcome import try_forward
 from scoreregs_offline_rl.training.rehearsal import Rehearsal
 from scoreregs_offline_rl.training.stage_files import StageReport, is_finished
 from scoreregs_offline_rl.training.trainer import Trainer
 
-__all__ = ["Pipeline", "check_needs"]
+__all__ = ["Pipeline"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,22 +60,6 @@ class _Trained:
     joint: Stage[Any]
     labels: tuple[str, ...]
     policies: int = 1
-
-
-def check_needs(config: TrainConfig, directory: RunDirectory, names: Collection[str]) -> None:
-    """Raises `RunError` unless every stage will find the finished stages that it builds on."""
-    stages = config.stages()
-    for name in names:
-        needs = stages[name].needs_for(getattr(config, name))
-        for needed in (stages.provider(need).name for need in needs):
-            given = needed in names or _weights(config, needed) is not None
-            if not given and not is_finished(directory.stage(needed)):
-                takes = hasattr(getattr(config, needed), "weights")
-                raise RunError(
-                    f"got the {name} stage, which needs a finished {needed}, and none in "
-                    f"{directory.path}: train the {needed} stage there first"
-                    + (f", or give --{needed}.weights" if takes else "")
-                )
 
 
 @final
@@ -129,7 +116,45 @@ class Pipeline:
         for stage in untrained(self._configs[0], used, self._data.sizes).values():
             try_forward(stage, self._data.transitions)
         for name in used:
-            self._train(self._stages[name])
+            kind, trainer = self._stages[name], self._trainer
+            choices = self._choices(kind)
+            if choices is not None:
+                self._trainer = self._choose_beta(kind, choices)
+            self._train(kind)
+            self._trainer = trainer
+
+    @property
+    def config(self) -> TrainConfig:
+        """The configuration, with the temperature that was chosen where none was given."""
+        return self._config
+
+    def _choices(self, kind: type[Stage[Any]]) -> tuple[float, ...] | None:
+        """Returns the temperatures that a run has to choose from; None: there is one, or many."""
+        open_choice = kind is PolicyStage and self._grid is None and self._config.beta is None
+        return self._config.policy.beta_choices if open_choice else None
+
+    def _choose_beta(
+        self, kind: type[Stage[Any]], choices: tuple[float, ...]
+    ) -> Trainer | Rehearsal:
+        """Takes a temperature, and returns what trains the stage at it."""
+        trainer, beta = self._trainer, choices[0]
+        if isinstance(trainer, Rehearsal):
+            trainer.next_times = len(choices)
+        else:
+            trial = partial(self._excess_at, kind)
+            beta, trainer = choose_beta(choices, self._directory, trainer, trial)
+        self._config = replace(self._config, beta=beta)
+        return trainer
+
+    def _excess_at(
+        self, kind: type[Stage[Any]], beta: float, trainer: Trainer, directory: RunDirectory
+    ) -> float:
+        """Returns `prior_error_excess` of the policies that a temperature leads to."""
+        trial = Pipeline(replace(self._config, beta=beta), self._data, trainer, directory)
+        trial._finished = dict(self._finished)
+        trial._train(kind)
+        verdict = trial._verdict(0, trial._finished)
+        return verdict.evidence["prior_error_excess"] if verdict else float("inf")
 
     @property
     def _configs(self) -> list[TrainConfig]:
@@ -141,14 +166,14 @@ class Pipeline:
         for name in names:
             settings, rows = getattr(self._config, name), self._rows(self._stages[name])
             count = len(self._data.transitions if rows is None else rows[0])
-            if _weights(self._config, name) is None and not self._is_finished(name):
+            if given_weights(self._config, name) is None and not self._is_finished(name):
                 check_batch(settings.batch_size, count, name)
 
     def _train(self, kind: type[Stage[Any]]) -> None:
         """Trains a stage of all its members, loads it, or takes its weights from elsewhere."""
         settings = getattr(self._config, kind.name)
         members, keys, labels, seeds = self._build(kind)
-        folder, weights = self._directory.stage(kind.name), _weights(self._config, kind.name)
+        folder, weights = self._directory.stage(kind.name), given_weights(self._config, kind.name)
         adopted = weights is not None and not is_finished(folder)
         report = None
         if weights is not None and adopted:
@@ -195,7 +220,9 @@ class Pipeline:
                     keys.append(MemberKey(config.seed, policy, beta))
                     config = replace(config, seed=seeds[-1])
                     members.append(build(kind, config, self._data.sizes, given))
-                    labels.append(_label(grid, kind, place * of_seed + index, policy, policies))
+                    labels.append(
+                        member_label(grid, kind, place * of_seed + index, policy, policies)
+                    )
         return members, keys, tuple(filter(None, labels)), tuple(seeds)
 
     def _given(self, kind: type[Stage[Any]], seed: int, policy: int) -> Given:
@@ -311,23 +338,10 @@ class Pipeline:
                 finding = first.check(probes)
             if finding is not None:
                 found.findings[name] = finding
-        members = {name: self._members_of(its, index) for name, its in whole.items()}
+        return replace(found, verdict=self._verdict(index, whole))
+
+    def _verdict(self, index: int, finished: Mapping[str, _Trained]) -> Verdict | None:
+        members = {name: self._members_of(its, index) for name, its in finished.items()}
         place = index * len(self._probes) // len(self._configs)
-        verdict = verdict_of(members, self._configs[index], data.transitions, self._probes[place])
-        return replace(found, verdict=verdict)
-
-
-def _weights(config: TrainConfig, name: str) -> str | None:
-    """Returns the finished weights that a stage is given, if its settings know such."""
-    return getattr(getattr(config, name), "weights", None)
-
-
-def _label(
-    grid: SweepGrid | None, kind: type[Stage[Any]], config: int, policy: int, of: int
-) -> str:
-    """Returns what tells a member's metrics apart; nothing where there is one."""
-    own = f"policy-{policy}" if of > 1 else ""
-    if grid is None:
-        return own
-    seed = grid.seed_labels[config // len(grid.betas)]
-    return "_".join(filter(None, (grid.labels[config] if kind.follows_beta else seed, own)))
+        config, data = self._configs[index], self._data.transitions
+        return verdict_of(members, config, data, self._probes[place])

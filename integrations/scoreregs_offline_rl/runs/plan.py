@@ -50,7 +50,7 @@ class Plan:
         """Returns the stages as a Markdown table."""
         lines = [("stage", "steps", "rows a step", "a step", "left to do")]
         for stage in self.stages:
-            steps = str(stage.steps)
+            steps = f"{stage.times} x {stage.steps}" if stage.times > 1 else str(stage.steps)
             if 0 < stage.done < stage.steps:
                 steps += f", {stage.done} done"
             step, left = "", "finished"

@@ -40,7 +40,8 @@ def preset(data: str, name: PresetName = "paper") -> TrainConfig:
     of four layers, an advantage scale of 10, and beta on the value relative to the RMS of its
     gradient. `laptop` draws episodes of a higher return more often, clones them with four policies
     that act by their mean, and lets these climb the value from there, no row harder than the middle
-    one, while the behavior model and the data's own actions hold them.
+    one, while the behavior model and the data's own actions hold them, at the largest of three
+    temperatures that stays near the data.
 
     Args:
         data: the configuration's `data`; a file is recognised by its name.
@@ -83,7 +84,6 @@ def _laptop(data: str) -> TrainConfig:
     share, policies = 0.25, 4
     return TrainConfig(
         data=data,
-        beta=0.03,
         trainer=TrainerConfig(log_every=250),
         rewards=paper_settings(data).rewards,
         hand_over_recommended=True,
@@ -108,6 +108,7 @@ def _laptop(data: str) -> TrainConfig:
         td3_bc=TD3BCConfig(steps=20_000),
         policy=PolicyConfig(
             steps=1_000,
+            beta_choices=(0.03, 0.1, 0.3),
             policies=policies,
             return_share=share,
             start="cloning",

@@ -13,6 +13,7 @@ from scoreregs_offline_rl.environments.making import action_bounds
 from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.runs.configuration import TrainConfig
 from scoreregs_offline_rl.runs.presets import beta_for
+from scoreregs_offline_rl.stages.policy import PolicyStage
 from scoreregs_offline_rl.stages.registry import actors_of
 
 __all__ = ["complete", "resolve"]
@@ -56,8 +57,11 @@ def resolve(config: C, data: Transitions, stages: Collection[str] | None = None)
         DataError: no bounds are given or known, and an action never changes.
     """
     known = config.stages()
-    beta = config.beta or beta_for(config.data, config.policy)
-    if beta is None and any(known[name].follows_beta for name in stages or known):
+    beta, chosen = config.beta, PolicyStage.chooses_beta(config.policy)
+    followers = {name for name in stages or known if known[name].follows_beta}
+    if beta is None and not chosen:
+        beta = beta_for(config.data, config.policy)
+    if beta is None and followers - ({PolicyStage.name} if chosen else set()):
         raise RunError(_no_temperature(config))
     environment, bounds = _environment(config, data)
     if config.action_low is not None and config.action_high is not None:
@@ -85,7 +89,8 @@ def _no_temperature(config: TrainConfig) -> str:
         )
     return (
         f"{start} for this form of Eq. 15: give --beta. It is relative to the value's gradient: "
-        "sweep 0.02 to 0.08, and take the largest that passes the policy check"
+        "sweep 0.02 to 0.08, and take the largest that passes the policy check; or have the run "
+        "choose: --policy.start cloning --policy.beta-choices 0.03 0.1 0.3"
     )
 
 

@@ -21,8 +21,9 @@ from scoreregs_offline_rl.runs.branching import take_over
 from scoreregs_offline_rl.runs.configuration import TrainConfig, usual_stages
 from scoreregs_offline_rl.runs.directory import RunDirectory
 from scoreregs_offline_rl.runs.lock import holding
+from scoreregs_offline_rl.runs.needs import check_needs
 from scoreregs_offline_rl.runs.outcome import PipelineResults
-from scoreregs_offline_rl.runs.pipeline import Pipeline, check_needs
+from scoreregs_offline_rl.runs.pipeline import Pipeline
 from scoreregs_offline_rl.runs.plan import Plan
 from scoreregs_offline_rl.runs.resolution import resolve
 from scoreregs_offline_rl.runs.results import compose_result, covers
@@ -93,7 +94,7 @@ def train(
     accelerator = make_accelerator(config.trainer, directory.path)
     with holding(directory.path, accelerator):
         if source is not None and not directory.holds_run():
-            take_over(RunDirectory(source, type(config)), directory, config, data)
+            config = take_over(RunDirectory(source, type(config)), directory, config, data)
         told = None if _is_done(directory, config, names) else plan
         config = planned(config, scaled, directory, names, told=told, start=start)
         directory.claim(config, data, accelerator)
@@ -110,8 +111,10 @@ def train(
             preparation = time.perf_counter() - start
             pipeline = Pipeline(config, placed, trainer, directory)
             results = pipeline.run(with_finished(directory, names))
+            chosen = directory.chosen_beta()
+            preparation += 0.0 if chosen is None else chosen["seconds"]
             if accelerator.is_main_process:
-                _keep(config, directory, data, results, extra, preparation)
+                _keep(pipeline.config, directory, data, results, extra, preparation)
         accelerator.wait_for_everyone()
         accelerator.end_training()
         return current_result(load_json(directory.result_file), config.stages())
@@ -156,7 +159,7 @@ def rehearse(
     with TemporaryDirectory() as place:
         if source is not None and not directory.holds_run():
             directory = RunDirectory(place, type(config))
-            take_over(RunDirectory(source, type(config)), directory, config, data)
+            config = take_over(RunDirectory(source, type(config)), directory, config, data)
         planned(config, scale(data, config), directory, names, told=found.append, start=start)
     return found[0]
 

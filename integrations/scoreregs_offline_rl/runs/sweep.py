@@ -20,8 +20,9 @@ from scoreregs_offline_rl.runs.directory import GRID, MEMBERS, RunDirectory
 from scoreregs_offline_rl.runs.division import train_divided
 from scoreregs_offline_rl.runs.grid import SweepGrid
 from scoreregs_offline_rl.runs.lock import holding
+from scoreregs_offline_rl.runs.needs import check_needs
 from scoreregs_offline_rl.runs.outcome import PipelineResults
-from scoreregs_offline_rl.runs.pipeline import Pipeline, check_needs
+from scoreregs_offline_rl.runs.pipeline import Pipeline
 from scoreregs_offline_rl.runs.plan import Plan
 from scoreregs_offline_rl.runs.resolution import resolve
 from scoreregs_offline_rl.runs.results import compose_result

@@ -12,6 +12,7 @@ import numpy as np
 from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.files import load_json
 from scoreregs_offline_rl.runs.grid import SweepGrid
+from scoreregs_offline_rl.runs.verdict import NEAR
 from scoreregs_offline_rl.stages.policy import PolicyStage
 from scoreregs_offline_rl.stages.registry import StageRows, stages_of
 from scoreregs_offline_rl.stages.stage import Curve
@@ -23,9 +24,6 @@ _UNITS = {
     "return": "return",
     "outside": "share of actions outside the data's support",
 }
-# Of the temperatures in benchmarks/results/laptop-beta.csv it takes none that is worse than the
-# clone, beyond noise; the limit of a verdict, which is wider, does.
-_NEAR = 0.025
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +80,8 @@ class SweepTable:
         curves, known = _curves(run_dir, grid, shown, kind), stages_of(StageRows)
         # Older versions did not write it.
         by_beta = result.get("by_beta", shown not in known or known[shown].follows_beta)
-        excess = np.array([_excess(line) for line in lines]).reshape(shape)
+        judged = shown == PolicyStage.name
+        excess = np.array([_excess(line) for line in lines]).reshape(shape) if judged else None
         return cls(grid, kind, values, outside, data, curves, shown, by_beta, excess)
 
     @property
@@ -111,8 +110,9 @@ class SweepTable:
             means = self.values.mean(0)
             return float(betas[np.where(np.isnan(means), -np.inf, means).argmax()])
         far, limit = self.outside, 0.5
-        if self.excess is not None and not np.isnan(self.excess).any():
-            far, limit = self.excess, _NEAR
+        if self.excess is not None and not np.isnan(self.excess).all():
+            # A member that was lost has none.
+            far, limit = np.where(np.isnan(self.excess), np.inf, self.excess), NEAR
         passed = betas[np.median(far, axis=0) <= limit]
         return float(passed.max() if len(passed) else betas.min())
 

@@ -24,6 +24,7 @@ from scoreregs_offline_rl.stages.stage import Stage, ValueStage
 
 __all__ = [
     "LARGEST",
+    "NEAR",
     "Verdict",
     "discounted_returns",
     "rank_correlation",
@@ -37,6 +38,10 @@ LARGEST = {"prior_error_excess": 0.1, "action_error_excess": 1.0}
 Of the first, `benchmarks/results` says how often that was wrong. As for the second: actions that
 are drawn as the data's were lie twice as far from them, in the mean of squares, as their mean does.
 """
+NEAR = 0.025
+"""`prior_error_excess` up to where a larger temperature is worth taking. Of those that were tried
+(`benchmarks/results/laptop-beta.csv`) the largest within it is never worse than the clone, beyond
+noise; the limit of a verdict, which is wider, lets through some that are."""
 _WORDS = {
     "prior_error_excess": "the behavior model's error at its actions",
     "action_error_excess": "the square distance of its actions to the data's",
@@ -102,7 +107,8 @@ def verdict_of(
     if not {policy.name, clone.name} <= set(members):
         return None
     evidence = _evidence(members[policy.name], members[clone.name], config, data, probes)
-    told = max(LARGEST, key=lambda name: evidence[name] / LARGEST[name])
+    # The first that is beyond its limit, else the first.
+    told = next((name for name in LARGEST if evidence[name] > LARGEST[name]), next(iter(LARGEST)))
     excess, limit = evidence[told], LARGEST[told]
     ok = excess <= limit
     message = (

@@ -63,6 +63,11 @@ class PolicyConfig(ActorConfig):
     normalize: Normalization | None = None
     """Norm of the value's gradient that beta is relative to: of each row (l2, rms), of the batch,
     or of the row but at least the batch's median (clipped); None: beta is absolute."""
+    beta_choices: tuple[Positive, ...] | None = None
+    """Temperatures in rising order, of which a run that is given none takes the largest that stays
+    near the data: where the prior's error, at little noise, is at most 2.5 % above that at the
+    actions of the clone that the policy starts from. None, and for one that starts from none: it
+    has to be given, or known."""
     beta_from: Positive | None = None
     """Multiple of beta that training begins with, which falls geometrically to 1 by half of the
     steps: the value first, the prior later; None: beta throughout."""
@@ -85,6 +90,13 @@ class PolicyConfig(ActorConfig):
             (self.beta_from, self.prior_error_ratio),
             "one of them at most, as both say what beta is",
         )
+        choices = self.beta_choices
+        rising = choices is None or (len(choices) > 1 and sorted({*choices}) == [*choices])
+        require(rising, "policy.beta_choices", choices, "two or more, in rising order")
+        both = choices is not None and self.prior_error_ratio is not None
+        told = (choices, self.prior_error_ratio)
+        expected = "one of them at most, as both find beta"
+        require(not both, "policy.beta_choices and policy.prior_error_ratio", told, expected)
         low, high = self.times
         require(0 <= low < high <= 1, "policy.times", self.times, "0 <= low < high <= 1")
         both = self.log_snr is None or self.log_snr[0] < self.log_snr[1]
@@ -130,6 +142,11 @@ class PolicyStage(ActorStage[PolicyConfig]):
         super().__init__(policy, config, Given(value, prior, beta))
         if config.beta_from is not None:
             self.register_buffer("taken", torch.zeros(1, dtype=torch.int64))
+
+    @classmethod
+    def chooses_beta(cls, config: PolicyConfig) -> bool:
+        """Returns whether it has temperatures to choose from, and a clone to compare with."""
+        return config.beta_choices is not None and config.start == "cloning"
 
     @override
     @classmethod

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, final
 
 import torch
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list, gather_object
 from torch import Tensor
 from torch.fx import GraphModule
 
@@ -62,14 +64,20 @@ class CompiledGradients:
         self._step = step
         self._graphs: dict[Hashable, Any] = {}
 
-    def __call__(self, rows: Tensor, randoms: Randoms) -> Tensor:
-        """Leaves the gradients in the parameters, and returns the metrics."""
+    def own(self, rows: Tensor, randoms: Randoms) -> tuple[Any, ...]:
+        """Returns the gradients of this process, None where there is none, and the metrics."""
         phase = self._step.stage.phase
         if phase not in self._graphs:
             graph = record_gradients(self._step, rows, randoms)
             self._graphs[phase] = torch.compile(graph, fullgraph=True, dynamic=False)
         with torch.no_grad():
-            *gradients, metrics = self._graphs[phase](rows, randoms)
+            return self._graphs[phase](rows, randoms)
+
+    def __call__(self, rows: Tensor, randoms: Randoms) -> Tensor:
+        """Leaves the gradients in the parameters, and returns the metrics."""
+        *gradients, metrics = self.own(rows, randoms)
+        if self._step.processes > 1:
+            gradients = _mean_of_processes(gradients)
         for parameter, gradient in zip(self._step.parameters, gradients, strict=True):
             parameter.grad = gradient
         return metrics
@@ -113,9 +121,7 @@ def record_gradients(step: TrainingStep, rows: Tensor, randoms: Randoms) -> Grap
     return graph
 
 
-def choose_program(
-    step: TrainingStep, wanted: bool | None, steps: int, folder: Path, *, alone: bool = True
-) -> Program:
+def choose_program(step: TrainingStep, wanted: bool | None, steps: int, folder: Path) -> Program:
     """Has a step compiled where that is wanted, or faster, and returns how it will run.
 
     Args:
@@ -124,7 +130,6 @@ def choose_program(
             trial finds it faster.
         steps: of the stage in all, so that a resumed stage does what it did before.
         folder: of the stage, where the choice is kept.
-        alone: whether there is one process, without scaled gradients.
 
     Raises:
         RunError: it is wanted, or was done before, and cannot be here.
@@ -135,16 +140,17 @@ def choose_program(
     short = steps < COMPILE_FROM if before is None else not before.compiled
     if wanted is False or not step.stage.compilable or (short and not sure):
         return Program(compiled=False)
-    if not alone and not wanted:
-        return Program(compiled=False)
-    reason = _obstacle(step) if alone else "several processes, or scaled gradients"
+    unsuited = _unsuited(step)
+    reason = unsuited or _obstacle(step)
+    # A stage that was compiled in one process may go on in several.
+    sure = bool(wanted) if unsuited else sure
     if reason is not None:
         if sure:
             raise RunError(
-                f"got the {name} stage to compile, and PyTorch cannot here ({reason}): install a "
-                "C++ compiler, or give --trainer.no-compile"
+                f"got the {name} stage to compile, which cannot be here ({reason}): "
+                f"{'' if unsuited else 'install a C++ compiler, or '}give --trainer.no-compile"
             )
-        logger.info("%s: not compiled, PyTorch cannot here (%s)", name, reason)
+        logger.info("%s: not compiled, which cannot be here (%s)", name, reason)
         return Program(compiled=False)
     try:
         program = _try(step, sure=sure)
@@ -155,7 +161,7 @@ def choose_program(
         return Program(compiled=False)
     if program.compiled:
         logger.info("%s: compiled in %.0f seconds", name, program.compile_seconds)
-    if wanted is None and before is None:
+    if wanted is None and before is None and PartialState().is_main_process:
         save_json(kept, asdict(program))
     return program
 
@@ -165,7 +171,7 @@ def _try(step: TrainingStep, *, sure: bool) -> Program:
     compiled, inputs = CompiledGradients(step), step.inputs(0)
     start = time.perf_counter()
     with _unchanged(step):
-        compiled(*inputs)
+        _all_compile(compiled, inputs)
         seconds = time.perf_counter() - start
         ways = {"eager": step.eager_gradients, "compiled": compiled}
         times = {way: float("inf") for way in ways}
@@ -174,11 +180,35 @@ def _try(step: TrainingStep, *, sure: bool) -> Program:
                 start = time.perf_counter()
                 gradients(*inputs).sum().item()
                 times[way] = min(times[way], time.perf_counter() - start)
+    # Processes go one way together: that which is faster for the main one.
+    broadcast_object_list(agreed := [times])
+    times = agreed[0]
     if not sure and times["compiled"] > _MARGIN * times["eager"]:
         return Program(False, times["eager"], times["compiled"], seconds)
     step.gradients = compiled
     measured = (0.0, 0.0) if sure else (times["eager"], times["compiled"])
     return Program(True, *measured, seconds)
+
+
+def _all_compile(compiled: CompiledGradients, inputs: tuple[Tensor, Randoms]) -> None:
+    """Compiles in every process, or raises in every one: they take their steps together."""
+    failure: RuntimeError | None = None
+    try:
+        compiled.own(*inputs)
+    except RuntimeError as error:
+        failure = error
+    if any(gather_object([failure is not None])):
+        raise failure or RuntimeError("another process cannot compile it")
+
+
+def _mean_of_processes(gradients: list[Tensor | None]) -> list[Tensor | None]:
+    """Returns gradients as they are in the mean over all processes, exchanged in one message."""
+    given = [gradient for gradient in gradients if gradient is not None]
+    together = torch.cat([gradient.flatten() for gradient in given])
+    together /= PartialState().num_processes
+    torch.distributed.all_reduce(together)
+    parts = iter(together.split([gradient.numel() for gradient in given]))
+    return [None if g is None else _laid_out_as(g, next(parts).view(g.shape)) for g in gradients]
 
 
 def _laid_out_as(parameter: Tensor, gradient: Tensor) -> Tensor:
@@ -217,6 +247,16 @@ def _compiling() -> Iterator[None]:
         yield
     finally:
         torch.compiler._is_compiling_flag = before
+
+
+def _unsuited(step: TrainingStep) -> str | None:
+    """Returns why a step is not one to compile; None if it is."""
+    if step.scaled:
+        return "its loss is scaled"
+    if step.processes > 1 and any(True for _ in step.stage.buffers()):
+        # Processes would have to agree on them in each step, as they do where it is not compiled.
+        return "it remembers more than its parameters, in several processes"
+    return None
 
 
 def _obstacle(step: TrainingStep) -> str | None:

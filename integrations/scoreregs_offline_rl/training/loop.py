@@ -96,7 +96,7 @@ class Loop:
         self._start_trackers(step)
         start = time.perf_counter() - seconds
         alone = accelerator.num_processes == 1 and accelerator.scaler is None
-        program = choose_program(one_step, config.compile, steps, self.folder, alone=alone)
+        program = choose_program(one_step, config.compile, steps, self.folder)
         several = self._captured(one_step, alone=alone)
         while step < steps:
             if several is not None and self._whole(step):
@@ -166,7 +166,8 @@ class Loop:
         if self.accelerator.is_main_process:
             log.append({"step": step, "seconds": round(seconds, 3), **metrics})
         named = {f"{self.stage.name}/{name}": value for name, value in metrics.items()}
-        self.accelerator.log(named, step=self.steps_before + step)
+        if self.config.log_with:
+            self.accelerator.log(named, step=self.steps_before + step)
 
 
 def agreed(accelerator: Accelerator, watch: SignalWatch) -> bool:

@@ -12,9 +12,13 @@ from torch import nn
 
 from scoreregs_offline_rl.errors import RunError
 
-__all__ = ["clear_lost", "finite_metrics"]
+__all__ = ["DivergedError", "clear_lost", "finite_metrics"]
 
 logger = logging.getLogger(__name__)
+
+
+class DivergedError(RunError):
+    """The numbers of a training stop being finite."""
 
 
 def finite_metrics(
@@ -30,13 +34,13 @@ def finite_metrics(
         known: members that were told to be lost; what is told now is added.
 
     Raises:
-        RunError: one is not finite that is a run's, or all members are lost.
+        DivergedError: one is not finite that is a run's, or all members are lost.
     """
     wrong = {name: value for name, value in metrics.items() if not math.isfinite(value)}
     lost = {label for label in labels if any(name.endswith(f"/{label}") for name in wrong)}
     if wrong and (not labels or len(lost | known) == len(labels)):
         name, value = next(iter(wrong.items()))
-        raise RunError(
+        raise DivergedError(
             f"got {name} = {value} in the {stage} stage up to step {step}, expected finite "
             f"numbers: lower the learning rate or look at the scale of the rewards"
         )
@@ -61,14 +65,14 @@ def clear_lost(stage: nn.Module, labels: Sequence[str]) -> tuple[str, ...]:
         labels: of the members.
 
     Raises:
-        RunError: that are all of them.
+        DivergedError: that are all of them.
     """
     state = {k: v for k, v in stage.state_dict().items() if v.is_floating_point()}
     finite = torch.ones(len(labels), dtype=torch.bool)
     for values in state.values():
         finite &= values.isfinite().flatten(1).all(1).cpu()
     if not finite.any():
-        raise RunError(
+        raise DivergedError(
             "got weights that are not finite in every member, expected finite ones: lower the "
             "learning rate or look at the scale of the rewards"
         )

@@ -35,6 +35,7 @@ class StageTiming:
         done: those that its folder has already; all of them where its weights are there.
         rows: of a step, all members and processes together.
         step_seconds: of a step; 0 where none is left.
+        times: how often it is trained at most, as where a temperature is chosen.
     """
 
     name: str
@@ -42,11 +43,12 @@ class StageTiming:
     done: int
     rows: int
     step_seconds: float
+    times: int = 1
 
     @property
     def seconds(self) -> float:
         """What is left to train."""
-        return (self.steps - self.done) * self.step_seconds
+        return (self.times * self.steps - self.done) * self.step_seconds
 
 
 @final
@@ -62,6 +64,8 @@ class Rehearsal:
     def __init__(self, accelerator: Accelerator, config: TrainerConfig, *, seed: int) -> None:
         self.timings: list[StageTiming] = []
         """What was found, in the order of training."""
+        self.next_times = 1
+        """How often the next stage is trained at most."""
         self._accelerator = accelerator
         self._trainer = Trainer(accelerator, config, seed=seed)
         self._kept: set[Path] = set()
@@ -95,7 +99,9 @@ class Rehearsal:
             )
             seconds = self._measure(one_step)
         count = 1 if members is None else len(members.labels)
-        self.timings.append(StageTiming(stage.name, steps, done, batch_size * count, seconds))
+        times, self.next_times = (self.next_times if done == 0 else 1), 1
+        rows = batch_size * count
+        self.timings.append(StageTiming(stage.name, steps, done, rows, seconds, times))
         return StageReport(0, 0.0, 0.0, {})
 
     def keep(self, stage: Stage, folder: Path, report: StageReport) -> None:

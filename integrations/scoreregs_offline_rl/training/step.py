@@ -10,7 +10,7 @@ from torch import Tensor
 
 from scoreregs_offline_rl.stages.stage import Randoms, Stage
 from scoreregs_offline_rl.training.inputs import Inputs
-from scoreregs_offline_rl.training.outcome import check_outcome
+from scoreregs_offline_rl.training.loss_check import check_outcome
 
 __all__ = ["Gradients", "TrainingStep"]
 
@@ -34,6 +34,8 @@ class TrainingStep:
         stage: as given.
         inputs: as given.
         parameters: those of the optimiser.
+        processes: how many there are, each with its part of the batch.
+        scaled: whether the loss is, as float16 needs.
         gradients: how they come about; eager, unless another way is put in its place.
         names: of the metrics, once there was a step.
     """
@@ -45,13 +47,16 @@ class TrainingStep:
         handler = DistributedDataParallelKwargs(find_unused_parameters=stage.idles)
         accelerator.ddp_handler = handler  # pyright: ignore[reportAttributeAccessIssue]
         self._model, prepared, scheduled = accelerator.prepare(stage, optimizer, scheduler)
+        # In the training's precision, without what makes processes wait for each other.
+        self._own_model = accelerator.unwrap_model(self._model)
         self.stage, self.inputs, self._accelerator = stage, inputs, accelerator
+        self.processes = accelerator.num_processes
         self.names: tuple[str, ...] = ()
         self.gradients: Gradients = self.eager_gradients
-        self._scaled = accelerator.scaler is not None
+        self.scaled = accelerator.scaler is not None
         # Accelerate's wrappers look for packages in each step; a scaler alone needs them.
-        self._optimizer: Any = prepared if self._scaled else optimizer
-        self._scheduler: Any = scheduled if self._scaled else scheduler
+        self._optimizer: Any = prepared if self.scaled else optimizer
+        self._scheduler: Any = scheduled if self.scaled else scheduler
 
     @property
     def groups(self) -> list[dict[str, Any]]:
@@ -64,9 +69,16 @@ class TrainingStep:
         self.update()
         return metrics
 
-    def loss(self, rows: Tensor, randoms: Randoms) -> tuple[Tensor, Tensor]:
-        """Returns the loss to differentiate, and the metrics in the order of their names."""
-        outcome = self._model(self.inputs.batch(rows), randoms)
+    def loss(self, rows: Tensor, randoms: Randoms, *, alone: bool = True) -> tuple[Tensor, Tensor]:
+        """Returns the loss to differentiate, and the metrics in the order of their names.
+
+        Args:
+            rows: of this process.
+            randoms: likewise.
+            alone: whether its gradient is that of this process, not yet the mean of all.
+        """
+        model = self._own_model if alone else self._model
+        outcome = model(self.inputs.batch(rows), randoms)
         if not self.names:
             check_outcome(self.stage.name, outcome, rows.shape[:-2])
         loss, metrics = outcome
@@ -76,10 +88,10 @@ class TrainingStep:
 
     def eager_gradients(self, rows: Tensor, randoms: Randoms) -> Tensor:
         """Leaves the gradients in the parameters, of all processes; returns the metrics."""
-        loss, numbers = self.loss(rows, randoms)
+        loss, numbers = self.loss(rows, randoms, alone=False)
         for parameter in self.parameters:
             parameter.grad = None
-        if self._scaled:
+        if self.scaled:
             self._accelerator.backward(loss)
         else:
             loss.backward()
@@ -113,7 +125,7 @@ class TrainingStep:
         return [value for state in states for value in state.values()]
 
     def _move_rates(self) -> None:
-        skipped = self._scaled and self._optimizer.step_was_skipped
+        skipped = self.scaled and self._optimizer.step_was_skipped
         if self._scheduler is not None and not skipped:
             self._scheduler.step()
 

@@ -1,11 +1,13 @@
 """Stages trained under Accelerate, from their data to their weights."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import final
 
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 from torch import Tensor
 
 from scoreregs_offline_rl.data.packed import PackedRows
@@ -28,6 +30,9 @@ from scoreregs_offline_rl.training.step import TrainingStep
 __all__ = ["Progress", "StageMonitor", "Trainer", "no_progress"]
 
 logger = logging.getLogger(__name__)
+
+NEVER = 2**62
+"""Steps after which there is no checkpoint any more."""
 
 
 def no_progress(stage: str, step: int, steps: int, metrics: dict[str, float]) -> None:
@@ -127,6 +132,37 @@ class Trainer:
             if agreed(self._accelerator, watch):
                 raise interruption(stage.name, steps, steps, watch)
         return report
+
+    def nth_of(self, times: int, done: int, *, trial: bool) -> "Trainer":
+        """Returns a trainer for one of several trainings of a stage, which are told as one.
+
+        Args:
+            times: how many there are at most.
+            done: how many there were before.
+            trial: whether it leaves nothing: no checkpoints, and nothing in trackers.
+        """
+
+        def tell(stage: str, step: int, steps: int, metrics: dict[str, float]) -> None:
+            self._progress(stage, done * steps + step, times * steps, metrics)
+
+        config = self._config
+        if trial:
+            config = replace(config, log_with=(), checkpoint_every=NEVER)
+        settings = {"seed": self._seed, "progress": tell, "settings": self._settings}
+        return Trainer(self._accelerator, config, **settings)
+
+    def of_main(self, number: float) -> float:
+        """Returns the number of the main process, the same in every process."""
+        found = [number]
+        broadcast_object_list(found)
+        return found[0]
+
+    def on_main(self, write: Callable[[], None]) -> None:
+        """Has the main process write something, while the others wait for it."""
+        self._accelerator.wait_for_everyone()
+        if self._accelerator.is_main_process:
+            write()
+        self._accelerator.wait_for_everyone()
 
     def load(self, stage: Stage, folder: Path) -> StageReport:
         """Returns the report of a finished stage, loaded onto the accelerator's device.
