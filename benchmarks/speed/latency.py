@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import torch
 import tyro
-from onnxruntime import InferenceSession, SessionOptions
 from onnxruntime.quantization import quantize_dynamic
 
 from benchmarks.diffusion_policy import DiffusionPolicy
@@ -96,9 +96,9 @@ def _int8(exported: Path) -> Actor:
     """Returns the policy with weights and activations of its products as 8-bit integers."""
     small = exported.with_suffix(".int8.onnx")
     quantize_dynamic(exported, small)
-    options = SessionOptions()
+    options: Any = onnxruntime.SessionOptions()  # pyright: ignore[reportAttributeAccessIssue]
     options.intra_op_num_threads = 1
-    session = InferenceSession(small, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(small, options, providers=["CPUExecutionProvider"])
     return lambda x: session.run(None, {"observation": x[None]})
 
 

@@ -100,8 +100,8 @@ class Rehearsal:
             seconds = self._measure(one_step)
         count = 1 if members is None else len(members.labels)
         times, self.next_times = (self.next_times if done == 0 else 1), 1
-        rows = batch_size * count
-        self.timings.append(StageTiming(stage.name, steps, done, rows, seconds, times))
+        each = batch_size * count
+        self.timings.append(StageTiming(stage.name, steps, done, each, seconds, times))
         return StageReport(0, 0.0, 0.0, {})
 
     def keep(self, stage: Stage, folder: Path, report: StageReport) -> None:
