@@ -78,6 +78,7 @@ def test_a_file_becomes_a_policy_with_figures(source, tmp_path, monkeypatch, cap
     monkeypatch.chdir(tmp_path)
     data, run_dir = source(tmp_path), tmp_path / "run"
     loading = [word for word in data[1:] if "evaluation" not in word and word != "2"]
+    loading = ["--loading.rewards" if word == "--rewards" else word for word in loading]
     assert main(["inspect", data[0], *loading]) == 0
     assert "rows" in capsys.readouterr().out
     train = ["train", "--data", *data, "--run-dir", str(run_dir), "--beta", "0.1", *SMALL]

@@ -294,8 +294,10 @@ def test_without_a_simulator_the_prior_chooses_the_temperature():
     table = SweepTable(grid, "outside", none, none, None, {}, excess=excess)
     assert table.best == 0.1
     assert dataclasses.replace(table, excess=None).best == 0.3
-    excess[0, 0] = np.nan
-    assert dataclasses.replace(table, excess=excess).best == 0.3
+    # Of a member that was lost there is none.
+    excess[2, 2] = np.nan
+    assert dataclasses.replace(table, excess=excess).best == 0.1
+    assert dataclasses.replace(table, excess=np.full((3, 3), np.nan)).best == 0.3
 
 
 def test_command_line(data_file, tmp_path, capsys):
