@@ -44,8 +44,8 @@ def check_outcome(stage: str, outcome: Any, shape: torch.Size) -> None:
         shape: of the loss: () of one member, (members,) of stacked ones.
 
     Raises:
-        ArgumentError: it is not the pair of a loss of that shape, with a gradient, and of detached
-            tensors of that shape by name, one at least.
+        ArgumentError: it is not the pair of a loss of that shape, with a gradient, and of tensors
+            of that shape by name, one at least.
     """
     if not (isinstance(outcome, tuple) and len(outcome) == 2 and isinstance(outcome[1], dict)):
         raise ArgumentError(
