@@ -188,7 +188,8 @@ def from_dict(kind: type[T], content: dict[str, Any]) -> T:
     """Returns a configuration of a kind from what `to_dict` gave; what is absent is the default.
 
     Raises:
-        ArgumentError: a name is unknown, or a value is out of its range.
+        ArgumentError: it is no dictionary, a name is unknown or missing, or a value is out of its
+            range.
 
     Example:
         >>> @dataclasses.dataclass(frozen=True)
@@ -198,6 +199,7 @@ def from_dict(kind: type[T], content: dict[str, Any]) -> T:
         Small(steps=(3,))
     """
     hints = get_type_hints(kind)
+    require(isinstance(content, dict), kind.__name__, content, "its settings by name")
     unknown = sorted(set(content) - set(hints))
     require(not unknown, kind.__name__, unknown, f"names out of {sorted(hints)}")
     values = {}
@@ -206,7 +208,15 @@ def from_dict(kind: type[T], content: dict[str, Any]) -> T:
             values[name] = from_dict(cast(type, hints[name]), value)
         else:
             values[name] = tuple(value) if isinstance(value, list) else value
+    required = {f.name for f in dataclasses.fields(cast(Any, kind)) if _is_required(f)}
+    missing = sorted(required - set(values))
+    require(not missing, kind.__name__, sorted(values), f"{missing} among its settings")
     return kind(**values)
+
+
+def _is_required(field: dataclasses.Field[Any]) -> bool:
+    missing = dataclasses.MISSING
+    return field.init and field.default is missing and field.default_factory is missing
 
 
 def differences(before: dict[str, Any], after: dict[str, Any], prefix: str = "") -> list[str]:

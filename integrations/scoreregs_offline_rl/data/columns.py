@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from scoreregs_offline_rl.errors import DataError
 
 __all__ = ["check_actions", "check_lengths", "flag_column", "float_column", "held_by_float32"]
+
+logger = logging.getLogger(__name__)
 
 # Rounding below this part of a column's standard deviation leaves what it says as it is.
 _ROUNDING = 1e-3
@@ -61,8 +65,15 @@ def float_column(
             row=row,
             remedy=f"remove the trajectories with such rows ({int((~finite).sum())} of them)",
         )
-    if exact and not held_by_float32(given).all():
+    held = held_by_float32(given.reshape(len(given), -1))
+    if exact and not held.all():
         return given.astype(np.float64)
+    if not held.all():
+        logger.warning(
+            "%s, key %r: features %s vary by so little beside their size that float32 cannot hold "
+            "them: take a constant off them",
+            *(source, key, np.flatnonzero(~held).tolist()),
+        )
     return copied
 
 
@@ -70,7 +81,8 @@ def held_by_float32(columns: np.ndarray) -> NDArray[np.bool_]:
     """Returns by feature whether float32 keeps what it says.
 
     It does not where rounding is more than a thousandth of the feature's standard deviation, as for
-    a clock in seconds since 1970 or a position far from its origin.
+    a clock in seconds since 1970 or a position far from its origin; one that never changes has
+    nothing to keep.
 
     Args:
         columns: shape (rows, features), floating, finite.
@@ -83,7 +95,8 @@ def held_by_float32(columns: np.ndarray) -> NDArray[np.bool_]:
     if columns.dtype.itemsize <= 4 or not len(columns):
         return np.ones(columns.shape[-1], dtype=bool)
     rounding = np.abs(columns - columns.astype(np.float32)).max(axis=0)
-    return rounding <= _ROUNDING * columns.std(axis=0) + 1e-30
+    constant = columns.min(axis=0) == columns.max(axis=0)
+    return (rounding <= _ROUNDING * columns.std(axis=0)) | constant
 
 
 def check_actions(array: ArrayLike, source: str) -> None:

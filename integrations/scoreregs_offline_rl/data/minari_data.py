@@ -38,16 +38,17 @@ def load_minari(
     Args:
         name: an id, as `mujoco/hopper/medium-v0`, looked up in Minari's own cache and then
             downloaded by it, by one process where several ask for it; or the folder of a data set.
-        config: how to read it; its keys and limit of steps are not needed here.
+        config: which rows to read, and what ends a trajectory; nothing else may be set.
         progress: told of no download; Minari shows its own.
 
     Raises:
-        DataError: where there is no such data set, it is damaged, its actions are discrete, an
-            episode has a wrong number of observations, or it holds data that
-            `Transitions.from_arrays` refuses.
+        DataError: where there is no such data set, a setting has no meaning for it, it is damaged,
+            its actions are discrete, an episode has a wrong number of observations, or it holds
+            data that `Transitions.from_arrays` refuses.
         MissingDependencyError: unless Minari is installed.
     """
     config = config or LoadingConfig()
+    _check_config(config, os.fspath(name))
     terminals_end = config.terminals_end is not False
     source = os.fspath(name)
     with _reading(source):
@@ -73,6 +74,19 @@ def load_minari(
         source=source,
         environment=environment,
     )
+
+
+def _check_config(config: LoadingConfig, source: str) -> None:
+    """Refuses what says how to read a file, and would say nothing here."""
+    usual = LoadingConfig()
+    for field in ("keys", "layout", "rewards", "max_episode_steps"):
+        if getattr(config, field) != getattr(usual, field):
+            raise DataError(
+                f"got loading.{field} = {getattr(config, field)!r} for a Minari data set, expected "
+                "none, since it says itself what its arrays are",
+                source=source,
+                remedy="leave the setting out, or save the episodes as an NPZ or HDF5 file",
+            )
 
 
 def is_minari_folder(path: Path) -> bool:

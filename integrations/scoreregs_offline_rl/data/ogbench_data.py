@@ -95,9 +95,9 @@ def ogbench_file(
         DataError: where it cannot be downloaded or written.
     """
     folder = Path(os.environ.get("OGBENCH_DATASET_DIR") or "~/.ogbench/data").expanduser()
-    path = folder / f"{task.data_set}.npz"
+    path = folder / f"{task.file}.npz"
     urls = [f"{OGBENCH_URL}/{path.name}"]
-    urls += [mirrored(mirror, path.name, task.data_set) for mirror in mirrors]
+    urls += [mirrored(mirror, path.name, task.file) for mirror in mirrors]
     return download_data(
         urls,
         path,

@@ -23,6 +23,8 @@ from scoreregs_offline_rl.files import replacing, save_json
 
 __all__ = ["TOLERANCE", "OnnxExport", "export_onnx"]
 
+# Of a standard deviation.
+_ROUNDING = 1e-3
 TOLERANCE = 1e-4
 """Largest difference between ONNX Runtime and PyTorch, as a part of each action's range: a hundred
 times what float32 sums in another order make of it, a thousandth of what a mistake does."""
@@ -67,7 +69,8 @@ def export_onnx(policy: TrainedPolicy, path: Path, *, licence: str | None = None
     Raises:
         ArgumentError: where the policy's interface is of other sizes than the policy.
         MissingDependencyError: where a package of the extra `onnx` is not installed.
-        RunError: where ONNX Runtime and PyTorch disagree; no file is written.
+        RunError: where ONNX Runtime and PyTorch disagree, or float32 cannot hold an observation; no
+            file is written.
 
     Example:
         >>> import tempfile
@@ -85,6 +88,7 @@ def export_onnx(policy: TrainedPolicy, path: Path, *, licence: str | None = None
             importlib.import_module(package)
         except ImportError as error:
             raise MissingDependencyError(package, "onnx") from error
+    _check_mean(policy)
     policy = copy.deepcopy(policy).to("cpu", torch.float32)
     manifest = manifest_of(path)
     with replacing(path) as partial:
@@ -102,6 +106,18 @@ def export_onnx(policy: TrainedPolicy, path: Path, *, licence: str | None = None
     # In this order a kill in between leaves a digest that is not the file's, and no wrong name.
     save_json(manifest, description)
     return OnnxExport(path, manifest, opset, len(observations), error)
+
+
+def _check_mean(policy: TrainedPolicy) -> None:
+    """Refuses observations that the exported policy could not tell apart: it is given float32."""
+    mean, std = policy.observation_mean, policy.observation_std
+    lost = ((mean - mean.float()).abs() > _ROUNDING * std).nonzero().flatten().tolist()
+    if lost:
+        raise RunError(
+            f"got observations {lost} that vary by so little beside their size that float32, which "
+            "the exported policy is given, cannot hold them, expected others: take a constant off "
+            "them, when they are recorded and when they are used, and train again"
+        )
 
 
 def _write(policy: TrainedPolicy, path: Path) -> int:

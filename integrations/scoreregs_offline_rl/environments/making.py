@@ -8,7 +8,7 @@ import importlib.util
 import io
 import warnings
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from scoreregs_offline_rl.tasks.recorded import RecordedEnvironment
 if TYPE_CHECKING:
     import gymnasium
 
-__all__ = ["action_bounds", "make_environment"]
+__all__ = ["action_bounds", "make_environment", "spaces_of"]
 
 # Of what a data set may name to be run, beside the package of its own registered environment.
 _TRUSTED_WRAPPERS = ("gymnasium", "gymnasium_robotics", "minari")
@@ -40,10 +40,20 @@ def action_bounds(environment: str) -> tuple[np.ndarray, np.ndarray]:
         >>> action_bounds("pendulum-swingup")
         (array([-2.], dtype=float32), array([2.], dtype=float32))
     """
+    return spaces_of(environment)[1:]
+
+
+def spaces_of(environment: str) -> tuple[int, np.ndarray, np.ndarray]:
+    """Returns the size of an environment's observations, and its action bounds.
+
+    Args:
+        environment: as of `action_bounds`, which says what is raised.
+    """
     made = make_environment(environment_for(environment))
     try:
-        space: Any = made.action_space
-        return space.low.astype(np.float32), space.high.astype(np.float32)
+        seen, space = made.observation_space.shape, cast(Any, made.action_space)
+        size = int(np.prod(seen)) if seen is not None else 0
+        return size, space.low.astype(np.float32), space.high.astype(np.float32)
     finally:
         made.close()
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from scoreregs_offline_rl.data.bounds import outlying_actions
+from scoreregs_offline_rl.data.columns import held_by_float32
 from scoreregs_offline_rl.data.scaling import MISTAKES, narrow_returns
 from scoreregs_offline_rl.data.transitions import Transitions
 from scoreregs_offline_rl.inspection.resets import find_resets
@@ -88,8 +90,9 @@ def _codes(data: Transitions) -> str | None:
 def _rounded(data: Transitions) -> str | None:
     if data.observations.dtype != torch.float64:
         return None
-    rounding = (data.observations - data.observations.float()).abs().amax(0)
-    lost = (rounding > 1e-3 * data.observations.std(0)).nonzero().flatten().tolist()
+    lost = np.flatnonzero(~held_by_float32(data.observations.numpy())).tolist()
+    if not lost:
+        return None
     return (
         f"observations {_some(lost)} vary by so little beside their size that float32 cannot hold "
         "them, as a clock since 1970 does: training centres them in float64, but a policy that is "

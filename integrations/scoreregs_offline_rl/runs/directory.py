@@ -13,6 +13,7 @@ from accelerate import Accelerator
 from scoreregs.errors import ArgumentError
 from scoreregs_offline_rl.configuration import differences, from_dict, to_dict
 from scoreregs_offline_rl.data.transitions import Transitions
+from scoreregs_offline_rl.deployment.folder import FILES
 from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.files import load_json, save_json
 from scoreregs_offline_rl.randoms import NEWEST_DRAWS
@@ -78,6 +79,10 @@ class RunDirectory:
         others = {name: folder for name, folder in found.items() if folder not in known}
         return {name: folder for name, folder in (named | others).items() if folder.exists()}
 
+    def holds_agent(self, name: str) -> bool:
+        """Returns whether a stage's finished policy is there, with its weights."""
+        return all((self.agent(name) / file).exists() for file in FILES)
+
     def holds_run(self) -> bool:
         """Returns whether a run, or a sweep, has begun there."""
         return (self.path / _CONFIG).exists()
@@ -114,8 +119,8 @@ class RunDirectory:
             raise RunError(
                 f"got {self.path}, which holds no run: name a directory that was trained in"
             )
-        content = current_config(load_json(self.path / _CONFIG), self.stages)
         try:
+            content = current_config(load_json(self.path / _CONFIG), self.stages)
             return complete(from_dict(self.kind, content))
         except ArgumentError as error:
             raise RunError(
@@ -156,7 +161,8 @@ class RunDirectory:
             return None
         chosen, config = load_json(record), load_json(self.path / _CONFIG)
         # One that was given later has nothing to do with it.
-        return chosen if chosen["beta"] == config["beta"] else None
+        known = {"beta", "seconds"} <= set(chosen)
+        return chosen if known and chosen["beta"] == config.get("beta") else None
 
     def settled(self, config: C) -> C:
         """Returns a configuration that says how rows and noise are drawn: as the run began."""

@@ -9,7 +9,7 @@ from scoreregs.errors import ArgumentError, MissingDependencyError
 from scoreregs_offline_rl.data.bounds import action_bounds_of
 from scoreregs_offline_rl.data.scaling import RewardScaling
 from scoreregs_offline_rl.data.transitions import Transitions
-from scoreregs_offline_rl.environments.making import action_bounds
+from scoreregs_offline_rl.environments.making import spaces_of
 from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.runs.configuration import TrainConfig
 from scoreregs_offline_rl.runs.presets import beta_for
@@ -101,13 +101,26 @@ def _environment(config: TrainConfig, data: Transitions) -> tuple[str | None, Bo
         logger.info("no environment is known, so policies are checked but not evaluated")
         return None, None
     try:
-        low, high = action_bounds(named)
+        observations, low, high = spaces_of(named)
+        _check_sizes(named, (observations, len(low)), data)
     except (ArgumentError, MissingDependencyError) as error:
         if config.evaluation.environment is not None:
             raise
         logger.warning("policies are checked but not evaluated: %s", error)
         return None, None
     return named, (tuple(low.tolist()), tuple(high.tolist()))
+
+
+def _check_sizes(environment: str, sizes: tuple[int, int], data: Transitions) -> None:
+    """Raises where policies of the data cannot act in an environment, before they are trained."""
+    for what, size, own in zip(
+        ("observations", "actions"), sizes, (data.observations, data.actions), strict=True
+    ):
+        if size != own.shape[1]:
+            raise ArgumentError(
+                f"got the environment {environment} with {what} of {size} numbers for data with "
+                f"{own.shape[1]}, expected that of the data: name it with --evaluation.environment"
+            )
 
 
 def _each(bound: tuple[float, ...], size: int) -> tuple[float, ...]:

@@ -80,8 +80,8 @@ def covers(result: Mapping[str, Any], config: TrainConfig, names: tuple[str, ...
     have = [result.get(name) for name in actors_of(config.stages()) if name in names]
     evaluates = wanted.environment is not None and wanted.episodes > 0
     return (
-        set(names) <= set(result["stages"])
-        and result["beta"] == config.beta
+        set(names) <= set(result.get("stages", ()))
+        and result.get("beta") == config.beta
         and all((found is not None) == evaluates for found in have)
         and all(
             (found["environment"], len(found["returns"]), result["evaluation_seed"])

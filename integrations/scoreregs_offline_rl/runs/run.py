@@ -31,7 +31,7 @@ from scoreregs_offline_rl.runs.run_plot import draw_run
 from scoreregs_offline_rl.runs.scaled import scale
 from scoreregs_offline_rl.runs.timing import planned
 from scoreregs_offline_rl.stages.former import current_result
-from scoreregs_offline_rl.stages.registry import known_name, with_needs
+from scoreregs_offline_rl.stages.registry import actors_of, known_name, with_needs
 from scoreregs_offline_rl.training.acceleration import make_accelerator, tracked_settings
 from scoreregs_offline_rl.training.stage_files import is_finished
 from scoreregs_offline_rl.training.trainer import Progress, Trainer, no_progress
@@ -250,10 +250,12 @@ def _prepare(
 def _is_done(directory: RunDirectory, config: TrainConfig, names: tuple[str, ...]) -> bool:
     if not directory.result_file.exists():
         return False
-    result = current_result(load_json(directory.result_file), config.stages())
-    # Weights may have been lost since.
+    content = load_json(directory.result_file)
+    # Weights may have been lost since, and policies.
     finished = all(is_finished(directory.stage(name)) for name in names)
-    return finished and covers(result, config, names)
+    agents = set(actors_of(config.stages())) & set(names)
+    finished = finished and all(directory.holds_agent(name) for name in agents)
+    return finished and covers(current_result(content, config.stages()), config, names)
 
 
 def _draw(directory: RunDirectory) -> None:

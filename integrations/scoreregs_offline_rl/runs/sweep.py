@@ -1,7 +1,7 @@
 """A sweep: one data set, one directory, all seeds at all temperatures."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -191,14 +191,29 @@ def _check_grid(directory: RunDirectory, grid: SweepGrid) -> None:
             )
 
 
+def _holds_agents(
+    directory: RunDirectory, members: Mapping[str, Any], names: Collection[str]
+) -> bool:
+    """Returns whether every member has its policies, which may have been lost since."""
+    actors = set(actors_of(directory.stages)) & set(names)
+    return all(
+        RunDirectory(directory.path / MEMBERS / label, directory.kind).holds_agent(name)
+        for label, line in members.items()
+        for name in actors - set(line.get("lost", ()))
+    )
+
+
 def _is_done(directory: RunDirectory, config: TrainConfig, names: tuple[str, ...]) -> bool:
     """Returns whether there is a result of the stages, evaluated as the configuration asks."""
     if not directory.result_file.exists():
         return False
     before = load_json(directory.result_file)
+    if not {"evaluation", "stages"} <= set(before):
+        return False
     evaluated = from_dict(EvaluationConfig, before["evaluation"])
     same = replace(evaluated, every=config.evaluation.every) == config.evaluation
     finished = all(is_finished(directory.stage(name)) for name in names)
+    finished = finished and _holds_agents(directory, before.get("members", {}), names)
     return finished and same and set(names) <= set(before["stages"])
 
 

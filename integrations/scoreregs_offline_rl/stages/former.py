@@ -15,7 +15,9 @@ def current_config(content: dict[str, Any], stages: Stages) -> dict[str, Any]:
     Settings that are newer than it are absent: their defaults mean what there was before them, or
     what there was stands here.
     """
-    trainer = {"draws": 1, **content.get("trainer", {})}
+    trainer = content.get("trainer", {})
+    if isinstance(trainer, dict):
+        trainer = {"draws": 1, **trainer}
     return _BEFORE | _renamed({**content, "trainer": trainer}, stages)
 
 

@@ -92,7 +92,7 @@ def reference_returns(name: str) -> ReferenceReturns | None:
     if recorded.references is not None:
         return ReferenceReturns(*recorded.references)
     # An environment of the user's may have any name, so its references cannot be known.
-    if str(recorded) != recorded.id or not (_maker(name) or "gymnasium.").startswith(KNOWN_MAKERS):
+    if str(recorded) != recorded.id or not _is_as_known(name):
         return None
     if found := family_of(name):
         return found.references
@@ -122,6 +122,26 @@ def _registered(name: str) -> Any:
     """The specification that a name is registered with; nobody registers without Gymnasium."""
     gymnasium = sys.modules.get("gymnasium")
     return None if gymnasium is None else gymnasium.registry.get(name)
+
+
+def _is_as_known(name: str) -> bool:
+    """Whether a name is registered as it usually is, or not at all."""
+    maker = _maker(name) or "gymnasium."
+    if not maker.startswith(KNOWN_MAKERS):
+        return False
+    spec = _registered(name)
+    # Of old versions Gymnasium has a function that says that they are gone.
+    if spec is None or callable(spec.entry_point) or not maker.startswith("gymnasium."):
+        return True
+    # Gymnasium's own ids begin with a capital, and say the module and the version that make them.
+    family, version = family_of(name), name.rpartition("-v")[2]
+    usual = maker.endswith(f"_v{version}.") or family is FAMILIES["pendulum"]
+    limit = spec.max_episode_steps == _usual_limit(name)
+    return name != name.lower() and not spec.kwargs and usual and limit
+
+
+def _usual_limit(name: str) -> int:
+    return 200 if family_of(name) is FAMILIES["pendulum"] else 1000
 
 
 def _maker(name: str) -> str:

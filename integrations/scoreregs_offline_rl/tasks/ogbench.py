@@ -45,6 +45,11 @@ class OGBenchTask:
     data_set: str
     environment: str | None
 
+    @property
+    def file(self) -> str:
+        """The name of its file, without the suffix; rows kept for validation have their own."""
+        return f"{self.data_set}-val" if self.name.endswith("-val") else self.data_set
+
     @classmethod
     def find(cls, name: str) -> OGBenchTask | None:
         """Returns the task of a data set's name; None where OGBench has no such names.

@@ -122,6 +122,8 @@ def _name(step: int) -> str:
 
 def _check(checkpoint: Path, state: dict[str, Any]) -> None:
     """Raises `RunError` unless a checkpoint is of its name's step and as it was written."""
+    if missing := {"step", "seconds", "latest", "mean"} - set(state):
+        raise RunError(f"got a state without {sorted(missing)}")
     if _name(state["step"]) != checkpoint.name:
         raise RunError(f"got a state of step {state['step']}")
     # Checkpoints of earlier versions have no digests.
