@@ -156,6 +156,34 @@ def test_rewards_from_success(arrow, tmp_path):
         load_data(without, LoadingConfig(rewards="success"))
 
 
+@pytest.mark.parametrize("kind", [bool, np.int64, np.uint8])
+def test_a_reward_may_be_a_mark(arrow, tmp_path, kind):
+    given = columns()
+    marks = (np.arange(len(given["next.reward"])) % 3 == 0).astype(kind)
+    folder = write(arrow, tmp_path / "set", {**given, "annotation.mark": marks})
+    data = load_data(folder, LoadingConfig(keys=DataKeys(rewards="annotation.mark")))
+    assert set(data.rewards.tolist()) == {0.0, 1.0}
+
+
+def test_lists_of_any_kind_are_rows(arrow, tmp_path):
+    """As polars writes them."""
+    folder = write(arrow, tmp_path / "set", columns())
+    expected = load_data(folder)
+    pa, parquet = arrow, arrow.parquet
+    for path in folder.rglob("*.parquet"):
+        table = parquet.read_table(path)
+        fields = {
+            name: column.cast(pa.large_list(column.type.value_type))
+            if pa.types.is_fixed_size_list(column.type)
+            else column
+            for name, column in zip(table.column_names, table.columns, strict=True)
+        }
+        parquet.write_table(pa.table(fields), path)
+    found = load_data(folder)
+    torch.testing.assert_close(found.actions, expected.actions, rtol=0, atol=0)
+    torch.testing.assert_close(found.observations, expected.observations, rtol=0, atol=0)
+
+
 def test_a_sparse_reward_by_its_column(arrow, tmp_path):
     sparse = np.isin(np.arange(FRAMES), [5]).astype(np.float32)[:, None]
     folder = write(arrow, tmp_path / "set", columns(**{"annotation.progress": sparse}))

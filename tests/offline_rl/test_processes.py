@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate import Accelerator
 from safetensors.torch import load_file
 
 from scoreregs_offline_rl import SweepGrid, TrainConfig
@@ -172,10 +173,59 @@ def test_a_batch_that_does_not_divide_is_refused():
 
 def test_processes_that_do_not_see_each_other_are_refused(data_file, tmp_path, monkeypatch):
     """torchrun on a machine without GPUs and without --trainer.cpu."""
+    Accelerator(cpu=True)
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(RunError, match=r"got 2 processes, of which Accelerate sees 1: .*cpu"):
         train(configuration(str(data_file)), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_launch_that_starts_one_process_for_several_is_refused(data_file, tmp_path, monkeypatch):
+    """As `accelerate launch --cpu --num_processes 2` does without an MPI host file."""
+    Accelerator(cpu=True)
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "True")
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    with pytest.raises(RunError, match=r"accelerate launch --cpu.*starts one"):
+        train(configuration(str(data_file)), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_accelerate_launch_drives_two_processes(data_file, tmp_path):
+    """Stages, checkpoints, roll-outs while training, and going on with one process."""
+    launch = ["accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+    launch += ["--main_process_port", str(free_port()), "--module", "scoreregs_offline_rl"]
+    arguments = ["train", "--preset", "paper", "--data", str(data_file), "--beta", "0.1"]
+    arguments += ["--trainer.cpu", "--trainer.log-every=2", "--trainer.checkpoint-every=2"]
+    arguments += ["--evaluation.episodes=1", "--evaluation.every=2"]
+    for stage in ("critic", "behavior", "policy"):
+        arguments += [f"--{stage}.steps=4", f"--{stage}.batch-size=32", f"--{stage}.width=16"]
+    for run, stages in (("two", STAGES), ("both", STAGES[:2])):
+        child = subprocess.run(
+            [
+                *(sys.executable, "-m", *launch, *arguments),
+                *("--run-dir", str(tmp_path / run), "--stages", *stages),
+            ],
+            env=environment_for_children(),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+        assert child.returncode == 0, child.stderr
+    assert main([*arguments, "--run-dir", str(tmp_path / "one")]) == 0
+    # Two processes began, one goes on.
+    assert main([*arguments, "--run-dir", str(tmp_path / "both")]) == 0
+    for run in ("two", "both"):
+        for stage in STAGES:
+            kept = sorted(path.name for path in (tmp_path / run / stage / "checkpoints").iterdir())
+            assert kept[-1] == "step-000000004"
+            weights = [
+                load_file(tmp_path / r / stage / "weights.safetensors") for r in (run, "one")
+            ]
+            torch.testing.assert_close(*weights, rtol=1e-3, atol=1e-4)
+        lines = metrics_of(tmp_path / run / "policy")
+        assert [line["step"] for line in lines] == [2, 4]
+        assert all("return" in " ".join(line) or "score" in line for line in lines)
 
 
 def test_accelerate_launch(tmp_path):

@@ -65,7 +65,7 @@ def float_column(
             row=row,
             remedy=f"remove the trajectories with such rows ({int((~finite).sum())} of them)",
         )
-    held = held_by_float32(given.reshape(len(given), -1))
+    held = held_by_float32(given.reshape(len(given), -1)) if given.size else np.ones(1, dtype=bool)
     if exact and not held.all():
         return given.astype(np.float64)
     if not held.all():

@@ -96,6 +96,9 @@ def load_lerobot(
         )
     for ours in ("observations", "actions"):
         arrays[ours] = _as_rows(arrays[ours])
+    if "rewards" in arrays and arrays["rewards"].dtype.kind in "bui":
+        # A mark of progress or success is a reward of whole numbers.
+        arrays["rewards"] = arrays["rewards"].astype(np.float32)
     last = np.append(np.diff(read["episode_index"].reshape(-1)) != 0, True)
     terminals = read[keys.terminals] if keys.terminals in features else _terminals(read, last)
     arrays |= {"terminals": terminals, "timeouts": last}
@@ -225,7 +228,7 @@ def _as_array(table: Any, column: str, source: str) -> np.ndarray:
     if isinstance(values, pa.ChunkedArray):
         values = pa.concat_arrays(values.chunks) if values.num_chunks else pa.array([])
     shape = [len(values)]
-    while pa.types.is_list(values.type) or pa.types.is_fixed_size_list(values.type):
+    while _is_list(pa, values.type):
         inner = values.flatten()
         width, rest = divmod(len(inner), max(len(values), 1))
         lengths = values.value_lengths() if hasattr(values, "value_lengths") else None
@@ -249,6 +252,11 @@ def _as_array(table: Any, column: str, source: str) -> np.ndarray:
     array = values.to_numpy(zero_copy_only=False)
     array = array.reshape(shape)
     return array[:, 0] if array.ndim == 2 and array.shape[1] == 1 and column in _ORDER else array
+
+
+def _is_list(pa: Any, kind: Any) -> bool:
+    kinds = pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list
+    return any(is_kind(kind) for is_kind in kinds)
 
 
 def _arrow(module: str = "pyarrow") -> Any:

@@ -126,3 +126,11 @@ def _check_processes(accelerator: Accelerator) -> None:
             f"got {launched} processes, of which Accelerate sees {accelerator.num_processes}: "
             "without a GPU for each, give --trainer.cpu"
         )
+    on_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true")
+    # What `accelerate launch --cpu` leaves behind where it was asked for several processes.
+    several = "MASTER_ADDR" in os.environ and "WORLD_SIZE" not in os.environ
+    if on_cpu and several and accelerator.num_processes == 1:
+        raise RunError(
+            "got `accelerate launch --cpu` for several processes, which starts one: on CPUs use "
+            "--multi_gpu with --trainer.cpu, or torchrun"
+        )
