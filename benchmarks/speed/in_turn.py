@@ -17,11 +17,10 @@ import torch
 import tyro
 
 from benchmarks.machine import machine, public_command
-from benchmarks.paper_code import PaperCode, as_paper_batch
 from benchmarks.speed.paired import time_in_turn
 from benchmarks.speed.plain import PLAIN
-from benchmarks.speed.test_stages import one_batch, our_step
-from benchmarks.speed.workload import ACTION, BATCH, OBSERVATION
+from benchmarks.speed.test_stages import one_batch, our_step, paper_step
+from benchmarks.speed.workload import BATCH
 from scoreregs_offline_rl.files import save_json
 from scoreregs_offline_rl.training.memory import keep_freed_memory
 
@@ -54,15 +53,7 @@ def others(stage: str) -> Iterator[tuple[str, Step]]:
     batch, plain = one_batch(stage), PLAIN[stage]()
     yield "plain torch", lambda: plain(batch)
     if "SCOREREGS_SRPO" in os.environ:
-        code, given = PaperCode(Path(os.environ["SCOREREGS_SRPO"]), OBSERVATION, ACTION), None
-        given = as_paper_batch(batch)
-        made: dict[str, Callable[[], Callable[[Any], Any]]] = {
-            "critic": lambda: code.critic().update_q0,
-            "behavior": lambda: code.behavior().update_behavior,
-            "policy": lambda: code.policy().update_SRPO_policy,
-        }
-        step = made[stage]()
-        yield "the paper's code", lambda: step(given)
+        yield "the paper's code", paper_step(stage, Path(os.environ["SCOREREGS_SRPO"]))
 
 
 def main() -> None:

@@ -100,9 +100,8 @@ def test_limit_bf16(benchmark: Any, name: str) -> None:
     measure_limit(benchmark, name, our_step(name, precision="bf16"))
 
 
-@stages
-def test_paper_code(benchmark: Any, name: str, paper_checkout: Path) -> None:
-    code = PaperCode(paper_checkout, OBSERVATION, ACTION)
+def paper_step(name: str, checkout: Path) -> Callable[[], Any]:
+    code = PaperCode(checkout, OBSERVATION, ACTION)
     batch = as_paper_batch(one_batch(name))
     steps = {
         "critic": lambda: code.critic().update_q0,
@@ -110,7 +109,12 @@ def test_paper_code(benchmark: Any, name: str, paper_checkout: Path) -> None:
         "policy": lambda: code.policy().update_SRPO_policy,
     }
     step = steps[name]()
-    measure(benchmark, name, lambda: step(batch))
+    return lambda: step(batch)
+
+
+@stages
+def test_paper_code(benchmark: Any, name: str, paper_checkout: Path) -> None:
+    measure(benchmark, name, paper_step(name, paper_checkout))
 
 
 @of("critic")
