@@ -9,12 +9,19 @@ from numpy.typing import ArrayLike, NDArray
 
 from scoreregs_offline_rl.errors import DataError
 
-__all__ = ["check_actions", "check_lengths", "flag_column", "float_column", "held_by_float32"]
+__all__ = [
+    "ROUNDING",
+    "check_actions",
+    "check_lengths",
+    "flag_column",
+    "float_column",
+    "held_by_float32",
+]
 
 logger = logging.getLogger(__name__)
 
-# Rounding below this part of a column's standard deviation leaves what it says as it is.
-_ROUNDING = 1e-3
+ROUNDING = 1e-3
+"""Rounding below this part of a column's standard deviation leaves what it says as it is."""
 
 
 def float_column(
@@ -96,7 +103,7 @@ def held_by_float32(columns: np.ndarray) -> NDArray[np.bool_]:
         return np.ones(columns.shape[-1], dtype=bool)
     rounding = np.abs(columns - columns.astype(np.float32)).max(axis=0)
     constant = columns.min(axis=0) == columns.max(axis=0)
-    return (rounding <= _ROUNDING * columns.std(axis=0)) | constant
+    return (rounding <= ROUNDING * columns.std(axis=0)) | constant
 
 
 def check_actions(array: ArrayLike, source: str) -> None:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from scoreregs.errors import MissingDependencyError
+from scoreregs_offline_rl.data.columns import ROUNDING
 from scoreregs_offline_rl.deployment.agent import TrainedPolicy
 from scoreregs_offline_rl.deployment.manifest import compose_manifest, manifest_of
 from scoreregs_offline_rl.errors import RunError
@@ -23,8 +24,6 @@ from scoreregs_offline_rl.files import replacing, save_json
 
 __all__ = ["TOLERANCE", "OnnxExport", "export_onnx"]
 
-# Of a standard deviation.
-_ROUNDING = 1e-3
 TOLERANCE = 1e-4
 """Largest difference between ONNX Runtime and PyTorch, as a part of each action's range: a hundred
 times what float32 sums in another order make of it, a thousandth of what a mistake does."""
@@ -111,7 +110,7 @@ def export_onnx(policy: TrainedPolicy, path: Path, *, licence: str | None = None
 def _check_mean(policy: TrainedPolicy) -> None:
     """Refuses observations that the exported policy could not tell apart: it is given float32."""
     mean, std = policy.observation_mean, policy.observation_std
-    lost = ((mean - mean.float()).abs() > _ROUNDING * std).nonzero().flatten().tolist()
+    lost = ((mean - mean.float()).abs() > ROUNDING * std).nonzero().flatten().tolist()
     if lost:
         raise RunError(
             f"got observations {lost} that vary by so little beside their size that float32, which "
