@@ -51,6 +51,19 @@ def torchrun(port):
     return [sys.executable, "-m", "torch.distributed.run", *address]
 
 
+def launched(*command):
+    """Waits for a command that has to succeed."""
+    child = subprocess.run(
+        command,
+        env=environment_for_children(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert child.returncode == 0, child.stderr
+
+
 @pytest.fixture(scope="module")
 def data_file(tmp_path_factory):
     path = tmp_path_factory.mktemp("data") / "swing.hdf5"
@@ -63,15 +76,7 @@ def of_two(data_file, tmp_path_factory):
     """What two processes leave."""
     out = tmp_path_factory.mktemp("two")
     script = str(Path(__file__).with_name("several_processes.py"))
-    child = subprocess.run(
-        [*torchrun(free_port()), "--nproc-per-node", "2", script, str(data_file), str(out)],
-        env=environment_for_children(),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    assert child.returncode == 0, child.stderr
+    launched(*torchrun(free_port()), "--nproc-per-node", "2", script, str(data_file), str(out))
     return out
 
 
@@ -200,18 +205,8 @@ def test_accelerate_launch_drives_two_processes(data_file, tmp_path):
     for stage in ("critic", "behavior", "policy"):
         arguments += [f"--{stage}.steps=4", f"--{stage}.batch-size=32", f"--{stage}.width=16"]
     for run, stages in (("two", STAGES), ("both", STAGES[:2])):
-        child = subprocess.run(
-            [
-                *(sys.executable, "-m", *launch, *arguments),
-                *("--run-dir", str(tmp_path / run), "--stages", *stages),
-            ],
-            env=environment_for_children(),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=300,
-        )
-        assert child.returncode == 0, child.stderr
+        own = ["--run-dir", str(tmp_path / run), "--stages", *stages]
+        launched(sys.executable, "-m", *launch, *arguments, *own)
     assert main([*arguments, "--run-dir", str(tmp_path / "one")]) == 0
     # Two processes began, one goes on.
     assert main([*arguments, "--run-dir", str(tmp_path / "both")]) == 0
