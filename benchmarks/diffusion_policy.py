@@ -11,8 +11,6 @@ from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultist
 from torch import Tensor
 
 from scoreregs_offline_rl.stages.critic import Critic
-from scoreregs_offline_rl.stages.networks import BehaviorNetwork
-from scoreregs_offline_rl.stages.small_network import SmallBehaviorNetwork
 
 __all__ = ["SAMPLERS", "DiffusionPolicy"]
 
@@ -31,8 +29,9 @@ class DiffusionPolicy:
     """Samples candidate actions from the behavior model and takes the one of the highest Q.
 
     Args:
-        network: The behavior network.
+        network: The behavior network, or another noise prediction of x_t, t and observations.
         critic: Ranks the candidates.
+        action_size: Dimensions of an action.
         sampler: One of `SAMPLERS`.
         steps: Evaluations of the network.
         candidates: Actions to choose from.
@@ -40,14 +39,15 @@ class DiffusionPolicy:
 
     def __init__(
         self,
-        network: BehaviorNetwork | SmallBehaviorNetwork,
+        network: Callable[[Tensor, Tensor, Tensor], Tensor],
         critic: Critic,
         *,
+        action_size: int,
         sampler: str,
         steps: int,
         candidates: int,
     ) -> None:
-        self._network, self._critic = network, critic
+        self._network, self._critic, self._size = network, critic, action_size
         self._scheduler = SAMPLERS[sampler]()
         self._steps, self._candidates = steps, candidates
         self._generator = torch.Generator().manual_seed(0)
@@ -55,7 +55,7 @@ class DiffusionPolicy:
     @torch.no_grad()
     def __call__(self, observations: Tensor) -> Tensor:
         """Returns an action for each observation, (batch, a)."""
-        batch, size = len(observations), self._network.output.out_features
+        batch, size = len(observations), self._size
         repeated = observations.repeat_interleave(self._candidates, dim=0)
         x = torch.randn(len(repeated), size, generator=self._generator)
         self._scheduler.set_timesteps(self._steps)

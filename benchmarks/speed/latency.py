@@ -106,6 +106,7 @@ def _diffusion() -> Actor:
     act = DiffusionPolicy(
         BehaviorStage(OBSERVATION, ACTION, BehaviorConfig()).network.eval(),
         CriticStage(OBSERVATION, ACTION, CriticConfig()).critic,
+        action_size=ACTION,
         sampler="DDIM",
         steps=5,
         candidates=1,

@@ -72,6 +72,7 @@ def test_diffusion_policy(benchmark: Any, sampler: str, steps: int, candidates: 
     act = DiffusionPolicy(
         BehaviorStage(OBSERVATION, ACTION, BehaviorConfig()).network,
         CriticStage(OBSERVATION, ACTION, CriticConfig()).critic,
+        action_size=ACTION,
         sampler=sampler,
         steps=steps,
         candidates=candidates,

@@ -35,7 +35,9 @@ class TargetQ(EnsembleQ):
 def policy(sampler: str, steps: int, candidates: int) -> DiffusionPolicy:
     critic = Critic(TargetQ(2, 2), ValueNetwork(2))
     network = GaussianBehavior(2, 2)
-    return DiffusionPolicy(network, critic, sampler=sampler, steps=steps, candidates=candidates)
+    return DiffusionPolicy(
+        network, critic, action_size=2, sampler=sampler, steps=steps, candidates=candidates
+    )
 
 
 @pytest.mark.parametrize(("sampler", "steps"), [("DPM-Solver", 15), ("DDIM", 200), ("DDPM", 500)])

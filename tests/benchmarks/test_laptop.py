@@ -3,13 +3,17 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from benchmarks.quality.laptop import runs
+from benchmarks.quality.laptop import beside, runs
 from benchmarks.quality.laptop.__main__ import main
 from benchmarks.quality.laptop.runs import HANDED_OVER, METHODS, PLAIN, WEIGHTED
 from benchmarks.quality.laptop.table import improvement, markdown, verdicts
-from scoreregs_offline_rl import PolicyStage, TrainConfig, preset
+from benchmarks.quality.scores.protocol import Protocol
+from benchmarks.quality.scores.rows import Row
+from benchmarks.quality.scores.selection import selecting_policy
+from scoreregs_offline_rl import BehaviorConfig, PolicyStage, TrainConfig, load_models, preset
 from scoreregs_offline_rl.files import load_json
 
 
@@ -23,6 +27,7 @@ def shrunk(data: str, name: str) -> TrainConfig:
         behavior=replace(config.behavior, **small),
         cloning=replace(config.cloning, **small),
         awr=replace(config.awr, **small),
+        td3_bc=replace(config.td3_bc, **small),
         policy=replace(config.policy, **small),
         trainer=replace(config.trainer, cpu=True),
     )
@@ -47,6 +52,54 @@ def test_every_method_has_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(runs, "train", None)
     main([*words, "--finished-only"])
     assert load_json(output)["rows"] == content["rows"]
+
+
+def of_the_paper(protocol: Protocol, data: Path, seed: int, checkout: Path) -> list[Row]:
+    """A step of each stage takes a hundredth of a second in all."""
+    assert checkout == Path("SRPO")
+    steps = protocol.gradient_steps / 3
+    found = {"file": data.stem, "seed": seed, "method": "its own", "score": float(steps)}
+    return [found | {"seconds": steps / 100, "beta": protocol.beta}]
+
+
+def of_selection(protocol: Protocol, data: Path, seed: int, ours: Path) -> list[Row]:
+    """A sample of a model with preconditioning, in place of an episode of them."""
+    models = load_models(ours)
+    assert isinstance(models.stages["behavior"].config, BehaviorConfig)
+    assert models.stages["behavior"].config.preconditioning == "edm"
+    low, high = selecting_policy(models, candidates=protocol.candidates)(np.zeros((2, 3)))[:, 0]
+    assert -2 <= min(low, high) <= max(low, high) <= 2
+    return [{"file": data.stem, "seed": seed, "score": 0.0}]
+
+
+def test_methods_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.setattr(runs, "preset", shrunk)
+    monkeypatch.setattr(beside, "run_paper", of_the_paper)
+    monkeypatch.setattr(beside, "run_selection", of_selection)
+    output = tmp_path / "laptop.json"
+    words = ["--data", "pendulum-swingup", "--run-dir", str(tmp_path / "runs"), "--episodes", "1"]
+    words += ["--seeds", "0", "--output", str(output)]
+    with pytest.raises(SystemExit):
+        main([*words, "--beside", "paper", "--finished-only", "--earlier", str(tmp_path / "no")])
+    assert "cannot read" in capsys.readouterr().err
+    main([*words, "--beside", *beside.BESIDE, "--paper-code", "SRPO"])
+    rows = {row["method"]: row for row in load_json(output)["rows"]}
+    assert list(rows) == [*dict.fromkeys(rows)]
+    assert {*rows} == {*METHODS, *beside.LABELS}
+    assert all(label[0].upper() + label[1:] in capsys.readouterr().out for label in ["SRPO"])
+    of_paper = rows["the paper's code"]
+    assert of_paper["steps"] == pytest.approx(100 * rows["SRPO"]["seconds"], abs=1)
+    folder = tmp_path / "runs/pendulum-swingup/0"
+    assert load_json(folder / "dtql/config.json")["policy"]["through_prior"]
+    assert load_json(folder / "rebrac/config.json")["td3_bc"]["layer_norm"]
+    shared = [folder / run / "critic/weights.safetensors" for run in ("preset", "dtql")]
+    assert shared[0].read_bytes() == shared[1].read_bytes()
+    # Another machine's rows stand where there are none of its own.
+    other = [*words, "--earlier", str(output), "--finished-only"]
+    other[other.index("--seeds") + 1] = "1"
+    main(other)
+    assert [row["seed"] for row in load_json(output)["rows"]] == [0] * len(rows)
+    assert load_json(output)["earlier"][0]["command"].endswith("--paper-code SRPO")
 
 
 def row(method: str, seed: int, score: float, ok: bool | None = None) -> dict:

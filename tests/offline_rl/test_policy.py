@@ -99,6 +99,25 @@ def test_gradient_is_eq_15(batch, config):
         torch.testing.assert_close(actual[name], parameter.grad)
 
 
+def test_through_the_prior_it_is_the_gradient_of_the_denoising_loss(batch):
+    """By autograd as a whole, where Eq. 15 drops the Jacobian."""
+    stage, critic, behavior = make_stage(PolicyConfig(through_prior=True))
+    randoms = draw(stage)
+    actual = gradients(stage, stage(batch, randoms)[0])
+    s, t, noise = batch.observations, randoms["t"][:, 0], randoms["noise"][:, 0]
+    a = stage.policy(s)
+    log_alpha = -0.25 * t.square() * (20 - 0.1) - 0.5 * t * 0.1
+    alpha, sigma = log_alpha.exp(), (1 - (2 * log_alpha).exp()).sqrt()
+    epsilon = behavior(alpha[:, None] * a + sigma[:, None] * noise, t, s)
+    error = (epsilon - noise).square().sum(-1) / 2
+    q1, q2 = critic.target_q(a, s)
+    # w = sigma^2, and d x_t / d x = alpha where Eq. 15 has sigma.
+    loss = (sigma**3 / alpha * error / BETA - (q1 + q2) / 2).mean()
+    expected = gradients(stage, loss)
+    for name, gradient in expected.items():
+        torch.testing.assert_close(actual[name], gradient)
+
+
 def test_critic_and_behavior_are_left_alone(batch):
     stage, critic, behavior = make_stage()
     behavior.train()

@@ -41,7 +41,7 @@ SETTINGS = [
     *({"points": name, "draws": 2} for name in get_args(PointsName)),
     *({"sampler": name, "baseline": "optimal_noise"} for name in get_args(TimesName)),
     {"sampler": "adaptive", "draws": 3, "points": "low_discrepancy", "weighting": "uniform"},
-    {"log_snr": (-3.0, 3.0)},
+    {"log_snr": (-3.0, 3.0), "through_prior": True},
     {"sampler": "log_snr", "log_snr": (-3.0, 3.0)},
     {"beta_from": 30.0},
     {"prior_error_ratio": 1.2, "draws": 2},
@@ -100,6 +100,7 @@ def test_it_resumes_to_the_bit(models, tmp_path, policy):
         {"sampler": "adaptive"},
         {"sampler": "adaptive", "baseline": "optimal_noise", "draws": 3, "points": "stratified"},
         {"weighting": "dmd", "normalize": "rms", "beta_on": "value"},
+        {"through_prior": True, "draws": 2},
         {"sampler": "importance", "log_snr": (-4.0, 4.0), "points": "low_discrepancy"},
         {"beta_from": 30.0, "normalize": "batch", "beta_on": "value"},
         {"prior_error_ratio": 1.2, "draws": 2},
@@ -139,6 +140,9 @@ def test_a_range_of_log_snr_is_what_it_says():
 def test_settings_that_do_not_go_together_are_refused(models, tmp_path):
     config = with_models(models, sampler="adaptive", weighting="dmd")
     with pytest.raises(ArgumentError, match="without a weighting of the noise level alone"):
+        train(config, tmp_path, stages=("policy",), data=make_transitions(200))
+    config = with_models(models, through_prior=True, baseline="none")
+    with pytest.raises(ArgumentError, match="through_prior=True with NoBaseline"):
         train(config, tmp_path, stages=("policy",), data=make_transitions(200))
     with pytest.raises(ArgumentError, match=r"policy\.log_snr"):
         PolicyConfig(log_snr=(2.0, 1.0))

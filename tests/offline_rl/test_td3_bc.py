@@ -166,9 +166,13 @@ def test_it_goes_on_from_weights_where_it_was():
     assert None not in gradients(stage.policy)
 
 
-def test_stacked_members_have_the_losses_and_gradients_of_each():
-    data = make_transitions()
-    members = [new_stage(seed, (OBSERVATION, ACTION)) for seed in (0, 1)]
+@pytest.mark.parametrize("layer_norm", [False, True])
+def test_stacked_members_have_the_losses_and_gradients_of_each(layer_norm: bool):
+    data, sizes = make_transitions(), (OBSERVATION, ACTION)
+    members = [new_stage(seed, sizes, layer_norm=layer_norm) for seed in (0, 1)]
+    normal = [m for m in members[0].modules() if isinstance(m, nn.LayerNorm)]
+    # Two hidden layers of two critics and of their averages.
+    assert len(normal) == 8 * layer_norm
     joint = stack(members)
     for stage in (*members, joint):
         stage.after_step()

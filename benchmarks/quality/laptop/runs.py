@@ -18,35 +18,41 @@ from scoreregs_offline_rl import (
 from scoreregs_offline_rl.files import load_json
 from scoreregs_offline_rl.stages.registry import actors_of, with_needs
 
-__all__ = ["HANDED_OVER", "METHODS", "PLAIN", "rows_of"]
+__all__ = ["HANDED_OVER", "METHODS", "PLAIN", "PRESET", "config_of", "rows_of", "rows_of_result"]
 
-PLAIN, HANDED_OVER = "cloning", "handed over by the verdict"
+# Folders of a file and seed: the run of the preset, and a clone of all rows alike.
+PRESET, PLAIN = "preset", "cloning"
+HANDED_OVER = "handed over by the verdict"
 WEIGHTED = "return-weighted cloning"
 METHODS = ("data", PLAIN, WEIGHTED, AWRStage.label, PolicyStage.label, HANDED_OVER)
 _LABELS = {CloningStage.name: WEIGHTED}
 
 
+def config_of(data: Path, seed: int, *, episodes: int, minutes: float | None = None) -> TrainConfig:
+    """Returns the settings of the preset's run on one file with one seed.
+
+    Args:
+        data: the file.
+        seed: of the run.
+        episodes: of an evaluation.
+        minutes: see `TrainConfig`.
+    """
+    config = replace(preset(str(data), "laptop"), seed=seed, minutes=minutes)
+    return replace(config, evaluation=replace(config.evaluation, episodes=episodes))
+
+
 def rows_of(
-    data: Path,
-    seed: int,
-    folder: Path,
-    *,
-    episodes: int,
-    minutes: float | None = None,
-    finished_only: bool = False,
+    config: TrainConfig, data: Path, folder: Path, *, finished_only: bool = False
 ) -> list[Row]:
     """Returns the rows of one file with one seed, of what is finished or can be trained.
 
     Args:
+        config: see `config_of`.
         data: the file.
-        seed: of the runs.
-        folder: holds them, `preset` and `cloning`.
-        episodes: of an evaluation.
-        minutes: see `TrainConfig`.
+        folder: holds the runs, `preset` and `cloning`.
         finished_only: whether nothing may be trained.
     """
-    config = replace(preset(str(data), "laptop"), seed=seed, minutes=minutes)
-    config = replace(config, evaluation=replace(config.evaluation, episodes=episodes))
+    seed = config.seed
     plain = replace(
         config,
         minutes=None,
@@ -54,11 +60,11 @@ def rows_of(
             steps=config.cloning.steps, learning_rate=config.cloning.learning_rate
         ),
     )
-    rows = _rows(_result(config, folder / "preset", None, finished_only), data, seed, config)
+    rows = rows_of_result(_result(config, folder / PRESET, None, finished_only), data, seed, config)
     cloned = _result(plain, folder / PLAIN, (CloningStage.name,), finished_only)
     rows += [
         row | {"method": PLAIN}
-        for row in _rows(cloned, data, seed, plain)
+        for row in rows_of_result(cloned, data, seed, plain)
         if row["method"] == WEIGHTED
     ]
     return rows
@@ -73,7 +79,9 @@ def _result(
     return load_json(kept) if kept.exists() else None
 
 
-def _rows(result: dict[str, Any] | None, data: Path, seed: int, config: TrainConfig) -> list[Row]:
+def rows_of_result(
+    result: dict[str, Any] | None, data: Path, seed: int, config: TrainConfig
+) -> list[Row]:
     """Returns a row for the data, each policy, and the one that is handed over."""
     if result is None:
         return []

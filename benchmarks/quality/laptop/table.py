@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import mannwhitneyu
 
+from benchmarks.quality.laptop.beside import LABELS
 from benchmarks.quality.laptop.runs import HANDED_OVER, METHODS, PLAIN, WEIGHTED
 from benchmarks.quality.scores.rows import Row
 from scoreregs_offline_rl import PolicyStage
@@ -25,13 +26,15 @@ def markdown(rows: list[Row]) -> str:
         | f | 1.0 | – | – | – | – | – | – |
     """
     scores = _scores(rows)
-    heads = [method[0].upper() + method[1:] for method in METHODS]
+    beside = [label for label in LABELS if any(row["method"] == label for row in rows)]
+    methods = [*METHODS, *beside]
+    heads = [method[0].upper() + method[1:] for method in methods]
     lines = [
         f"| File | {' | '.join(heads)} | Better than cloning |",
-        "|---" * (len(METHODS) + 2) + "|",
+        "|---" * (len(methods) + 2) + "|",
     ]
     for file in dict.fromkeys(row["file"] for row in rows):
-        own = [scores[file, method] for method in METHODS]
+        own = [scores[file, method] for method in methods]
         chance = improvement(scores[file, HANDED_OVER], scores[file, PLAIN])
         told = "–" if chance is None else f"{chance:.0%}"
         lines.append(f"| {file} | {' | '.join(map(_cell, own))} | {told} |")

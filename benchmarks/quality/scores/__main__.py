@@ -6,9 +6,8 @@ What is finished in the run directory is not trained again, so several processes
 with seeds of its own, and the same command with all seeds then gathers them.
 """
 
-import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from benchmarks.quality.command import each_once, plain_errors
 from benchmarks.quality.scores.methods import run_ours
 from benchmarks.quality.scores.paper import run_paper
 from benchmarks.quality.scores.protocol import Protocol
-from benchmarks.quality.scores.rows import Row
+from benchmarks.quality.scores.rows import Row, kept_rows
 from benchmarks.quality.scores.selection import run_selection
 from benchmarks.quality.scores.table import markdown
 from scoreregs_offline_rl import load_data
@@ -58,13 +57,6 @@ def rows_of(arguments: Arguments, data: Path, seed: int) -> list[Row]:
         kept = folder / "paper.json"
         rows += kept_rows(kept, lambda: run_paper(protocol, data, seed, checkout))
     return rows
-
-
-def kept_rows(path: Path, make: Callable[[], list[Row]]) -> list[Row]:
-    """Returns the rows in a file, made and written where there is none."""
-    if not path.exists():
-        save_json(path, {"rows": make()})
-    return json.loads(path.read_text())["rows"]
 
 
 def main(words: Sequence[str] | None = None) -> None:

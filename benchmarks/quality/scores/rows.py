@@ -1,11 +1,13 @@
 """A row of the results: one method on one file with one seed."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from scoreregs_offline_rl import EvaluationResult
+from scoreregs_offline_rl.files import load_json, save_json
 
-__all__ = ["Row", "evaluated_row"]
+__all__ = ["Row", "evaluated_row", "kept_rows"]
 
 Row = dict[str, Any]
 
@@ -32,3 +34,10 @@ def evaluated_row(
         "environment": found.environment,
         "seconds": seconds,
     }
+
+
+def kept_rows(path: Path, make: Callable[[], list[Row]]) -> list[Row]:
+    """Returns the rows in a file, made and written where there is none."""
+    if not path.exists():
+        save_json(path, {"rows": make()})
+    return load_json(path)["rows"]

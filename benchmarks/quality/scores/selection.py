@@ -49,7 +49,12 @@ def selecting_policy(models: RunModels, *, candidates: int) -> Policy:
     behavior = cast(BehaviorStage, models.stages[BehaviorStage.name])
     agent = models.policies[PolicyStage.name]
     choose = DiffusionPolicy(
-        behavior.network, models.critic, sampler="DPM-Solver", steps=15, candidates=candidates
+        behavior.prior.epsilon,
+        models.critic,
+        action_size=len(agent.action_scaling.low),
+        sampler="DPM-Solver",
+        steps=15,
+        candidates=candidates,
     )
 
     def act(observations: np.ndarray) -> np.ndarray:

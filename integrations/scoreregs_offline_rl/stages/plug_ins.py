@@ -86,6 +86,7 @@ class PlugIns:
             members=self.members,
             normalize=config.normalize,
             beta_on=config.beta_on,
+            through_prior=config.through_prior,
             reduction="none",
         )
 

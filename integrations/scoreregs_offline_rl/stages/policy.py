@@ -60,6 +60,9 @@ class PolicyConfig(ActorConfig):
     """Weight of the prior over time."""
     baseline: BaselineName = "noise"
     """What is subtracted from the prior's noise prediction."""
+    through_prior: bool = False
+    """Whether the prior's gradient keeps the Jacobian of the behavior model, which Eq. 15 leaves
+    out: the trust region of DTQL, for a `noise` baseline."""
     normalize: Normalization | None = None
     """Norm of the value's gradient that beta is relative to: of each row (l2, rms), of the batch,
     or of the row but at least the batch's median (clipped); None: beta is absolute."""

@@ -36,6 +36,8 @@ class TD3BCConfig(ActorConfig):
     """Standard deviation of the noise on the next action, of actions in [-1, 1]."""
     noise_clip: Positive = 0.5
     """Largest such noise."""
+    layer_norm: bool = False
+    """Whether the critics' hidden layers are normalised."""
     policy_every: Count = 2
     """Steps of the critics for one of the policy and of the averages."""
 
@@ -86,7 +88,8 @@ class TD3BCStage(ActorStage[TD3BCConfig]):
     def build(cls, context: Context[TD3BCConfig]) -> Self:
         policy, config = cls.new_policy(context), context.config
         sizes = context.observation_size, context.action_size
-        q = EnsembleQ(*sizes, layers=config.layers or 2, width=config.width or 256)
+        layers, width = config.layers or 2, config.width or 256
+        q = EnsembleQ(*sizes, layers=layers, width=width, layer_norm=config.layer_norm)
         return cls(policy, q, config)
 
     @property
