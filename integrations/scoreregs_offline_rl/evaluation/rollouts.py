@@ -22,6 +22,8 @@ from scoreregs_offline_rl.tasks import (
 )
 
 __all__ = [
+    "MOST",
+    "TOGETHER",
     "EvaluationResult",
     "Policy",
     "checked_actions",
@@ -32,6 +34,8 @@ __all__ = [
 
 Policy = Callable[[np.ndarray], np.ndarray]
 """From observations (n, o) to actions (n, a) in the environment's units."""
+TOGETHER, MOST = 32, 1024
+"""Episodes of one policy that are stepped together, and of several policies at most."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +137,7 @@ def evaluate(
     episodes: int = 20,
     seed: int = 0,
     *,
-    parallel: int = 32,
+    parallel: int = TOGETHER,
 ) -> EvaluationResult:
     """Returns how a policy did in a number of whole episodes.
 
@@ -172,7 +176,7 @@ def evaluate_members(
     episodes: int = 20,
     seed: int = 0,
     *,
-    parallel: int = 1024,
+    parallel: int = MOST,
 ) -> list[EvaluationResult]:
     """Returns how several policies did in one pass, each as `evaluate` would run it.
 
