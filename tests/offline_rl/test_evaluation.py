@@ -122,6 +122,19 @@ def test_several_policies_share_an_environment(monkeypatch, most):
     assert learning_curve.evaluate_agents(policies, EvaluationConfig(episodes=0)) == []
 
 
+def test_an_episode_that_has_ended_takes_no_more_steps(monkeypatch):
+    steps, whole = [], Countdown.step
+
+    def counted(self, action):
+        steps.append(self)
+        return whole(self, action)
+
+    monkeypatch.setattr(Countdown, "step", counted)
+    found = evaluate(idle, "ScoreregsCountdown-v0", episodes=6)
+    assert len(set(found.lengths)) > 1
+    assert len(steps) == sum(found.lengths)
+
+
 def test_a_single_episode_has_neither_standard_error_nor_interval():
     result = evaluate(idle, "ScoreregsCountdown-v0", episodes=1)
     assert result.standard_error is None

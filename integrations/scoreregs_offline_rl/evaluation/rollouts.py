@@ -258,6 +258,21 @@ def _is_finite(number: Any) -> bool:
     return whole_or_real and isfinite(number)
 
 
+def _ended(environment: Any, observation: np.ndarray) -> Any:
+    """Closes an environment whose episode has ended; what takes its place costs no time."""
+    from gymnasium import Env
+
+    class Ended(Env):
+        def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, Any]:
+            return observation, {}
+
+        def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+            return observation, 0.0, False, False, {}
+
+    environment.close()
+    return Ended()
+
+
 def _run_chunk(policy: Policy, environment: str, seeds: list[int]) -> _Episodes:
     from gymnasium.vector import SyncVectorEnv
 
@@ -277,7 +292,10 @@ def _run_chunk(policy: Policy, environment: str, seeds: list[int]) -> _Episodes:
             lengths += running
             if by_success:
                 won |= running & np.asarray(infos["success"], dtype=bool)
-            running &= ~(terminated | truncated)
+            ended = running & (terminated | truncated)
+            running &= ~ended
+            for place in np.flatnonzero(ended):
+                vector.envs[place] = _ended(vector.envs[place], observations[place])
     finally:
         vector.close()
     return _Episodes(returns.tolist(), lengths.tolist(), won.tolist())
