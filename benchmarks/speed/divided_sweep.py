@@ -64,7 +64,7 @@ def words_of(arguments: Arguments, processes: int, run_dir: Path) -> list[str]:
     words += ["--seeds", *map(str, arguments.seeds), "--betas", *map(str, arguments.betas)]
     for stage, steps in zip(STAGES, arguments.steps, strict=True):
         words.append(f"--{stage}.steps={steps}")
-    return [*words, "--evaluation.episodes=0", "--trainer.cpu", "--trainer.no-compile"]
+    return [*words, "--evaluation.episodes=0", "--trainer.cpu", "--trainer.compile=False"]
 
 
 def differences(one: Path, other: Path) -> dict[str, float]:
