@@ -33,7 +33,7 @@ class Generator(torch.Generator):
         return made
 
     @property
-    def device(self) -> torch.device:
+    def device(self) -> torch.device:  # pyright: ignore[reportIncompatibleVariableOverride]
         """The device that it was asked for."""
         return self.named  # pyright: ignore[reportAttributeAccessIssue]
 
