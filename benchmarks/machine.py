@@ -10,7 +10,10 @@ from typing import Any
 
 import torch
 
-__all__ = ["machine", "public_command"]
+__all__ = ["cpu_model", "machine", "public_command"]
+
+# Where Linux describes its processors.
+_PROCESSORS = Path("/proc/cpuinfo")
 
 
 def public_command(module: str, words: Sequence[str]) -> str:
@@ -24,8 +27,19 @@ def public_command(module: str, words: Sequence[str]) -> str:
     return shlex.join(["python", "-m", module, *public])
 
 
+def cpu_model(processors: Path = _PROCESSORS) -> str:
+    """Returns what the CPU is called by its maker; "unknown" where the system does not say.
+
+    Args:
+        processors: a file of lines `name : value`, as Linux has it.
+    """
+    lines = processors.read_text().splitlines() if processors.exists() else []
+    found = [line.split(":", 1)[1] for line in lines if line.startswith("model name")]
+    return " ".join((found or [platform.processor()])[0].split()) or "unknown"
+
+
 def machine() -> dict[str, Any]:
-    """Returns versions, cores and accelerator; nothing that names the machine."""
+    """Returns versions, the CPU's model, cores and accelerator; nothing that names the machine."""
     packages = ("torch", "numpy", "accelerate", "diffusers", "gymnasium", "mujoco")
     return {
         "versions": {"python": platform.python_version()}
@@ -33,6 +47,7 @@ def machine() -> dict[str, Any]:
         "machine": {
             "cores": os.cpu_count(),
             "architecture": platform.machine(),
+            "cpu": cpu_model(),
             "cpu_capability": torch.backends.cpu.get_cpu_capability(),
             "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
         },

@@ -1,11 +1,16 @@
-"""What every process of `test_processes` does: `torchrun ... several_processes.py DATA OUT`."""
+"""What every process of `test_processes` does: `torchrun ... several_processes.py DATA OUT SWEPT`.
+
+SWEPT holds the sweep of one process.
+"""
 
 import os
 import signal
 import sys
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import fields, replace
 from pathlib import Path
+from unittest import mock
 
 import torch
 from accelerate import Accelerator, PartialState
@@ -13,16 +18,24 @@ from accelerate import Accelerator, PartialState
 from scoreregs_offline_rl import (
     AWRConfig,
     BehaviorConfig,
+    CloningConfig,
     CriticConfig,
+    EvaluationConfig,
     PolicyConfig,
+    SweepGrid,
     TrainConfig,
     TrainerConfig,
+    sweep,
 )
+from scoreregs_offline_rl.commands.main import main as command_line
 from scoreregs_offline_rl.data.transitions import Transitions
 from scoreregs_offline_rl.randoms import seeded
+from scoreregs_offline_rl.runs import division
+from scoreregs_offline_rl.runs.directory import RunDirectory
 from scoreregs_offline_rl.runs.run import train
 from scoreregs_offline_rl.stages.awr import AWRStage
 from scoreregs_offline_rl.stages.behavior import BehaviorStage
+from scoreregs_offline_rl.stages.cloning import CloningStage
 from scoreregs_offline_rl.stages.critic import CriticStage, TwinValue
 from scoreregs_offline_rl.stages.networks import DiracPolicy
 from scoreregs_offline_rl.stages.policy import PolicyStage
@@ -30,27 +43,32 @@ from scoreregs_offline_rl.stages.stacking import stack
 from scoreregs_offline_rl.stages.stage import Given, Stage
 from scoreregs_offline_rl.training.inputs import Members
 from scoreregs_offline_rl.training.interruption import InterruptedRun
-from scoreregs_offline_rl.training.trainer import Trainer
+from scoreregs_offline_rl.training.trainer import Progress, Trainer
 from tests.offline_rl.rl_data import ACTION, OBSERVATION, make_transitions
 
 STEPS, BATCH = 100, 16
+INTERRUPTED = ("critic", "behavior", "policy")
 SIZES = (OBSERVATION, ACTION)
 
 
 def make_stages() -> dict[str, Stage]:
-    """Every stage, the behavior model with and without dropout, in the default precision."""
+    """Every stage that several processes train as one does, in the default precision.
+
+    TD3+BC, whose weight of Q is each process's own, does not.
+    """
     with seeded(0, "test"):
         critic = CriticStage(*SIZES, CriticConfig(width=16))
         dropped = BehaviorStage(*SIZES, BehaviorConfig(width=16, dropout=0.25))
         undropped = BehaviorStage(*SIZES, BehaviorConfig(width=16, dropout=0.0))
         members = [BehaviorStage(*SIZES, BehaviorConfig(width=16)) for _ in range(2)]
-        policies = [DiracPolicy(*SIZES, width=16) for _ in range(2)]
+        policies = [DiracPolicy(*SIZES, width=16) for _ in range(3)]
     value, config = TwinValue(critic.critic), PolicyConfig(steps=STEPS)
     return {
         "critic": critic,
         "behavior": undropped,
         "behavior with dropout": dropped,
         "stacked behavior": stack(members),
+        "cloning": CloningStage(policies[2], CloningConfig(steps=STEPS)),
         "awr": AWRStage(policies[0], AWRConfig(steps=STEPS), Given(value)),
         "policy": PolicyStage(policies[1], value, dropped.prior, config, beta=0.1),
     }
@@ -68,25 +86,48 @@ def in_double(data: Transitions) -> Transitions:
 
 
 def train_stages(
-    out: Path, names: Collection[str] | None = None, *, compiled: bool | None = None
+    out: Path,
+    names: Collection[str] | None = None,
+    *,
+    compiled: bool | None = None,
+    stop: int | None = None,
 ) -> None:
-    """Train every stage, or some, in float64, each into a folder of its own."""
+    """Train every stage, or some, in float64, each into a folder of its own.
+
+    Args:
+        out: where those are.
+        names: of the stages; None: all.
+        compiled: as of the settings.
+        stop: step in which a signal comes; several processes stop at the next that they agree at.
+    """
     torch.set_default_dtype(torch.float64)
     try:
         data = in_double(make_transitions())
         config = TrainerConfig(log_every=20, checkpoint_every=1000, compile=compiled)
-        stages = make_stages()
-        for name in stages if names is None else names:
-            stage = stages[name]
+        for name in make_stages() if names is None else names:
+            # Afresh, so that what it builds on is the same however far another has come.
+            stage = make_stages()[name]
             accelerator = Accelerator(cpu=True, step_scheduler_with_optimizer=False)
-            trainer, members = Trainer(accelerator, config, seed=0), None
+            progress = signal_at(stage.name, stop)
+            trainer, members = Trainer(accelerator, config, seed=0, progress=progress), None
             if name == "stacked behavior":
                 members = Members(labels=("one", "two"), seeds=(1, 2))
-            trainer.run(
-                stage, data, steps=STEPS, batch_size=BATCH, folder=out / name, members=members
-            )
+            with suppress(InterruptedRun):
+                trainer.run(
+                    stage, data, steps=STEPS, batch_size=BATCH, folder=out / name, members=members
+                )
     finally:
         torch.set_default_dtype(torch.float32)
+
+
+def signal_at(stage: str, at: int | None) -> Progress:
+    """Returns what sends SIGTERM to this process in a step of a stage."""
+
+    def progress(running: str, step: int, steps: int, metrics: dict[str, float]) -> None:
+        if (running, step) == (stage, at):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    return progress
 
 
 def configuration(data: str) -> TrainConfig:
@@ -94,36 +135,58 @@ def configuration(data: str) -> TrainConfig:
     return TrainConfig(
         data=data,
         beta=0.1,
-        critic=CriticConfig(steps=130, batch_size=32, width=16),
-        behavior=BehaviorConfig(steps=20, batch_size=32, width=16),
-        policy=PolicyConfig(steps=20, batch_size=32, width=16),
+        critic=CriticConfig(steps=60, batch_size=32, width=16),
+        behavior=BehaviorConfig(steps=60, batch_size=32, width=16),
+        policy=PolicyConfig(steps=60, batch_size=32, width=16),
+        evaluation=EvaluationConfig(episodes=0),
         trainer=TrainerConfig(log_every=10, checkpoint_every=10_000, cpu=True),
     )
 
 
 def train_interrupted(data: str, run_dir: Path) -> None:
-    """One of the processes receives a signal at step 60; then all of them go on."""
+    """One of the processes receives a signal in each stage; the last time they leave it at that."""
+    place = PartialState().process_index
+    for stage in INTERRUPTED:
+        try:
+            train(configuration(data), run_dir, stages=INTERRUPTED, progress=signal_at(stage, 20))
+        except InterruptedRun as interruption:
+            told = f"{interruption.stage} {interruption.step}"
+            (run_dir / f"{stage}-stopped-{place}").write_text(told)
 
-    def progress(stage: str, step: int, steps: int, metrics: dict[str, float]) -> None:
-        if (stage, step) == ("critic", 60):
-            os.kill(os.getpid(), signal.SIGTERM)
 
-    config = configuration(data)
-    config = replace(config, evaluation=replace(config.evaluation, episodes=0))
-    try:
-        train(config, run_dir, progress=progress)
-    except InterruptedRun as interruption:
-        (run_dir / f"stopped-{PartialState().process_index}").write_text(str(interruption.step))
-    train(config, run_dir)
+def sweep_arguments(data: str) -> list[str]:
+    """The words of a small sweep, but for its directory."""
+    words = ["sweep", "--data", data, "--seeds", "0", "1", "2", "3", "--betas", "0.1", "0.5"]
+    words += ["--preset", "paper", "--trainer.cpu", "--evaluation.episodes=1"]
+    for stage in INTERRUPTED:
+        words += [f"--{stage}.steps=9", f"--{stage}.batch-size=32", f"--{stage}.width=16"]
+    return [*words, "--trainer.log-every=3", "--run-dir"]
+
+
+def sweep_interrupted(config: TrainConfig, run_dir: Path) -> None:
+    """Each process receives a signal of its own, another one when they go on, and leaves it."""
+    grid = SweepGrid((0, 1, 2, 3), (0.1, 0.5))
+    place = PartialState().process_index
+    for stages in (("critic", "behavior"), ("behavior", "policy")):
+        progress = signal_at(stages[place], 4)
+        # The processes beside the first tell nobody of their steps.
+        with mock.patch.object(division, "no_progress", progress), suppress(InterruptedRun):
+            sweep(config, run_dir, grid=grid, stages=INTERRUPTED, progress=progress)
 
 
 def main() -> None:
-    """Train the stages, then a run that is interrupted."""
+    """Train the stages, runs and sweeps, whole and interrupted."""
     torch.set_num_threads(1)
-    out = Path(sys.argv[2])
+    data, out, swept = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
     train_stages(out / "stages")
     train_stages(out / "compiled", ["critic"], compiled=True)
-    train_interrupted(sys.argv[1], out / "run")
+    train_stages(out / "begun", stop=30)
+    train_stages(out / "begun by one")
+    train_interrupted(data, out / "run")
+    sweep_interrupted(RunDirectory(swept).read_config(), out / "stopped")
+    # The last one: processes part where training ends.
+    if command_line([*sweep_arguments(data), str(out / "sweep")]):
+        raise SystemExit("the sweep failed")
 
 
 if __name__ == "__main__":

@@ -1,13 +1,16 @@
 """The command line: every command, one line for every error of the user's."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 
+import scoreregs_offline_rl
 from scoreregs_offline_rl import TrainConfig
 from scoreregs_offline_rl.commands.main import main
 from scoreregs_offline_rl.configuration import from_dict
@@ -169,6 +172,19 @@ def test_every_command_explains_itself(command, capsys):
     help_text = capsys.readouterr().out
     assert COMMANDS[command] in help_text
     assert "__tyro" not in help_text
+
+
+def test_options_that_messages_name_are_there(capsys):
+    for command in COMMANDS:
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+    option = re.compile(r"--[a-z][\w.-]*[a-z]")
+    there = {*option.findall(capsys.readouterr().out), "--version", "--traceback"}
+    # Of launchers, and what older versions called something.
+    there |= {"--cpu", "--multi_gpu", "--baseline.clip", "--run_dir"}
+    sources = Path(scoreregs_offline_rl.__file__).parent.rglob("*.py")
+    named = {found: path.name for path in sources for found in option.findall(path.read_text())}
+    assert {name: path for name, path in named.items() if name not in there} == {}
 
 
 def test_help_shows_the_settings_of_the_data(capsys):

@@ -13,11 +13,13 @@ from scoreregs.errors import ArgumentError
 from scoreregs_offline_rl.data.hdf5 import load_hdf5
 from scoreregs_offline_rl.data.transitions import Transitions
 from scoreregs_offline_rl.environments.making import action_bounds
+from scoreregs_offline_rl.evaluation import learning_curve
 from scoreregs_offline_rl.evaluation.rollouts import (
     EvaluationResult,
     data_score,
     evaluate,
 )
+from scoreregs_offline_rl.evaluation.settings import EvaluationConfig
 from scoreregs_offline_rl.evaluation.statistics import bootstrap_interval, mean
 from scoreregs_offline_rl.tasks import normalized_score
 from tests.shared import shared_file
@@ -88,6 +90,49 @@ def test_one_call_of_the_policy_per_step():
     evaluate(policy, "ScoreregsCountdown-v0", episodes=10, seed=3, parallel=5)
     first, second = lengths_by_seed(range(3, 8)), lengths_by_seed(range(8, 13))
     assert calls == [(5, 1)] * (max(first) + max(second))
+
+
+@pytest.mark.parametrize("most", [1024, 4])
+def test_several_policies_share_an_environment(monkeypatch, most):
+    """Each is called on as many rows as by itself, and is told what it is told by itself."""
+    monkeypatch.setattr(learning_curve, "TOGETHER", 2)
+    monkeypatch.setattr(learning_curve, "MOST", most)
+    rows, made = [], []
+
+    def pushing(torque):
+        def act(observations):
+            rows.append(len(observations))
+            return np.full((len(observations), 1), torque) * observations[:, 1:2]
+
+        return act
+
+    def counted(environments, **options):
+        made.append(len(environments))
+        return vector(environments, **options)
+
+    vector = gymnasium.vector.SyncVectorEnv
+    policies = [pushing(torque) for torque in (-1.0, 0.5, 2.0)]
+    alone = [evaluate(policy, "Pendulum-v1", 3, 7, parallel=2) for policy in policies]
+    by_itself, rows = rows, []
+    monkeypatch.setattr(gymnasium.vector, "SyncVectorEnv", counted)
+    config = EvaluationConfig("Pendulum-v1", episodes=3, seed=7)
+    assert learning_curve.evaluate_agents(policies, config) == alone
+    assert made == ([6, 3] if most > 4 else [4, 2, 2, 1])
+    assert sorted(rows) == sorted(by_itself)
+    assert learning_curve.evaluate_agents(policies, EvaluationConfig(episodes=0)) == []
+
+
+def test_an_episode_that_has_ended_takes_no_more_steps(monkeypatch):
+    steps, whole = [], Countdown.step
+
+    def counted(self, action):
+        steps.append(self)
+        return whole(self, action)
+
+    monkeypatch.setattr(Countdown, "step", counted)
+    found = evaluate(idle, "ScoreregsCountdown-v0", episodes=6)
+    assert len(set(found.lengths)) > 1
+    assert len(steps) == sum(found.lengths)
 
 
 def test_a_single_episode_has_neither_standard_error_nor_interval():

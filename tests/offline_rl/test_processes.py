@@ -5,7 +5,6 @@ import os
 import socket
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,8 +22,14 @@ from scoreregs_offline_rl.runs.configuration import usual_stages
 from scoreregs_offline_rl.runs.directory import RunDirectory
 from scoreregs_offline_rl.runs.run import train
 from scoreregs_offline_rl.training.interruption import InterruptedRun
-from tests.offline_rl.several_processes import configuration, make_stages, train_stages
-from tests.offline_rl.test_sweep import stop_at
+from tests.offline_rl.several_processes import (
+    INTERRUPTED,
+    configuration,
+    make_stages,
+    signal_at,
+    sweep_arguments,
+    train_stages,
+)
 from tests.offline_rl.test_trainer import metrics_of
 
 STAGES = usual_stages(TrainConfig.stages())
@@ -52,16 +57,17 @@ def torchrun(port):
 
 
 def launched(*command):
-    """Waits for a command that has to succeed."""
+    """Waits for a command that has to succeed, and returns what it printed."""
     child = subprocess.run(
         command,
         env=environment_for_children(),
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=600,
     )
-    assert child.returncode == 0, child.stderr
+    assert child.returncode == 0, child.stderr[-3000:]
+    return child.stdout
 
 
 @pytest.fixture(scope="module")
@@ -72,12 +78,34 @@ def data_file(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def of_two(data_file, tmp_path_factory):
-    """What two processes leave."""
+def swept(data_file, tmp_path_factory):
+    """The sweep of one process."""
+    run_dir = tmp_path_factory.mktemp("sweep")
+    assert main([*sweep_arguments(str(data_file)), str(run_dir)]) == 0
+    return run_dir
+
+
+@pytest.fixture(scope="module")
+def launch(data_file, swept, tmp_path_factory):
+    """What two processes leave, some of which one has begun, and what they print."""
     out = tmp_path_factory.mktemp("two")
+    train_stages(out / "begun by one", stop=50)
+    with pytest.raises(InterruptedRun):
+        train(
+            configuration(str(data_file)),
+            out / "run",
+            stages=INTERRUPTED,
+            progress=signal_at("critic", 10),
+        )
     script = str(Path(__file__).with_name("several_processes.py"))
-    launched(*torchrun(free_port()), "--nproc-per-node", "2", script, str(data_file), str(out))
-    return out
+    two, words = ["--nproc-per-node", "2", script], map(str, (data_file, out, swept))
+    return out, launched(*torchrun(free_port()), *two, *words)
+
+
+@pytest.fixture(scope="module")
+def of_two(launch):
+    """What two processes leave."""
+    return launch[0]
 
 
 @pytest.fixture(scope="module")
@@ -112,22 +140,32 @@ def test_metrics_are_those_of_the_global_batch(of_one, of_two, stage):
         assert theirs == pytest.approx(ours, rel=1e-4)
 
 
-def test_processes_stop_at_one_step_and_go_on(of_two, data_file, tmp_path):
-    """The signal came to one of them at step 60; they agree every 50 steps."""
-    run_dir = of_two / "run"
-    stopped = sorted(path.name for path in run_dir.glob("stopped-*"))
-    assert {(run_dir / name).read_text() for name in stopped} == {"100"}
-    assert stopped == ["stopped-0", "stopped-1"]
-    config = configuration(str(data_file))
-    config = replace(config, evaluation=replace(config.evaluation, episodes=0))
-    result = train(config, tmp_path)
-    theirs = json.loads((run_dir / "result.json").read_text())
-    assert set(theirs["stages"]) == set(STAGES)
-    for stage in STAGES:
+@pytest.mark.parametrize("stage", list(make_stages()))
+def test_another_number_of_processes_goes_on(of_one, of_two, stage):
+    """From one to two, and from two to one, in the middle of a stage."""
+    whole = load_file(of_one / stage / "weights.safetensors")
+    begun = of_two / "begun" / stage
+    assert [path.name for path in (begun / "checkpoints").iterdir()] == ["step-000000050"]
+    assert not (begun / "weights.safetensors").exists()
+    train_stages(of_two / "begun", [stage])
+    for folder in (begun, of_two / "begun by one" / stage):
+        resumed = load_file(folder / "weights.safetensors")
+        torch.testing.assert_close(resumed, whole, rtol=1e-9, atol=1e-9)
+        assert [line["step"] for line in metrics_of(folder)] == [20, 40, 60, 80, 100]
+
+
+def test_processes_stop_at_one_step_in_every_stage_and_go_on(of_two, data_file, tmp_path):
+    """The signal came to one of them at step 20; they agree every 50 steps. One ends the run."""
+    run_dir, config = of_two / "run", configuration(str(data_file))
+    stopped = {path.name: path.read_text() for path in run_dir.glob("*-stopped-*")}
+    assert stopped == {f"{s}-stopped-{place}": f"{s} 50" for s in INTERRUPTED for place in (0, 1)}
+    results = [train(config, folder, stages=INTERRUPTED) for folder in (run_dir, tmp_path)]
+    assert set(results[0]["stages"]) == set(INTERRUPTED)
+    for stage in INTERRUPTED:
         one, two = metrics_of(tmp_path / stage), metrics_of(run_dir / stage)
         assert [record["step"] for record in one] == [record["step"] for record in two]
         assert two[-1] == pytest.approx(one[-1], rel=1e-2, abs=1e-3)
-    assert result["health"].keys() == theirs["health"].keys()
+    assert results[0]["health"].keys() == results[1]["health"].keys()
 
 
 def test_two_machines(data_file, tmp_path):
@@ -196,7 +234,7 @@ def test_a_launch_that_starts_one_process_for_several_is_refused(data_file, tmp_
 
 
 def test_accelerate_launch_drives_two_processes(data_file, tmp_path):
-    """Stages, checkpoints, roll-outs while training, and going on with one process."""
+    """Stages, checkpoints, and roll-outs while training."""
     launch = ["accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
     launch += ["--main_process_port", str(free_port()), "--module", "scoreregs_offline_rl"]
     arguments = ["train", "--preset", "paper", "--data", str(data_file), "--beta", "0.1"]
@@ -204,23 +242,16 @@ def test_accelerate_launch_drives_two_processes(data_file, tmp_path):
     arguments += ["--evaluation.episodes=1", "--evaluation.every=2"]
     for stage in ("critic", "behavior", "policy"):
         arguments += [f"--{stage}.steps=4", f"--{stage}.batch-size=32", f"--{stage}.width=16"]
-    for run, stages in (("two", STAGES), ("both", STAGES[:2])):
-        own = ["--run-dir", str(tmp_path / run), "--stages", *stages]
-        launched(sys.executable, "-m", *launch, *arguments, *own)
+    launched(sys.executable, "-m", *launch, *arguments, "--run-dir", str(tmp_path / "two"))
     assert main([*arguments, "--run-dir", str(tmp_path / "one")]) == 0
-    # Two processes began, one goes on.
-    assert main([*arguments, "--run-dir", str(tmp_path / "both")]) == 0
-    for run in ("two", "both"):
-        for stage in STAGES:
-            kept = sorted(path.name for path in (tmp_path / run / stage / "checkpoints").iterdir())
-            assert kept[-1] == "step-000000004"
-            weights = [
-                load_file(tmp_path / r / stage / "weights.safetensors") for r in (run, "one")
-            ]
-            torch.testing.assert_close(*weights, rtol=1e-3, atol=1e-4)
-        lines = metrics_of(tmp_path / run / "policy")
-        assert [line["step"] for line in lines] == [2, 4]
-        assert all("return" in " ".join(line) or "score" in line for line in lines)
+    for stage in STAGES:
+        kept = sorted(path.name for path in (tmp_path / "two" / stage / "checkpoints").iterdir())
+        assert kept[-1] == "step-000000004"
+        weights = [load_file(tmp_path / r / stage / "weights.safetensors") for r in ("two", "one")]
+        torch.testing.assert_close(*weights, rtol=1e-3, atol=1e-4)
+    lines = metrics_of(tmp_path / "two" / "policy")
+    assert [line["step"] for line in lines] == [2, 4]
+    assert all("return" in " ".join(line) or "score" in line for line in lines)
 
 
 def test_accelerate_launch(tmp_path):
@@ -247,66 +278,51 @@ def test_accelerate_launch(tmp_path):
     assert "error: nowhere.hdf5: got no such file" in child.stderr
 
 
-def test_a_sweep_is_divided_by_seeds(data_file, tmp_path, capsys):
+def assert_same_sweep(one, two):
+    assert not (two / "parts").exists()
+    for stage in INTERRUPTED:
+        weights = [(folder / stage / "weights.safetensors").read_bytes() for folder in (one, two)]
+        assert weights[0] == weights[1]
+        assert metrics_of(one / stage) == metrics_of(two / stage)
+        assert list(metrics_of(one / stage)[0]) == list(metrics_of(two / stage)[0])
+    members, others = (json.loads((d / "result.json").read_text())["members"] for d in (one, two))
+    assert members == others
+
+
+def test_a_sweep_is_divided_by_seeds(launch, swept):
     """Four seeds in two processes leave what they leave in one, to the bit."""
-    arguments = ["sweep", "--data", str(data_file), "--seeds", "0", "1", "2", "3"]
-    arguments += ["--betas", "0.1", "0.5", "--preset", "paper", "--trainer.cpu"]
-    for stage in ("critic", "behavior", "policy"):
-        arguments += [f"--{stage}.steps=9", f"--{stage}.batch-size=32", f"--{stage}.width=16"]
-    arguments += ["--trainer.log-every=3", "--evaluation.episodes=1", "--run-dir"]
-    launcher = [*torchrun(free_port()), "--nproc-per-node", "2", "-m", "scoreregs_offline_rl"]
-    child = subprocess.run(
-        [*launcher, *arguments, str(tmp_path / "two")],
-        env=environment_for_children(),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=600,
-    )
-    assert child.returncode == 0, child.stderr[-3000:]
-    assert main([*arguments, str(tmp_path / "one")]) == 0
-    assert capsys.readouterr().out.count("seed-2") == child.stdout.count("seed-2")
-    assert not (tmp_path / "two" / "parts").exists()
-    for stage in ("critic", "behavior", "policy"):
-        one, two = (tmp_path / run / stage for run in ("one", "two"))
-        assert (one / "weights.safetensors").read_bytes() == (
-            two / "weights.safetensors"
-        ).read_bytes()
-        assert metrics_of(one) == metrics_of(two)
-        assert list(metrics_of(one)[0]) == list(metrics_of(two)[0])
-    results = [json.loads((tmp_path / run / "result.json").read_text()) for run in ("one", "two")]
-    for member, result in results[0]["members"].items():
-        assert results[1]["members"][member] == result
-    with pytest.raises(RunError, match="got 4 processes for a sweep of 3 seeds"):
-        division._parts(RunDirectory(tmp_path / "new"), SweepGrid((0, 1, 2), (0.1,)), (), 4)
-    (tmp_path / "new/parts/1-of-3").mkdir(parents=True)
-    with pytest.raises(RunError, match="got 2 processes for a sweep that 3 have begun"):
-        division._parts(RunDirectory(tmp_path / "new"), SweepGrid((0, 1, 2), (0.1,)), (), 2)
+    out, printed = launch
+    assert_same_sweep(swept, out / "sweep")
+    # One of them reports.
+    assert printed.count("each member in") == 1
 
 
-def test_two_processes_go_on_where_one_stopped(data_file, tmp_path):
-    arguments = ["train", "--data", str(data_file), "--preset", "paper", "--beta", "0.1"]
-    for stage in ("critic", "behavior", "policy"):
-        arguments += [f"--{stage}.steps=8", f"--{stage}.batch-size=32", f"--{stage}.width=16"]
-    arguments += ["--trainer.cpu", "--trainer.log-every=4", "--evaluation.episodes=1"]
-    arguments += ["--evaluation.every=4", "--stages", "critic", "behavior", "policy", "--run-dir"]
-    assert main([*arguments, str(tmp_path / "whole")]) == 0
-    config = RunDirectory(tmp_path / "whole").read_config()
-    with pytest.raises(InterruptedRun):
-        train(config, tmp_path / "run", stages=("critic",), progress=stop_at("critic", 5))
-    launcher = [*torchrun(free_port()), "--nproc-per-node", "2", "-m", "scoreregs_offline_rl"]
-    child = subprocess.run(
-        [*launcher, *arguments, str(tmp_path / "run")],
-        env=environment_for_children(),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=600,
-    )
-    assert child.returncode == 0, child.stderr[-3000:]
-    for stage in ("critic", "behavior", "policy"):
-        weights = [
-            load_file(tmp_path / name / stage / "weights.safetensors") for name in ("whole", "run")
-        ]
-        torch.testing.assert_close(*weights, rtol=1e-3, atol=1e-4)
-    assert "score" in str(metrics_of(tmp_path / "run/policy")[-1])
+def test_a_divided_sweep_goes_on(of_two, swept, data_file):
+    """Stopped twice, in other stages by each process, then by one process: equal to the bit."""
+    run_dir, arguments = of_two / "stopped", sweep_arguments(str(data_file))
+    parts = sorted(path.name for path in (run_dir / "parts").iterdir())
+    assert parts == ["1-of-2", "2-of-2"]
+    begun = [
+        sorted(path.parent.name for path in (run_dir / "parts" / part).glob("*/checkpoints"))
+        for part in parts
+    ]
+    assert begun == [["behavior", "critic"], ["behavior", "policy"]]
+    with pytest.raises(RunError, match=r"got other members than those .*2-of-2 \(seeds"):
+        division.check_members(RunDirectory(run_dir), SweepGrid((0, 1, 2, 5), (0.1, 0.5)))
+    with pytest.raises(RunError, match=r"got other members than those .*2-of-2 \(betas"):
+        division.check_members(RunDirectory(run_dir), SweepGrid((0, 1, 2, 3), (0.1, 0.2)))
+    assert main([*arguments, str(run_dir)]) == 0
+    assert_same_sweep(swept, run_dir)
+
+
+def test_parts_that_cannot_be_had(tmp_path):
+    directory, grid = RunDirectory(tmp_path), SweepGrid((0, 1, 2), (0.1,))
+    assert [own.seeds for own in division._parts(directory, grid, (), 2).values()] == [(0, 1), (2,)]
+    with pytest.raises(RunError, match="got 3 seeds for a sweep in 4 parts"):
+        division._parts(directory, grid, (), 4)
+    (tmp_path / "critic/checkpoints").mkdir(parents=True)
+    with pytest.raises(RunError, match="whose critic stage one process has begun"):
+        division._parts(directory, grid, ("critic",), 2)
+    (tmp_path / "parts/1-of-3").mkdir(parents=True)
+    assert division.is_divided(directory)
+    assert len(division._parts(directory, grid, (), 2)) == 3

@@ -1,8 +1,11 @@
 """Stateless randomness."""
 
+from collections import Counter
+
 import pytest
 import torch
 
+from scoreregs_offline_rl import randoms
 from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.randoms import (
     BLOCK,
@@ -12,6 +15,9 @@ from scoreregs_offline_rl.randoms import (
     process_slice,
     seeded,
 )
+from scoreregs_offline_rl.training.inputs import SeedInputs
+from tests.offline_rl.rl_data import make_transitions
+from tests.offline_rl.test_trainer import make_stage
 
 
 def draw(*arguments):
@@ -93,3 +99,21 @@ def test_the_second_has_one_for_each_block():
     generator = generator_for(0, "critic", 1)
     expected = [torch.rand(3, generator=generator) for _ in range(BLOCK)]
     assert of(2)(2 * BLOCK - 1).equal(expected[-1])
+
+
+@pytest.mark.parametrize(("weights", "seeded_for"), [(None, {0: 13}), (torch.ones(60), {0: 8})])
+def test_a_step_costs_no_seeding(monkeypatch, weights, seeded_for):
+    """Of 128 steps: four blocks, and nine epochs of 15 batches, or four blocks of weighted rows."""
+    hashed, made = randoms._hashed, Counter()
+
+    def counted(seed, purpose, step):
+        made[seed] += 1
+        return hashed(seed, purpose, step)
+
+    monkeypatch.setattr(randoms, "_hashed", counted)
+    stage, data = make_stage("critic"), make_transitions(60)
+    made.clear()
+    inputs = SeedInputs(stage, data, 4, seed=0, part=slice(None), weights=weights)
+    for step in range(4 * BLOCK):
+        inputs(step)
+    assert made == seeded_for

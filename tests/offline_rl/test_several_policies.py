@@ -18,6 +18,7 @@ from scoreregs_offline_rl import (
     TrainConfig,
     TrainedPolicy,
     TrainerConfig,
+    evaluate,
     evaluate_run,
     export_onnx,
     load_models,
@@ -113,6 +114,12 @@ def test_in_a_sweep_each_member_has_its_own(finished, tmp_path):
     for name, value in alone.items():
         # Members are seeds first, then policies, then temperatures.
         torch.testing.assert_close(stacked[name][[0, 2, 4]], value, rtol=0, atol=2e-4)
+    # In one pass, and what each is by itself: its rows are its own.
+    for line, label in zip(table.values.flatten(), grid.labels, strict=True):
+        alone = evaluate(
+            TrainedPolicy.load(tmp_path / "members" / label / "agent"), "Pendulum-v1", 1
+        )
+        assert alone.normalized_score == line
     agent = load_policy(tmp_path / "members" / grid.labels[0])
     state = torch.zeros(5, 3)
     torch.testing.assert_close(agent(state), load_policy(run_dir)(state), rtol=0, atol=2e-3)

@@ -22,6 +22,8 @@ from scoreregs_offline_rl.tasks import (
 )
 
 __all__ = [
+    "MOST",
+    "TOGETHER",
     "EvaluationResult",
     "Policy",
     "checked_actions",
@@ -32,6 +34,8 @@ __all__ = [
 
 Policy = Callable[[np.ndarray], np.ndarray]
 """From observations (n, o) to actions (n, a) in the environment's units."""
+TOGETHER, MOST = 32, 1024
+"""Episodes of one policy that are stepped together, and of several policies at most."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +137,7 @@ def evaluate(
     episodes: int = 20,
     seed: int = 0,
     *,
-    parallel: int = 32,
+    parallel: int = TOGETHER,
 ) -> EvaluationResult:
     """Returns how a policy did in a number of whole episodes.
 
@@ -172,7 +176,7 @@ def evaluate_members(
     episodes: int = 20,
     seed: int = 0,
     *,
-    parallel: int = 1024,
+    parallel: int = MOST,
 ) -> list[EvaluationResult]:
     """Returns how several policies did in one pass, each as `evaluate` would run it.
 
@@ -254,6 +258,21 @@ def _is_finite(number: Any) -> bool:
     return whole_or_real and isfinite(number)
 
 
+def _ended(environment: Any, observation: np.ndarray) -> Any:
+    """Closes an environment whose episode has ended; what takes its place costs no time."""
+    from gymnasium import Env
+
+    class Ended(Env):
+        def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, Any]:
+            return observation, {}
+
+        def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+            return observation, 0.0, False, False, {}
+
+    environment.close()
+    return Ended()
+
+
 def _run_chunk(policy: Policy, environment: str, seeds: list[int]) -> _Episodes:
     from gymnasium.vector import SyncVectorEnv
 
@@ -273,7 +292,10 @@ def _run_chunk(policy: Policy, environment: str, seeds: list[int]) -> _Episodes:
             lengths += running
             if by_success:
                 won |= running & np.asarray(infos["success"], dtype=bool)
-            running &= ~(terminated | truncated)
+            ended = running & (terminated | truncated)
+            running &= ~ended
+            for place in np.flatnonzero(ended):
+                vector.envs[place] = _ended(vector.envs[place], observations[place])
     finally:
         vector.close()
     return _Episodes(returns.tolist(), lengths.tolist(), won.tolist())

@@ -1,7 +1,8 @@
 """A sweep over several processes: each trains whole seeds, and talks to nobody until all are done.
 
-Every process has a directory of its own in `parts`, a sweep of its seeds. When the last one has
-finished, the stages are put together as one process would have left them, and the parts are gone.
+Each part of the seeds has a directory of its own in `parts`, a sweep of its seeds. When the last
+one has finished, the stages are put together as one process would have left them, and the parts are
+gone. Parts that are there are trained by however many processes go on with them.
 """
 
 import json
@@ -15,7 +16,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from scoreregs_offline_rl.configuration import to_dict
+from scoreregs_offline_rl.configuration import differences, to_dict
 from scoreregs_offline_rl.data.transitions import Transitions
 from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.files import load_json, load_tensors, save_json, save_tensors
@@ -28,10 +29,23 @@ from scoreregs_offline_rl.training.acceleration import alone
 from scoreregs_offline_rl.training.stage_files import StageReport, is_finished
 from scoreregs_offline_rl.training.trainer import Progress, Trainer, no_progress
 
-__all__ = ["train_divided"]
+__all__ = ["check_members", "is_divided", "train_divided"]
 
 _PARTS, _WEIGHTS, _REPORT, _METRICS = "parts", "weights.safetensors", "report.json", "metrics.jsonl"
 _SECONDS = 1.0
+
+
+def is_divided(directory: RunDirectory) -> bool:
+    """Returns whether several processes have begun a sweep, and not put it together."""
+    return _begun(directory) > 0
+
+
+def check_members(directory: RunDirectory, grid: SweepGrid) -> None:
+    """Raises `RunError` where a sweep's directory, or a part of it, holds stages of others."""
+    count = _begun(directory)
+    parts = _divided(directory, grid, count) if count else {}
+    for folder, own in {directory.path: grid, **parts}.items():
+        _check_members(RunDirectory(folder, directory.kind), own)
 
 
 def train_divided(
@@ -44,29 +58,27 @@ def train_divided(
     names: Sequence[str],
     progress: Progress,
 ) -> None:
-    """Trains stages of a sweep that are not finished, a part of the seeds in each process.
+    """Trains stages of a sweep that are not finished, parts of the seeds in each process.
 
     Args:
         config: of the sweep.
         data: unscaled.
         scaled: on the accelerator's device.
-        accelerator: of all processes, more than one.
+        accelerator: of all processes.
         directory: of the sweep, claimed.
         grid: its members.
         names: the stages to train, with those that they build on.
         progress: told of the steps of the first process.
 
     Raises:
-        RunError: there are more processes than seeds, or the sweep was begun by another number.
+        RunError: there are more processes than seeds, or one process has begun a stage.
     """
     count, place = accelerator.num_processes, accelerator.process_index
     finished = [name for name in names if is_finished(directory.stage(name))]
     if len(finished) == len(names):
         return
     parts = _parts(directory, grid, names, count)
-    kind, (folder, own) = directory.kind, list(parts.items())[place]
-    part = RunDirectory(folder, kind)
-    first = accelerator.is_main_process
+    kind, first = directory.kind, accelerator.is_main_process
     with alone():
         trainer_config = config.trainer if first else replace(config.trainer, log_with=())
         own_accelerator = Accelerator(
@@ -74,12 +86,14 @@ def train_divided(
             mixed_precision=config.trainer.mixed_precision,
             step_scheduler_with_optimizer=False,
         )
-        part.claim(config, data, own_accelerator, {GRID: to_dict(own)})
-        for name in finished:
-            _hand_out(directory.stage(name), part.stage(name), grid.seeds, own.seeds)
         told = progress if first else no_progress
         trainer = Trainer(own_accelerator, trainer_config, seed=0, progress=told)
-        Pipeline(config, scaled, trainer, part, own).train(names)
+        for folder, own in list(parts.items())[place::count]:
+            part = RunDirectory(folder, kind)
+            part.claim(config, data, own_accelerator, {GRID: to_dict(own)})
+            for name in finished:
+                _hand_out(directory.stage(name), part.stage(name), grid.seeds, own.seeds)
+            Pipeline(config, scaled, trainer, part, own).train(names)
     # Not a barrier: those have a limit of time, and parts may take unlike times.
     while not all(is_finished(RunDirectory(f, kind).stage(name)) for f in parts for name in names):
         time.sleep(_SECONDS)
@@ -93,32 +107,50 @@ def train_divided(
     accelerator.wait_for_everyone()
 
 
+def _check_members(directory: RunDirectory, grid: SweepGrid) -> None:
+    path, stages = directory.path / GRID, directory.stages
+    changes = differences(load_json(path), to_dict(grid)) if path.exists() else []
+    follows = {name for name, stage in stages.items() if stage.follows_beta}
+    fixed = {"seeds": set(stages), "betas": follows}
+    for change in changes:
+        if directory.has_started(fixed[change.split(":")[0]]):
+            raise RunError(
+                f"got other members than those of the sweep in {directory.path} ({change}): "
+                "choose another directory"
+            )
+
+
+def _begun(directory: RunDirectory) -> int:
+    """Returns how many parts there are; 0 where the sweep is not divided."""
+    found = [folder.name for folder in (directory.path / _PARTS).glob("*-of-*")]
+    return int(found[0].split("-")[-1]) if found else 0
+
+
+def _divided(directory: RunDirectory, grid: SweepGrid, count: int) -> dict[Path, SweepGrid]:
+    """Returns the members of each of so many parts by its folder."""
+    if count > len(grid.seeds):
+        raise RunError(
+            f"got {len(grid.seeds)} seeds for a sweep in {count} parts, expected at least one for "
+            "each: launch fewer processes, or give more seeds"
+        )
+    chunks = torch.tensor(grid.seeds).tensor_split(count)
+    return {
+        directory.path / _PARTS / f"{place}-of-{count}": replace(grid, seeds=tuple(seeds.tolist()))
+        for place, seeds in enumerate(chunks, 1)
+    }
+
+
 def _parts(
     directory: RunDirectory, grid: SweepGrid, names: Sequence[str], count: int
 ) -> dict[Path, SweepGrid]:
-    """Returns the members of each part by its folder."""
-    if count > len(grid.seeds):
+    """Returns the members of each part by its folder: as it was begun, else one a process."""
+    started = [n for n in names if (directory.stage(n) / "checkpoints").exists()]
+    if started := [name for name in started if not is_finished(directory.stage(name))]:
         raise RunError(
-            f"got {count} processes for a sweep of {len(grid.seeds)} seeds, expected at most one "
-            "for each: launch fewer, or give more seeds"
-        )
-    begun = [n for n in names if (directory.stage(n) / "checkpoints").exists()]
-    if begun := [name for name in begun if not is_finished(directory.stage(name))]:
-        raise RunError(
-            f"got {count} processes for a sweep whose {begun[0]} stage one process has begun: go "
+            f"got {count} processes for a sweep whose {started[0]} stage one process has begun: go "
             "on with one until it is finished"
         )
-    chunks = [chunk.tolist() for chunk in torch.tensor(grid.seeds).tensor_split(count)]
-    folders = [directory.path / _PARTS / f"{index + 1}-of-{count}" for index in range(count)]
-    others = set((directory.path / _PARTS).glob("*-of-*")) - set(folders)
-    if others:
-        before = next(iter(others)).name.split("-")[-1]
-        raise RunError(
-            f"got {count} processes for a sweep that {before} have begun, in "
-            f"{directory.path / _PARTS}: launch {before} as before"
-        )
-    own = [replace(grid, seeds=tuple(seeds)) for seeds in chunks]
-    return dict(zip(folders, own, strict=True))
+    return _divided(directory, grid, _begun(directory) or count)
 
 
 def _hand_out(source: Path, target: Path, seeds: Sequence[int], own: Sequence[int]) -> None:

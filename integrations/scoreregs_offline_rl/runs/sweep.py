@@ -6,18 +6,18 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from scoreregs_offline_rl.configuration import differences, from_dict, to_dict
+from scoreregs_offline_rl.configuration import from_dict, to_dict
 from scoreregs_offline_rl.data.download import DownloadProgress, no_download_progress
 from scoreregs_offline_rl.data.sources import load_data
 from scoreregs_offline_rl.data.transitions import Transitions
 from scoreregs_offline_rl.errors import RunError
-from scoreregs_offline_rl.evaluation.learning_curve import evaluate_policies
-from scoreregs_offline_rl.evaluation.rollouts import EvaluationResult, evaluate
+from scoreregs_offline_rl.evaluation.learning_curve import evaluate_agents, evaluate_policies
+from scoreregs_offline_rl.evaluation.rollouts import EvaluationResult
 from scoreregs_offline_rl.evaluation.settings import EvaluationConfig
 from scoreregs_offline_rl.files import load_json, save_json
 from scoreregs_offline_rl.runs.configuration import TrainConfig
 from scoreregs_offline_rl.runs.directory import GRID, MEMBERS, RunDirectory
-from scoreregs_offline_rl.runs.division import train_divided
+from scoreregs_offline_rl.runs.division import check_members, is_divided, train_divided
 from scoreregs_offline_rl.runs.grid import SweepGrid
 from scoreregs_offline_rl.runs.lock import holding
 from scoreregs_offline_rl.runs.needs import check_needs
@@ -54,7 +54,8 @@ def sweep(
 
     What has no temperature is trained once for each seed, and each member is what `train` gives for
     its seed and temperature. Called again with the same arguments it goes on where it was. Under
-    `accelerate launch` every process calls it, and trains a part of the seeds.
+    `accelerate launch` every process calls it, and trains a part of the seeds; any number of
+    processes goes on with such parts.
 
     Args:
         config: what to do; its seed and temperature play no part. Weights that it names are those
@@ -86,7 +87,7 @@ def sweep(
     scaled = scale(data, config)
     accelerator = make_accelerator(config.trainer, directory.path)
     with holding(directory.path, accelerator):
-        _check_grid(directory, grid)
+        check_members(directory, grid)
         told = None if _is_done(directory, config, names) else plan
         config = planned(config, scaled, directory, names, told=told, start=start, grid=grid)
         directory.claim(config, data, accelerator, {GRID: to_dict(grid)})
@@ -98,7 +99,7 @@ def sweep(
             placed = replace(scaled, transitions=scaled.transitions.to(accelerator.device))
             extra = {"preparation": time.perf_counter() - start}
             extra |= {"device": str(accelerator.device), "command": command}
-            if accelerator.num_processes > 1:
+            if accelerator.num_processes > 1 or is_divided(directory):
                 used = with_needs(config.stages(), set(names), config)
                 train_divided(config, data, placed, accelerator, directory, grid, used, progress)
             pipeline = Pipeline(config, placed, trainer, directory, grid)
@@ -137,7 +138,7 @@ def rehearse_sweep(
     directory = RunDirectory(run_dir, type(config))
     names = _names(config, stages)
     config, data = _prepare(config, directory, grid, names, data, download_progress)
-    _check_grid(directory, grid)
+    check_members(directory, grid)
     scaled = scale(data, config)
     planned(config, scaled, directory, names, told=found.append, start=start, grid=grid)
     return found[0]
@@ -175,20 +176,6 @@ def _names(config: TrainConfig, names: Sequence[str] | None) -> tuple[str, ...]:
             f"({', '.join(actors_of(stages))}): add one"
         )
     return ordered
-
-
-def _check_grid(directory: RunDirectory, grid: SweepGrid) -> None:
-    """Raises `RunError` where the directory holds stages of other members."""
-    path, stages = directory.path / GRID, directory.stages
-    changes = differences(load_json(path), to_dict(grid)) if path.exists() else []
-    follows = {name for name, stage in stages.items() if stage.follows_beta}
-    fixed = {"seeds": set(stages), "betas": follows}
-    for change in changes:
-        if directory.has_started(fixed[change.split(":")[0]]):
-            raise RunError(
-                f"got other members than those of the sweep in {directory.path} ({change}): "
-                "choose another directory"
-            )
 
 
 def _holds_agents(
@@ -267,18 +254,15 @@ def _keep(
 def _evaluate(
     name: str, config: TrainConfig, grid: SweepGrid, scaled: ScaledData, results: PipelineResults
 ) -> list[EvaluationResult]:
-    """Returns the evaluation of a stage's policies: together, or means of several one by one."""
+    """Returns the evaluation of a stage's policies, all in one pass."""
     wanted = config.evaluation
     if getattr(config, name).policies == 1:
         scalings, count = (scaled.observations, scaled.actions), _members_of(name, config, grid)
         return evaluate_policies(results.policies[name], count, *scalings, wanted)
-    if wanted.environment is None or wanted.episodes == 0:
-        return []
-    how = wanted.environment, wanted.episodes, wanted.seed
     agents = [member.agents.get(name) for member in results.members]
     # A lost member has none; what stands in its place is not looked at.
     other = next(agent for agent in agents if agent is not None)
-    return [evaluate(other if agent is None else agent, *how) for agent in agents]
+    return evaluate_agents([other if agent is None else agent for agent in agents], wanted)
 
 
 def _members_of(name: str, config: TrainConfig, grid: SweepGrid) -> int:

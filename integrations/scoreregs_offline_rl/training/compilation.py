@@ -114,7 +114,7 @@ def record_gradients(step: TrainingStep, rows: Tensor, randoms: Randoms) -> Grap
             raise RunError(
                 f"got a {step.stage.name} stage whose loss cannot be recorded "
                 f"({str(error).strip().splitlines()[0]}), expected a function of parameters, batch "
-                "and randoms: give --trainer.no-compile"
+                "and randoms: give --trainer.compile False"
             ) from error
     graph.graph.eliminate_dead_code()
     graph.recompile()
@@ -148,7 +148,7 @@ def choose_program(step: TrainingStep, wanted: bool | None, steps: int, folder: 
         if sure:
             raise RunError(
                 f"got the {name} stage to compile, which cannot be here ({reason}): "
-                f"{'' if unsuited else 'install a C++ compiler, or '}give --trainer.no-compile"
+                f"{'' if unsuited else 'install a C++ compiler, or '}give --trainer.compile False"
             )
         logger.info("%s: not compiled, which cannot be here (%s)", name, reason)
         return Program(compiled=False)
@@ -234,7 +234,7 @@ def _unchanged(step: TrainingStep) -> Iterator[None]:
         if before[name][0] is not buffer:
             raise RunError(
                 f"got a {stage.name} stage that puts another tensor in the place of its "
-                f"buffer {name}, expected one that writes into it: give --trainer.no-compile"
+                f"buffer {name}, expected one that writes into it: give --trainer.compile False"
             )
 
 
