@@ -10,6 +10,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from scoreregs.arguments import named_calls
 from scoreregs.errors import ArgumentError
 from scoreregs_offline_rl.data.columns import (
     check_actions,
@@ -45,6 +46,7 @@ class Batch:
     terminals: Tensor
 
 
+@named_calls
 @dataclass(frozen=True, eq=False)
 class Transitions:
     """A data set of N rows and E trajectories on one device; build it with `from_arrays`.
@@ -81,6 +83,7 @@ class Transitions:
     environment: str | None = None
 
     @classmethod
+    @named_calls
     def from_arrays(
         cls,
         observations: ArrayLike,
@@ -205,6 +208,7 @@ class Transitions:
         """Returns the number of rows, N."""
         return len(self.rewards)
 
+    @named_calls
     def to(self, device: torch.device | str) -> Transitions:
         """Returns the same data with every tensor on a device.
 

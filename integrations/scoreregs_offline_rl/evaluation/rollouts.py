@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from scoreregs.arguments import named_calls
 from scoreregs.errors import ArgumentError
 from scoreregs_offline_rl.data.transitions import Transitions
 from scoreregs_offline_rl.environments.making import make_environment
@@ -34,6 +35,7 @@ Policy = Callable[[np.ndarray], np.ndarray]
 """From observations (n, o) to actions (n, a) in the environment's units."""
 
 
+@named_calls
 @dataclass(frozen=True)
 class EvaluationResult:
     """Episodes of one policy in one environment.
@@ -59,6 +61,7 @@ class EvaluationResult:
     successes: tuple[bool, ...] | None = None
 
     @classmethod
+    @named_calls
     def from_returns(
         cls,
         environment: str,
@@ -127,6 +130,7 @@ class EvaluationResult:
         return low, high
 
 
+@named_calls
 def evaluate(
     policy: Policy,
     environment: str,

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from scoreregs.arguments import named_calls
 from scoreregs.errors import ArgumentError, MissingDependencyError
 from scoreregs_offline_rl.environments.making import make_environment
 from scoreregs_offline_rl.errors import RunError
@@ -28,6 +29,7 @@ _FORMATS = (".gif", ".mp4")
 _MAXIMUM_RATE = 30
 
 
+@named_calls
 def record_video(
     policy: Policy, environment: str, path: Path, *, seed: int = 0
 ) -> EvaluationResult:

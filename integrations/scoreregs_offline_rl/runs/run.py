@@ -8,8 +8,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from scoreregs.arguments import named_calls, nearest
 from scoreregs.errors import MissingDependencyError
-from scoreregs_offline_rl.configuration import meant
 from scoreregs_offline_rl.data.download import DownloadProgress, no_download_progress
 from scoreregs_offline_rl.data.sources import load_data
 from scoreregs_offline_rl.data.transitions import Transitions
@@ -41,6 +41,7 @@ __all__ = ["evaluate_run", "in_order", "rehearse", "train", "with_finished"]
 logger = logging.getLogger(__name__)
 
 
+@named_calls
 def train(
     config: TrainConfig,
     run_dir: str | Path,
@@ -120,6 +121,7 @@ def train(
         return current_result(load_json(directory.result_file), config.stages())
 
 
+@named_calls
 def rehearse(
     config: TrainConfig,
     run_dir: str | Path,
@@ -164,6 +166,7 @@ def rehearse(
     return found[0]
 
 
+@named_calls
 def evaluate_run(
     run_dir: str | Path,
     episodes: int = 20,
@@ -211,7 +214,7 @@ def in_order(config: TrainConfig, names: Sequence[str] | None) -> tuple[str, ...
     names = (names,) if isinstance(names, str) else tuple(names)
     known = [known_name(stages, name) for name in names]
     if None in known or not names:
-        hint = meant(str(names[known.index(None)]), stages) if names else ""
+        hint = nearest(str(names[known.index(None)]), stages) if names else ""
         raise RunError(f"got the stages {list(names)}, expected some of {', '.join(stages)}{hint}")
     return tuple(name for name in stages if name in known)
 

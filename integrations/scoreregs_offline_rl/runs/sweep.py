@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from scoreregs.arguments import named_calls
 from scoreregs_offline_rl.configuration import differences, from_dict, to_dict
 from scoreregs_offline_rl.data.download import DownloadProgress, no_download_progress
 from scoreregs_offline_rl.data.sources import load_data
@@ -38,6 +39,7 @@ from scoreregs_offline_rl.training.trainer import Progress, Trainer, no_progress
 __all__ = ["rehearse_sweep", "sweep"]
 
 
+@named_calls
 def sweep(
     config: TrainConfig,
     run_dir: str | Path,
@@ -110,6 +112,7 @@ def sweep(
         return SweepTable.load(directory.path)
 
 
+@named_calls
 def rehearse_sweep(
     config: TrainConfig,
     run_dir: str | Path,
