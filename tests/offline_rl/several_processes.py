@@ -1,5 +1,6 @@
 """What every process of `test_processes` does: `torchrun ... several_processes.py DATA OUT`."""
 
+import json
 import os
 import signal
 import sys
@@ -19,7 +20,9 @@ from scoreregs_offline_rl import (
     TrainerConfig,
 )
 from scoreregs_offline_rl.data.transitions import Transitions
+from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.randoms import seeded
+from scoreregs_offline_rl.runs import directory, run
 from scoreregs_offline_rl.runs.run import train
 from scoreregs_offline_rl.stages.awr import AWRStage
 from scoreregs_offline_rl.stages.behavior import BehaviorStage
@@ -28,13 +31,23 @@ from scoreregs_offline_rl.stages.networks import DiracPolicy
 from scoreregs_offline_rl.stages.policy import PolicyStage
 from scoreregs_offline_rl.stages.stacking import stack
 from scoreregs_offline_rl.stages.stage import Given, Stage
+from scoreregs_offline_rl.training import checkpoints, trainer
 from scoreregs_offline_rl.training.inputs import Members
 from scoreregs_offline_rl.training.interruption import InterruptedRun
+from scoreregs_offline_rl.training.metrics import MetricsFile
 from scoreregs_offline_rl.training.trainer import Trainer
 from tests.offline_rl.rl_data import ACTION, OBSERVATION, make_transitions
 
 STEPS, BATCH = 100, 16
 SIZES = (OBSERVATION, ACTION)
+# Where the main process writes alone, in the order in which a run comes there.
+PLACES = (
+    (directory, "save_json"),
+    (MetricsFile, "append"),
+    (checkpoints, "save_json"),
+    (trainer, "save_stage"),
+    (run, "save_json"),
+)
 
 
 def make_stages() -> dict[str, Stage]:
@@ -79,12 +92,10 @@ def train_stages(
         for name in stages if names is None else names:
             stage = stages[name]
             accelerator = Accelerator(cpu=True, step_scheduler_with_optimizer=False)
-            trainer, members = Trainer(accelerator, config, seed=0), None
+            one, members = Trainer(accelerator, config, seed=0), None
             if name == "stacked behavior":
                 members = Members(labels=("one", "two"), seeds=(1, 2))
-            trainer.run(
-                stage, data, steps=STEPS, batch_size=BATCH, folder=out / name, members=members
-            )
+            one.run(stage, data, steps=STEPS, batch_size=BATCH, folder=out / name, members=members)
     finally:
         torch.set_default_dtype(torch.float32)
 
@@ -117,12 +128,37 @@ def train_interrupted(data: str, run_dir: Path) -> None:
     train(config, run_dir)
 
 
+def full_disk(*given: object, **named: object) -> None:
+    """What a writer does in one process alone."""
+    raise RunError("cannot write it: No space left on device")
+
+
+def train_on_a_full_disk(data: str, run_dir: Path) -> None:
+    """The main process cannot write in one place after the other."""
+    config = configuration(data)
+    config = replace(config, evaluation=replace(config.evaluation, episodes=0))
+    config = replace(config, trainer=replace(config.trainer, checkpoint_every=50))
+    said, first = [], PartialState().is_main_process
+    for place, name in PLACES:
+        before = getattr(place, name)
+        if first:
+            setattr(place, name, full_disk)
+        try:
+            train(config, run_dir, stages=["critic"])
+        except RunError as error:
+            said.append(str(error))
+        finally:
+            setattr(place, name, before)
+    (run_dir / f"said-{PartialState().process_index}.json").write_text(json.dumps(said))
+
+
 def main() -> None:
-    """Train the stages, then a run that is interrupted."""
+    """Train the stages, then a run that lacks room, and one that is interrupted."""
     torch.set_num_threads(1)
     out = Path(sys.argv[2])
     train_stages(out / "stages")
     train_stages(out / "compiled", ["critic"], compiled=True)
+    train_on_a_full_disk(sys.argv[1], out / "full")
     train_interrupted(sys.argv[1], out / "run")
 
 

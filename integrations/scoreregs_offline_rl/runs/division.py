@@ -6,7 +6,6 @@ finished, the stages are put together as one process would have left them, and t
 
 import json
 import shutil
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -23,15 +22,16 @@ from scoreregs_offline_rl.runs.configuration import TrainConfig
 from scoreregs_offline_rl.runs.directory import GRID, RunDirectory
 from scoreregs_offline_rl.runs.grid import SweepGrid
 from scoreregs_offline_rl.runs.pipeline import Pipeline
+from scoreregs_offline_rl.runs.presence import await_parts, present
 from scoreregs_offline_rl.runs.scaled import ScaledData
 from scoreregs_offline_rl.training.acceleration import alone
+from scoreregs_offline_rl.training.agreement import together
 from scoreregs_offline_rl.training.stage_files import StageReport, is_finished
 from scoreregs_offline_rl.training.trainer import Progress, Trainer, no_progress
 
 __all__ = ["train_divided"]
 
 _PARTS, _WEIGHTS, _REPORT, _METRICS = "parts", "weights.safetensors", "report.json", "metrics.jsonl"
-_SECONDS = 1.0
 
 
 def train_divided(
@@ -57,7 +57,8 @@ def train_divided(
         progress: told of the steps of the first process.
 
     Raises:
-        RunError: there are more processes than seeds, or the sweep was begun by another number.
+        RunError: there are more processes than seeds, the sweep was begun by another number, or a
+            part of it has failed.
     """
     count, place = accelerator.num_processes, accelerator.process_index
     finished = [name for name in names if is_finished(directory.stage(name))]
@@ -67,30 +68,33 @@ def train_divided(
     kind, (folder, own) = directory.kind, list(parts.items())[place]
     part = RunDirectory(folder, kind)
     first = accelerator.is_main_process
-    with alone():
-        trainer_config = config.trainer if first else replace(config.trainer, log_with=())
-        own_accelerator = Accelerator(
-            cpu=config.trainer.cpu,
-            mixed_precision=config.trainer.mixed_precision,
-            step_scheduler_with_optimizer=False,
-        )
-        part.claim(config, data, own_accelerator, {GRID: to_dict(own)})
-        for name in finished:
-            _hand_out(directory.stage(name), part.stage(name), grid.seeds, own.seeds)
-        told = progress if first else no_progress
-        trainer = Trainer(own_accelerator, trainer_config, seed=0, progress=told)
-        Pipeline(config, scaled, trainer, part, own).train(names)
+    with present(folder):
+        # A part that has not begun is not to be taken for one that has failed.
+        accelerator.wait_for_everyone()
+        with alone():
+            trainer_config = config.trainer if first else replace(config.trainer, log_with=())
+            own_accelerator = Accelerator(
+                cpu=config.trainer.cpu,
+                mixed_precision=config.trainer.mixed_precision,
+                step_scheduler_with_optimizer=False,
+            )
+            part.claim(config, data, own_accelerator, {GRID: to_dict(own)})
+            for name in finished:
+                _hand_out(directory.stage(name), part.stage(name), grid.seeds, own.seeds)
+            told = progress if first else no_progress
+            trainer = Trainer(own_accelerator, trainer_config, seed=0, progress=told)
+            Pipeline(config, scaled, trainer, part, own).train(names)
     # Not a barrier: those have a limit of time, and parts may take unlike times.
-    while not all(is_finished(RunDirectory(f, kind).stage(name)) for f in parts for name in names):
-        time.sleep(_SECONDS)
-    accelerator.wait_for_everyone()
-    if first:
-        for name in names:
-            if name not in finished:
-                its = [RunDirectory(folder, kind).stage(name) for folder in parts]
-                _put_together(its, directory.stage(name))
-        shutil.rmtree(directory.path / _PARTS)
-    accelerator.wait_for_everyone()
+    await_parts(
+        list(parts), lambda f: all(is_finished(RunDirectory(f, kind).stage(n)) for n in names)
+    )
+    with together():
+        if first:
+            for name in names:
+                if name not in finished:
+                    its = [RunDirectory(folder, kind).stage(name) for folder in parts]
+                    _put_together(its, directory.stage(name))
+            shutil.rmtree(directory.path / _PARTS)
 
 
 def _parts(

@@ -33,6 +33,7 @@ from scoreregs_offline_rl.runs.timing import planned
 from scoreregs_offline_rl.stages.former import current_result
 from scoreregs_offline_rl.stages.registry import actors_of, known_name, with_needs
 from scoreregs_offline_rl.training.acceleration import make_accelerator, tracked_settings
+from scoreregs_offline_rl.training.agreement import losing_others, together
 from scoreregs_offline_rl.training.stage_files import is_finished
 from scoreregs_offline_rl.training.trainer import Progress, Trainer, no_progress
 
@@ -93,7 +94,7 @@ def train(
     config, data = _prepare(config, directory, names, needed, data, download_progress)
     scaled = scale(data, config)
     accelerator = make_accelerator(config.trainer, directory.path)
-    with holding(directory.path, accelerator):
+    with losing_others(), holding(directory.path, accelerator):
         if source is not None and not directory.holds_run():
             config = take_over(RunDirectory(source, type(config)), directory, config, data)
         told = None if _is_done(directory, config, names) else plan
@@ -114,8 +115,9 @@ def train(
             results = pipeline.run(with_finished(directory, names))
             chosen = directory.chosen_beta()
             preparation += 0.0 if chosen is None else chosen["seconds"]
-            if accelerator.is_main_process:
-                _keep(pipeline.config, directory, data, results, extra, preparation)
+            with together():
+                if accelerator.is_main_process:
+                    _keep(pipeline.config, directory, data, results, extra, preparation)
         accelerator.wait_for_everyone()
         accelerator.end_training()
         return current_result(load_json(directory.result_file), config.stages())
