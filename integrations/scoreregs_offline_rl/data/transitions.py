@@ -18,6 +18,7 @@ from scoreregs_offline_rl.data.columns import (
     flag_column,
     float_column,
 )
+from scoreregs_offline_rl.data.interface import MachineInterface
 from scoreregs_offline_rl.data.rows import Trajectories, count_timeouts, pair_rows, qlearning_rows
 from scoreregs_offline_rl.errors import DataError
 
@@ -67,6 +68,7 @@ class Transitions:
         trajectory_complete: shape (E,), bool; False for one cut by the end of the data.
         source: the file or name that messages mention.
         environment: what the data came from, as `RecordedEnvironment` writes it, if known.
+        interface: what its numbers are on the machine that recorded them, if known.
     """
 
     observations: Tensor
@@ -81,6 +83,7 @@ class Transitions:
     trajectory_complete: Tensor
     source: str = "arrays"
     environment: str | None = None
+    interface: MachineInterface | None = None
 
     @classmethod
     @named_calls

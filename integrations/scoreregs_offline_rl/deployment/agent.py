@@ -12,11 +12,11 @@ from typing_extensions import override
 
 from scoreregs.arguments import named_calls
 from scoreregs.errors import ArgumentError
+from scoreregs_offline_rl.data.interface import MachineInterface
 from scoreregs_offline_rl.data.scaling import ActionScaling, ObservationScaling
 from scoreregs_offline_rl.deployment.card import model_card
 from scoreregs_offline_rl.deployment.folder import FILES, PolicyParts, read_folder, write_folder
 from scoreregs_offline_rl.deployment.hub import download, one_line_errors
-from scoreregs_offline_rl.deployment.interface import MachineInterface
 from scoreregs_offline_rl.deployment.record import TrainingRecord
 from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.stages.mean_policy import MeanPolicy
