@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Self, override
 
+from scoreregs.arguments import named_calls
 from scoreregs.errors import ArgumentError
 from scoreregs_diffusers.pipelines import load_component
 
@@ -31,6 +32,7 @@ _REFUSED = {
 }
 
 
+@named_calls
 class LatentCodec:
     r"""Pictures as latents and back, with the scale that a latent prior was trained with.
 
@@ -90,6 +92,7 @@ class LatentCodec:
         return f"LatentCodec(vae={type(self._vae).__name__}(...))"
 
     @classmethod
+    @named_calls
     def from_pretrained(
         cls,
         path: str | Path,
@@ -110,6 +113,7 @@ class LatentCodec:
         options: dict[str, Any] = {} if torch_dtype is None else {"torch_dtype": torch_dtype}
         return cls(load_component(path, "vae", use_safetensors=True, variant=variant, **options))
 
+    @named_calls
     def encode(self, images: Tensor) -> Tensor:
         """Returns the latents of images, in the images' dtype and with their gradient.
 
@@ -120,6 +124,7 @@ class LatentCodec:
         mean = self._run(_Encode, images).to(images.dtype)
         return (mean - _of_channels(self._offset, mean)) * _of_channels(self._factor, mean)
 
+    @named_calls
     def decode(self, latents: Tensor) -> Tensor:
         """Returns the images of latents, in the latents' dtype and with their gradient.
 

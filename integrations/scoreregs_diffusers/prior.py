@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from typing_extensions import Self, override
 
 from scoreregs import GuidedPrior, ScorePrior
+from scoreregs.arguments import named_calls
 from scoreregs.errors import ArgumentError
 from scoreregs.priors.edm import Preconditioned
 from scoreregs.priors.guided import Coefficient, coefficient_at
@@ -23,6 +24,7 @@ from scoreregs_diffusers.schedulers import NetworkReading, fitted, read_schedule
 __all__ = ["DiffusersPrior"]
 
 
+@named_calls
 class DiffusersPrior(ScorePrior):
     """A prior from a diffusers model and the scheduler that belongs to it.
 
@@ -118,6 +120,7 @@ class DiffusersPrior(ScorePrior):
         self._call = Experts(calls, boundary_ratio, scheduler.config.num_train_timesteps)
 
     @classmethod
+    @named_calls
     def from_pretrained(
         cls,
         path: str | Path,
@@ -166,6 +169,7 @@ class DiffusersPrior(ScorePrior):
             boundary_ratio=loaded.boundary_ratio,
         )
 
+    @named_calls
     def guided(self, guidance_scale: Coefficient, null: Condition) -> ScorePrior:
         r"""Returns this prior under classifier-free guidance as the family's pipelines do it.
 

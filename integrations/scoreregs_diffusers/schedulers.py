@@ -25,6 +25,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from scoreregs.arguments import named_calls
 from scoreregs.errors import ArgumentError
 from scoreregs.predictions import PredictionLike
 from scoreregs.priors.edm import Preconditioned
@@ -79,6 +80,7 @@ _PREDICTIONS: dict[str, PredictionLike] = {
 }
 
 
+@named_calls
 @dataclass(frozen=True)
 class NetworkReading:
     """How a network that belongs to a scheduler is called, and what it returns.
@@ -103,6 +105,7 @@ class NetworkReading:
         return -self.schedule.at(t).log_snr.clamp(-27.63, 27.63) / 8
 
 
+@named_calls
 def read_scheduler(scheduler: Any, interpolation: Interpolation = "nearest") -> NetworkReading:
     """Returns what a scheduler says about its network.
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from scoreregs_offline_rl.data.hdf5 import load_hdf5
+    from scoreregs_offline_rl.data.interface import MachineInterface, Signal
     from scoreregs_offline_rl.data.loading import DataKeys, LoadingConfig
     from scoreregs_offline_rl.data.sources import load_data
     from scoreregs_offline_rl.data.transitions import Transitions
     from scoreregs_offline_rl.deployment.agent import TrainedPolicy
     from scoreregs_offline_rl.deployment.export import OnnxExport, export_onnx
-    from scoreregs_offline_rl.deployment.interface import MachineInterface, Signal
     from scoreregs_offline_rl.deployment.record import TrainingRecord
     from scoreregs_offline_rl.errors import DataError, RunError
     from scoreregs_offline_rl.evaluation.offline import OfflineComparison

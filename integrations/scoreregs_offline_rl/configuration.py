@@ -1,11 +1,9 @@
 """Frozen dataclasses as configurations: types, ranges, JSON and what differs between two."""
 
 import dataclasses
-import difflib
 import functools
 import json
 import types
-from collections.abc import Iterable
 from typing import (
     Annotated,
     Any,
@@ -18,6 +16,7 @@ from typing import (
     get_type_hints,
 )
 
+from scoreregs.arguments import nearest
 from scoreregs.errors import ArgumentError
 
 __all__ = [
@@ -31,7 +30,6 @@ __all__ = [
     "check_settings",
     "differences",
     "from_dict",
-    "meant",
     "require",
     "to_dict",
 ]
@@ -153,17 +151,6 @@ def _described(hint: Any) -> str:
     return "None" if hint is type(None) else getattr(hint, "__name__", str(hint))
 
 
-def meant(name: str, names: Iterable[str]) -> str:
-    """Returns a hint at the name that was meant, to follow a message; nothing if none is near.
-
-    Example:
-        >>> meant("polcy", ["policy", "critic"])
-        ', perhaps policy'
-    """
-    near = difflib.get_close_matches(name, list(names), 1)
-    return f", perhaps {near[0]}" if near else ""
-
-
 def require(condition: bool, name: str, got: object, expected: str) -> None:
     """Raises `ArgumentError` unless a condition on a setting holds."""
     if not condition:
@@ -201,7 +188,11 @@ def from_dict(kind: type[T], content: dict[str, Any]) -> T:
     hints = get_type_hints(kind)
     require(isinstance(content, dict), kind.__name__, content, "its settings by name")
     unknown = sorted(set(content) - set(hints))
-    require(not unknown, kind.__name__, unknown, f"names out of {sorted(hints)}")
+    if unknown:
+        raise ArgumentError(
+            f"got {kind.__name__} = {unknown}, expected names out of {sorted(hints)}"
+            f"{nearest(unknown[0], hints)}"
+        )
     values = {}
     for name, value in content.items():
         if dataclasses.is_dataclass(hints[name]):

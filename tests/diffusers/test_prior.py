@@ -21,7 +21,7 @@ from scoreregs import (
 from scoreregs.errors import ArgumentError, MissingDependencyError
 from scoreregs.testing import PriorContract
 from scoreregs.trees import Condition, map_tensors
-from scoreregs_diffusers import DiffusersPrior, LatentCodec
+from scoreregs_diffusers import DiffusersPrior, LatentCodec, read_scheduler
 
 diffusers = pytest.importorskip("diffusers")
 
@@ -604,3 +604,17 @@ def test_conditions_of_a_batch_are_cut_with_it():
     row = map_tensors(lambda c: c[1:2], condition)
     alone = objective(x[1:2], row, t=0.4, noise=noise[:, 1:2]).gradient
     torch.testing.assert_close(together[1:2], alone, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("call", "keyword"),
+    [
+        (DiffusersPrior, "schedular"),
+        (DiffusersPrior.guided, "nul"),
+        (LatentCodec, "vay"),
+        (read_scheduler, "interpolaton"),
+    ],
+)
+def test_a_mistyped_keyword_gets_the_nearest_name(call, keyword):
+    with pytest.raises(ArgumentError, match="did you mean"):
+        call(**{keyword: 1})

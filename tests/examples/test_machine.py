@@ -12,8 +12,8 @@ pytest.importorskip("onnxscript", reason="needs the extra onnx")
 pytest.importorskip("onnxruntime", reason="needs the extra onnx")
 
 from examples import machine
+from scoreregs_offline_rl.data.interface import MachineInterface, Signal
 from scoreregs_offline_rl.deployment.export import export_onnx
-from scoreregs_offline_rl.deployment.interface import MachineInterface, Signal
 from tests.offline_rl.rl_runs import make_policy
 from tests.pages import REPOSITORY
 

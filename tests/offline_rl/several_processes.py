@@ -3,6 +3,7 @@
 SWEPT holds the sweep of one process.
 """
 
+import json
 import os
 import signal
 import sys
@@ -29,8 +30,9 @@ from scoreregs_offline_rl import (
 )
 from scoreregs_offline_rl.commands.main import main as command_line
 from scoreregs_offline_rl.data.transitions import Transitions
+from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.randoms import seeded
-from scoreregs_offline_rl.runs import division
+from scoreregs_offline_rl.runs import directory, division, run
 from scoreregs_offline_rl.runs.directory import RunDirectory
 from scoreregs_offline_rl.runs.run import train
 from scoreregs_offline_rl.stages.awr import AWRStage
@@ -41,14 +43,24 @@ from scoreregs_offline_rl.stages.networks import DiracPolicy
 from scoreregs_offline_rl.stages.policy import PolicyStage
 from scoreregs_offline_rl.stages.stacking import stack
 from scoreregs_offline_rl.stages.stage import Given, Stage
+from scoreregs_offline_rl.training import checkpoints, trainer
 from scoreregs_offline_rl.training.inputs import Members
 from scoreregs_offline_rl.training.interruption import InterruptedRun
+from scoreregs_offline_rl.training.metrics import MetricsFile
 from scoreregs_offline_rl.training.trainer import Progress, Trainer
 from tests.offline_rl.rl_data import ACTION, OBSERVATION, make_transitions
 
 STEPS, BATCH = 100, 16
 INTERRUPTED = ("critic", "behavior", "policy")
 SIZES = (OBSERVATION, ACTION)
+# Where the main process writes alone, in the order in which a run comes there.
+PLACES = (
+    (directory, "save_json"),
+    (MetricsFile, "append"),
+    (checkpoints, "save_json"),
+    (trainer, "save_stage"),
+    (run, "save_json"),
+)
 
 
 def make_stages() -> dict[str, Stage]:
@@ -109,11 +121,11 @@ def train_stages(
             stage = make_stages()[name]
             accelerator = Accelerator(cpu=True, step_scheduler_with_optimizer=False)
             progress = signal_at(stage.name, stop)
-            trainer, members = Trainer(accelerator, config, seed=0, progress=progress), None
+            one, members = Trainer(accelerator, config, seed=0, progress=progress), None
             if name == "stacked behavior":
                 members = Members(labels=("one", "two"), seeds=(1, 2))
             with suppress(InterruptedRun):
-                trainer.run(
+                one.run(
                     stage, data, steps=STEPS, batch_size=BATCH, folder=out / name, members=members
                 )
     finally:
@@ -174,14 +186,39 @@ def sweep_interrupted(config: TrainConfig, run_dir: Path) -> None:
             sweep(config, run_dir, grid=grid, stages=INTERRUPTED, progress=progress)
 
 
+def full_disk(*given: object, **named: object) -> None:
+    """What a writer does in one process alone."""
+    raise RunError("cannot write it: No space left on device")
+
+
+def train_on_a_full_disk(data: str, run_dir: Path) -> None:
+    """The main process cannot write in one place after the other."""
+    config = configuration(data)
+    config = replace(config, evaluation=replace(config.evaluation, episodes=0))
+    config = replace(config, trainer=replace(config.trainer, checkpoint_every=50))
+    said, first = [], PartialState().is_main_process
+    for place, name in PLACES:
+        before = getattr(place, name)
+        if first:
+            setattr(place, name, full_disk)
+        try:
+            train(config, run_dir, stages=["critic"])
+        except RunError as error:
+            said.append(str(error))
+        finally:
+            setattr(place, name, before)
+    (run_dir / f"said-{PartialState().process_index}.json").write_text(json.dumps(said))
+
+
 def main() -> None:
-    """Train the stages, runs and sweeps, whole and interrupted."""
+    """Train the stages, runs and sweeps, whole, interrupted and without room."""
     torch.set_num_threads(1)
     data, out, swept = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
     train_stages(out / "stages")
     train_stages(out / "compiled", ["critic"], compiled=True)
     train_stages(out / "begun", stop=30)
     train_stages(out / "begun by one")
+    train_on_a_full_disk(data, out / "full")
     train_interrupted(data, out / "run")
     sweep_interrupted(RunDirectory(swept).read_config(), out / "stopped")
     # The last one: processes part where training ends.

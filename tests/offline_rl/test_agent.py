@@ -9,9 +9,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from scoreregs.errors import ArgumentError
+from scoreregs_offline_rl.data.interface import MachineInterface
 from scoreregs_offline_rl.data.scaling import ActionScaling, ObservationScaling
 from scoreregs_offline_rl.deployment.agent import TrainedPolicy
-from scoreregs_offline_rl.deployment.interface import MachineInterface
 from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.stages.networks import DiracPolicy
 

@@ -76,11 +76,14 @@ def test_train_and_evaluate(data_file, tmp_path, capsys):
         (["inspect"], "Missing from scoreregs-offline-rl inspect: SOURCE: see"),
         ([], "Expected one of {inspect, train, "),
         (["trian"], "got the command 'trian', expected one of inspect, train, "),
-        (["td3-cb", "--data", "a"], "report, export, perhaps td3_bc"),
+        (["td3-cb", "--data", "a"], "report, export; did you mean 'td3_bc'"),
         (["train", "--run-dir", "r"], "Missing from scoreregs-offline-rl train: --data STR: see"),
         (["train", "--data", "a", "--run-dir", "r", "--seed", "x"], "parsing --seed: invalid"),
-        (["train", "--data", "a", "--run-dir", "r", "--preset", "lptop"], "perhaps laptop"),
-        (["train", "--stages", "polcy", "--data", "a", "--run-dir", "r"], "perhaps policy: see"),
+        (["train", "--data", "a", "--run-dir", "r", "--preset", "lptop"], "did you mean 'laptop'"),
+        (
+            ["train", "--stages", "polcy", "--data", "a", "--run-dir", "r"],
+            "did you mean 'policy'?: see",
+        ),
         (
             ["train", "--data", "a", "--run-dir", "r", "--critic.expctile", ".7"],
             "Perhaps you meant: --critic.expectile FLOAT: see scoreregs-offline-rl train --help",

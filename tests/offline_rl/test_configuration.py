@@ -35,7 +35,7 @@ def test_json_and_back():
 
 
 def test_unknown_names_are_refused():
-    with pytest.raises(ArgumentError, match=r"got CriticConfig = \['step'\]"):
+    with pytest.raises(ArgumentError, match=r"got CriticConfig = \['step'\].* mean 'steps'"):
         from_dict(TrainConfig, {"data": "a.hdf5", "critic": {"step": 5}})
 
 

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from scoreregs.errors import ArgumentError, MissingDependencyError
+from scoreregs_offline_rl.data.interface import MachineInterface, Signal
 from scoreregs_offline_rl.deployment import export
 from scoreregs_offline_rl.deployment.export import TOLERANCE, export_onnx
-from scoreregs_offline_rl.deployment.interface import MachineInterface, Signal
 from scoreregs_offline_rl.deployment.record import TrainingRecord
 from scoreregs_offline_rl.errors import RunError
 from tests.offline_rl.rl_runs import make_policy

@@ -290,3 +290,41 @@ def test_one_file_of_a_data_set(tmp_path):
     (tmp_path / "file-000.parquet").write_bytes(b"PAR1")
     with pytest.raises(DataError, match="the folder"):
         load_data(tmp_path / "file-000.parquet")
+
+
+STATE, ACTION = "observation.state", "action"
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        ({STATE: ["x", "y"], ACTION: ["a", "b", "c"]}, ["x", "y", "a", "b", "c"]),
+        (
+            {STATE: {"motors": ["x", "y"]}, ACTION: [["a"], ["b", "c"]]},
+            ["x", "y", "a", "b", "c"],
+        ),
+        (
+            {STATE: ["x", "x"], ACTION: ["a"]},
+            [f"{STATE}_0", f"{STATE}_1", *(f"{ACTION}_{index}" for index in range(3))],
+        ),
+        (
+            {STATE: [1, 2], ACTION: None},
+            [f"{STATE}_0", f"{STATE}_1", *(f"{ACTION}_{index}" for index in range(3))],
+        ),
+    ],
+)
+def test_names_and_rate_are_the_policys(arrow, tmp_path, names, expected):
+    folder = write(arrow, tmp_path / "arm", columns())
+    info = json.loads((folder / "meta/info.json").read_text())
+    for column, its in names.items():
+        info["features"][column]["names"] = its
+    (folder / "meta/info.json").write_text(json.dumps(info))
+    interface = load_lerobot(folder).interface
+    assert interface is not None
+    assert interface.rate == 10
+    assert [signal.name for signal in interface.observations + interface.actions] == expected
+
+
+@pytest.mark.parametrize("fps", [None, 0, "10", True])
+def test_a_rate_that_is_none(arrow, tmp_path, fps):
+    assert load_lerobot(write(arrow, tmp_path / "arm", columns(), fps=fps)).interface is None

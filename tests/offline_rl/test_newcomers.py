@@ -90,4 +90,5 @@ def test_a_file_becomes_a_policy_with_figures(source, tmp_path, monkeypatch, cap
     assert known == (source in (hdf5, minari))
     assert ("IQM" if known else "no score") in report
     policy = load_policy(run_dir)
+    assert (policy.interface and policy.interface.rate) == (10.0 if source is lerobot else None)
     assert np.isfinite(policy(np.zeros((3, len(policy.observation_mean))))).all()

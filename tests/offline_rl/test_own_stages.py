@@ -412,7 +412,7 @@ def test_what_cannot_be_built_is_refused_before_anything_is_trained(data, tmp_pa
 def test_one_stage_is_named_by_itself(data, tmp_path):
     assert set(train(configuration(), tmp_path, stages="critic", data=data)["stages"]) == {"critic"}
     sweep(configuration(), tmp_path / "sweep", grid=GRID, stages="td3-bc", data=data)
-    with pytest.raises(RunError, match=r"got the stages \['polcy'\].*perhaps policy"):
+    with pytest.raises(RunError, match=r"got the stages \['polcy'\].*did you mean 'policy'"):
         train(configuration(), tmp_path, stages="polcy", data=data)
 
 

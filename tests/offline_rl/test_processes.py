@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file
 
-from scoreregs_offline_rl import SweepGrid, TrainConfig
+from scoreregs_offline_rl import EvaluationConfig, SweepGrid, TrainConfig
 from scoreregs_offline_rl.commands.main import main
 from scoreregs_offline_rl.data.hdf5 import save_hdf5
 from scoreregs_offline_rl.data.pendulum import record_pendulum_swingup
@@ -24,6 +25,7 @@ from scoreregs_offline_rl.runs.run import train
 from scoreregs_offline_rl.training.interruption import InterruptedRun
 from tests.offline_rl.several_processes import (
     INTERRUPTED,
+    PLACES,
     configuration,
     make_stages,
     signal_at,
@@ -166,6 +168,21 @@ def test_processes_stop_at_one_step_in_every_stage_and_go_on(of_two, data_file, 
         assert [record["step"] for record in one] == [record["step"] for record in two]
         assert two[-1] == pytest.approx(one[-1], rel=1e-2, abs=1e-3)
     assert results[0]["health"].keys() == results[1]["health"].keys()
+
+
+def test_a_full_disk_of_one_process_stops_both(of_two, data_file):
+    """In every place where one writes and the others wait; nothing is lost."""
+    run_dir = of_two / "full"
+    said = [json.loads((run_dir / f"said-{place}.json").read_text()) for place in (0, 1)]
+    assert said[0] == said[1]
+    assert len(said[0]) == len(PLACES)
+    assert all("No space left on device" in text for text in said[0])
+    config = replace(configuration(str(data_file)), evaluation=EvaluationConfig(episodes=0))
+    assert set(train(config, run_dir, stages=["critic"])["stages"]) == {"critic"}
+    full, whole = metrics_of(run_dir / "critic"), metrics_of(of_two / "run/critic")
+    assert [line["step"] for line in full] == [line["step"] for line in whole]
+    assert full[-1] == pytest.approx(whole[-1], rel=1e-2, abs=1e-3)
+    assert not list(run_dir.rglob("*partial*"))
 
 
 def test_two_machines(data_file, tmp_path):

@@ -5,11 +5,15 @@ import sys
 import gymnasium
 import numpy as np
 import pytest
+import torch
 
 from scoreregs.errors import ArgumentError, MissingDependencyError
+from scoreregs_offline_rl import TrainedPolicy
+from scoreregs_offline_rl.data.scaling import ActionScaling, ObservationScaling
 from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.evaluation.rollouts import evaluate
 from scoreregs_offline_rl.evaluation.video import record_video
+from scoreregs_offline_rl.stages.networks import DiracPolicy
 
 imageio = pytest.importorskip("imageio", reason="needs the extra video")
 
@@ -115,4 +119,58 @@ def test_a_missing_package(tmp_path, monkeypatch, package, name):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingDependencyError, match=rf"'{package}'.*scoreregs\[video\]"):
         record_video(half, "ScoreregsDrawn-v0", tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+class Shaped(Drawn):
+    """Pictures of any shape, the last one repeated."""
+
+    def __init__(self, *shapes, dtype=np.uint8, **options):
+        super().__init__(**options)
+        self.shapes, self.dtype, self.drawn = shapes, dtype, 0
+
+    def render(self):
+        self.drawn += 1
+        return np.zeros(self.shapes[min(self.drawn, len(self.shapes)) - 1], self.dtype)
+
+
+def shaped(name, *shapes, dtype=np.uint8):
+    gymnasium.register(name, lambda **o: Shaped(*shapes, dtype=dtype, **o), max_episode_steps=1)
+    return name
+
+
+@pytest.mark.parametrize("shape", [(17, 33, 3), (1, 1, 3), (16, 16, 4)])
+@pytest.mark.parametrize("suffix", [".gif", ".mp4"])
+def test_pictures_of_any_size_are_filmed(tmp_path, shape, suffix):
+    if suffix == ".mp4":
+        pytest.importorskip("imageio_ffmpeg")
+    name = shaped(f"ScoreregsOf{'x'.join(map(str, shape))}{suffix[1:]}-v0", shape)
+    assert record_video(half, name, tmp_path / f"film{suffix}").lengths == (1,)
+    assert (tmp_path / f"film{suffix}").stat().st_size
+
+
+@pytest.mark.parametrize(
+    ("name", "shapes", "dtype", "message"),
+    [
+        ("None", [(0, 16, 3)], np.uint8, r"shape \(0, 16, 3\).*expected \(height"),
+        ("Flat", [(16, 16)], np.uint8, r"shape \(16, 16\)"),
+        ("Real", [(16, 16, 3)], np.float32, "type float32"),
+        ("Grows", [(16, 16, 3), (16, 16, 3), (18, 16, 3)], np.uint8, "one size for the whole"),
+    ],
+)
+def test_pictures_that_make_no_film(tmp_path, name, shapes, dtype, message):
+    name = shaped(f"Scoreregs{name}-v0", *shapes, dtype=dtype)
+    with pytest.raises(RunError, match=message):
+        record_video(half, name, tmp_path / "film.gif")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_policy_of_other_sizes_is_refused_before_the_film(tmp_path, monkeypatch):
+    monkeypatch.setattr(Drawn, "step", lambda *given: pytest.fail("a step"))
+    bounds = ActionScaling(torch.tensor([-1.0]), torch.tensor([1.0]))
+    policy = TrainedPolicy(DiracPolicy(3, 1), ObservationScaling.identity(3), bounds)
+    with pytest.raises(ArgumentError, match=r"expected \(3,\) or \(batch, 3\)"):
+        record_video(policy, "ScoreregsDrawn-v0", tmp_path / "film.gif")
+    with pytest.raises(ArgumentError, match="shape"):
+        record_video(lambda s: np.zeros((1, 2)), "ScoreregsDrawn-v0", tmp_path / "film.gif")
     assert not list(tmp_path.iterdir())

@@ -5,8 +5,8 @@ import io
 import re
 from collections.abc import Iterator, Sequence
 
+from scoreregs.arguments import nearest
 from scoreregs.errors import ArgumentError
-from scoreregs_offline_rl.configuration import meant
 
 __all__ = ["one_line_errors"]
 
@@ -36,7 +36,7 @@ def one_line_errors(program: str, arguments: Sequence[str]) -> Iterator[None]:
         help_line = " ".join(filter(None, [program, command, "--help"]))
         message = condense(printed.getvalue())
         if choice := _CHOICE.search(message):
-            message += meant(choice[1], re.findall(r"'(.*?)'", choice[2]))
+            message += nearest(choice[1], re.findall(r"'(.*?)'", choice[2]))
         raise ArgumentError(f"{message}: see {help_line}") from None
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import torch
 import tyro
 
+from scoreregs.arguments import nearest
 from scoreregs.errors import ArgumentError, ScoreRegsError
 from scoreregs_offline_rl.commands import tools
 from scoreregs_offline_rl.commands.errors import one_line_errors
@@ -19,7 +20,6 @@ from scoreregs_offline_rl.commands.train import (
     todays_words,
     training_commands,
 )
-from scoreregs_offline_rl.configuration import meant
 from scoreregs_offline_rl.training.interruption import InterruptedRun
 
 __all__ = ["main"]
@@ -85,7 +85,7 @@ def _run(arguments: list[str]) -> None:
     if arguments and not arguments[0].startswith("-") and arguments[0] not in commands:
         raise ArgumentError(
             f"got the command {arguments[0]!r}, expected one of {', '.join(commands)}"
-            + meant(arguments[0], commands)
+            + nearest(arguments[0], commands)
         )
     with one_line_errors("scoreregs-offline-rl", arguments):
         chosen = tyro.extras.subcommand_cli_from_dict(

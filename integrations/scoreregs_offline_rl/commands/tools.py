@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 import tyro
 
 from scoreregs_offline_rl.commands.console import Bars, evaluation_line, health_line
+from scoreregs_offline_rl.data.interface import MachineInterface
 from scoreregs_offline_rl.data.loading import LoadingConfig
 from scoreregs_offline_rl.data.sources import load_data
 from scoreregs_offline_rl.deployment.export import export_onnx
-from scoreregs_offline_rl.deployment.interface import MachineInterface
 from scoreregs_offline_rl.evaluation.video import record_video
 from scoreregs_offline_rl.files import load_json
 from scoreregs_offline_rl.inspection.inspection import inspect_data

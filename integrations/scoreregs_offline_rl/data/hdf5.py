@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from scoreregs.arguments import named_calls
 from scoreregs.errors import MissingDependencyError
 from scoreregs_offline_rl.data.loading import (
     LoadingConfig,
@@ -38,6 +39,7 @@ _DAMAGED = (
 )
 
 
+@named_calls
 def load_hdf5(
     path: str | os.PathLike[str],
     config: LoadingConfig | None = None,

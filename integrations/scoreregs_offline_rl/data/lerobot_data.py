@@ -18,6 +18,7 @@ from huggingface_hub.errors import HfHubHTTPError
 
 from scoreregs.errors import MissingDependencyError
 from scoreregs_offline_rl.data.download import DownloadProgress, no_download_progress
+from scoreregs_offline_rl.data.lerobot_names import interface_of
 from scoreregs_offline_rl.data.loading import (
     DataKeys,
     LoadingConfig,
@@ -102,7 +103,14 @@ def load_lerobot(
     last = np.append(np.diff(read["episode_index"].reshape(-1)) != 0, True)
     terminals = read[keys.terminals] if keys.terminals in features else _terminals(read, last)
     arrays |= {"terminals": terminals, "timeouts": last}
-    return build_transitions(arrays, config, source=source)
+    data = build_transitions(arrays, config, source=source)
+    state = {columns["observations"]: data.observations.shape[1]}
+    if _MORE_STATE in extra:
+        more = _as_rows(read[_MORE_STATE]).shape[1]
+        state = {columns["observations"]: data.observations.shape[1] - more, _MORE_STATE: more}
+    fps = load_json(folder / "meta" / "info.json").get("fps")
+    action = {columns["actions"]: data.actions.shape[1]}
+    return replace(data, interface=interface_of(features, fps, state, action))
 
 
 def is_lerobot_folder(path: Path) -> bool:

@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from scoreregs.arguments import named_calls
 from scoreregs.errors import ArgumentError
 from scoreregs_offline_rl.configuration import Count, check_settings
 from scoreregs_offline_rl.data.columns import flag_column
@@ -26,6 +27,7 @@ logger = logging.getLogger(__name__)
 _REQUIRED = ("observations", "actions", "rewards", "terminals")
 
 
+@named_calls
 @dataclass(frozen=True)
 class DataKeys:
     """What a file calls its arrays; the defaults are D4RL's names, for LeRobot LeRobot's."""
@@ -52,6 +54,7 @@ class DataKeys:
         check_settings(self)
 
 
+@named_calls
 @dataclass(frozen=True)
 class LoadingConfig:
     """How a data set is read."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from scoreregs.errors import MissingDependencyError
 from scoreregs_offline_rl.data.download import DownloadProgress, no_download_progress
 from scoreregs_offline_rl.data.hdf5 import check_storage
 from scoreregs_offline_rl.data.loading import LoadingConfig
-from scoreregs_offline_rl.data.spaces import check_continuous, flatten_rows
+from scoreregs_offline_rl.data.spaces import check_continuous, flatten_rows, interface_of
 from scoreregs_offline_rl.data.transitions import Transitions
 from scoreregs_offline_rl.errors import DataError
 from scoreregs_offline_rl.tasks.recorded import RecordedEnvironment
@@ -62,7 +63,7 @@ def load_minari(
         ]
         environment = _environment(dataset)
     arrays = _join(episodes, source)
-    return Transitions.from_arrays(
+    data = Transitions.from_arrays(
         arrays["observations"],
         arrays["actions"],
         arrays["rewards"],
@@ -74,6 +75,7 @@ def load_minari(
         source=source,
         environment=environment,
     )
+    return replace(data, interface=interface_of(space, data.actions.shape[1]))
 
 
 def _check_config(config: LoadingConfig, source: str) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from scoreregs.arguments import named_calls
 from scoreregs_offline_rl.data.d4rl_data import load_d4rl
 from scoreregs_offline_rl.data.download import DownloadProgress, no_download_progress
 from scoreregs_offline_rl.data.hdf5 import load_hdf5
@@ -144,6 +145,7 @@ def describe_sources() -> str:
     return f"{', '.join(kinds[:-1])} or {kinds[-1]}"
 
 
+@named_calls
 def load_data(
     source: str | os.PathLike[str],
     config: LoadingConfig | None = None,

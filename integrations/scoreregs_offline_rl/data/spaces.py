@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from scoreregs_offline_rl.data.interface import MachineInterface, Signal
 from scoreregs_offline_rl.errors import DataError
 
-__all__ = ["check_continuous", "flatten_rows"]
+__all__ = ["check_continuous", "flatten_rows", "interface_of"]
 
 
 def flatten_rows(values: Any, space: Any, source: str) -> np.ndarray:
@@ -53,6 +54,39 @@ def flatten_rows(values: Any, space: Any, source: str) -> np.ndarray:
         ) from error
     dtype = spaces.flatten_space(space).dtype
     return rows.astype(dtype if np.issubdtype(dtype, np.floating) else np.float64)
+
+
+def interface_of(space: Any, actions: int) -> MachineInterface | None:
+    """Returns what the keys of a `Dict` space call the numbers of `flatten_rows`; None for others.
+
+    Args:
+        space: the observation space of a row.
+        actions: how many numbers an action has.
+
+    Example:
+        >>> from gymnasium import spaces
+        >>> space = spaces.Dict({"gear": spaces.Discrete(2), "speed": spaces.Box(0, 9, (1,))})
+        >>> [signal.name for signal in interface_of(space, 1).observations]
+        ['gear_0', 'gear_1', 'speed']
+    """
+    from gymnasium import spaces
+
+    names = _names(space, "") if isinstance(space, spaces.Dict) else []
+    if not names or len(set(names)) < len(names):
+        return None
+    return MachineInterface(
+        tuple(map(Signal, names)), MachineInterface.numbered(1, actions).actions
+    )
+
+
+def _names(space: Any, name: str) -> list[str]:
+    from gymnasium import spaces
+
+    if isinstance(space, spaces.Dict):
+        parts = space.spaces.items()
+        return [n for key, part in parts for n in _names(part, f"{name}.{key}" if name else key)]
+    size = spaces.flatdim(space)
+    return [name] if size == 1 else [f"{name}_{index}" for index in range(size)]
 
 
 def check_continuous(space: Any, source: str) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from scoreregs.arguments import named_calls
 from scoreregs.errors import ArgumentError
 from scoreregs_offline_rl.data.columns import (
     check_actions,
@@ -17,6 +18,7 @@ from scoreregs_offline_rl.data.columns import (
     flag_column,
     float_column,
 )
+from scoreregs_offline_rl.data.interface import MachineInterface
 from scoreregs_offline_rl.data.rows import Trajectories, count_timeouts, pair_rows, qlearning_rows
 from scoreregs_offline_rl.errors import DataError
 
@@ -45,6 +47,7 @@ class Batch:
     terminals: Tensor
 
 
+@named_calls
 @dataclass(frozen=True, eq=False)
 class Transitions:
     """A data set of N rows and E trajectories on one device; build it with `from_arrays`.
@@ -65,6 +68,7 @@ class Transitions:
         trajectory_complete: shape (E,), bool; False for one cut by the end of the data.
         source: the file or name that messages mention.
         environment: what the data came from, as `RecordedEnvironment` writes it, if known.
+        interface: what its numbers are on the machine that recorded them, if known.
     """
 
     observations: Tensor
@@ -79,8 +83,10 @@ class Transitions:
     trajectory_complete: Tensor
     source: str = "arrays"
     environment: str | None = None
+    interface: MachineInterface | None = None
 
     @classmethod
+    @named_calls
     def from_arrays(
         cls,
         observations: ArrayLike,
@@ -189,8 +195,9 @@ class Transitions:
             _refuse_no_rows(kept, source)
             columns = {key: column[kept] for key, column in columns.items()}
         trajectory = np.cumsum(np.append(False, recorded.last[:-1]))[kept]
+        tensors: Any = {key: torch.from_numpy(column) for key, column in columns.items()}
         return cls(
-            **{key: torch.from_numpy(column) for key, column in columns.items()},
+            **tensors,
             terminals=torch.from_numpy(terminal[kept]),
             ends=torch.from_numpy(np.append(trajectory[1:] != trajectory[:-1], True)),
             trajectory_returns=torch.from_numpy(recorded.returns.astype(np.float32)),
@@ -205,6 +212,7 @@ class Transitions:
         """Returns the number of rows, N."""
         return len(self.rewards)
 
+    @named_calls
     def to(self, device: torch.device | str) -> Transitions:
         """Returns the same data with every tensor on a device.
 

@@ -10,12 +10,13 @@ from huggingface_hub import ModelCard, ModelHubMixin
 from torch import Tensor, nn
 from typing_extensions import override
 
+from scoreregs.arguments import named_calls
 from scoreregs.errors import ArgumentError
+from scoreregs_offline_rl.data.interface import MachineInterface
 from scoreregs_offline_rl.data.scaling import ActionScaling, ObservationScaling
 from scoreregs_offline_rl.deployment.card import model_card
 from scoreregs_offline_rl.deployment.folder import FILES, PolicyParts, read_folder, write_folder
 from scoreregs_offline_rl.deployment.hub import download, one_line_errors
-from scoreregs_offline_rl.deployment.interface import MachineInterface
 from scoreregs_offline_rl.deployment.record import TrainingRecord
 from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.stages.mean_policy import MeanPolicy
@@ -26,6 +27,7 @@ __all__ = ["TrainedPolicy"]
 Array = TypeVar("Array", np.ndarray, Tensor)
 
 
+@named_calls
 @final
 class TrainedPolicy(nn.Module, ModelHubMixin):
     r"""A policy with its observation statistics and action bounds.
@@ -128,6 +130,7 @@ class TrainedPolicy(nn.Module, ModelHubMixin):
         """Returns the environment's bounds."""
         return ActionScaling(self.action_low, self.action_high)
 
+    @named_calls
     def save(self, folder: Path) -> None:
         """Writes `model.safetensors`, and `config.json` with the sizes; nothing else is needed.
 
@@ -146,6 +149,7 @@ class TrainedPolicy(nn.Module, ModelHubMixin):
         write_folder(parts, self.state_dict(), folder)
 
     @classmethod
+    @named_calls
     def load(cls, folder: Path) -> "TrainedPolicy":
         """Returns what `save` wrote, on the CPU.
 

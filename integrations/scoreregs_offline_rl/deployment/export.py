@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from scoreregs.arguments import named_calls
 from scoreregs.errors import MissingDependencyError
 from scoreregs_offline_rl.data.columns import ROUNDING
 from scoreregs_offline_rl.deployment.agent import TrainedPolicy
@@ -31,6 +32,7 @@ times what float32 sums in another order make of it, a thousandth of what a mist
 _PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 
+@named_calls
 @dataclass(frozen=True)
 class OnnxExport:
     """An exported policy.
@@ -51,6 +53,7 @@ class OnnxExport:
     error: float
 
 
+@named_calls
 def export_onnx(policy: TrainedPolicy, path: Path, *, licence: str | None = None) -> OnnxExport:
     """Returns how a policy was written as ONNX, with its statistics and bounds inside.
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from scoreregs.errors import ArgumentError
+from scoreregs_offline_rl.data.interface import MachineInterface
 from scoreregs_offline_rl.data.scaling import ActionScaling, ObservationScaling
-from scoreregs_offline_rl.deployment.interface import MachineInterface
 from scoreregs_offline_rl.deployment.record import TrainingRecord
 from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.files import (

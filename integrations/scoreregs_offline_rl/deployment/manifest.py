@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scoreregs_offline_rl.deployment.interface import MachineInterface, Signal
+from scoreregs_offline_rl.data.interface import MachineInterface, Signal
 from scoreregs_offline_rl.files import sha256_of
 
 if TYPE_CHECKING:

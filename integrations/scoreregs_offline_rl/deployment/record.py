@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from scoreregs.arguments import named_calls
 from scoreregs.errors import ArgumentError
 from scoreregs_offline_rl.configuration import check_settings
 from scoreregs_offline_rl.errors import RunError
@@ -15,6 +16,7 @@ from scoreregs_offline_rl.tasks import data_label
 __all__ = ["TrainingRecord"]
 
 
+@named_calls
 @dataclass(frozen=True)
 class TrainingRecord:
     """How a policy was trained and what it reached.

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from scoreregs import ScorePrior
+from scoreregs.arguments import named_calls
 from scoreregs.errors import ArgumentError
 from scoreregs_offline_rl.data.transitions import Batch, Transitions
 from scoreregs_offline_rl.evaluation.statistics import Interval, clustered_interval
@@ -56,6 +57,7 @@ class Estimate:
     interval: Interval | None
 
 
+@named_calls
 @dataclass(frozen=True)
 class OfflineComparison:
     """Figures of several policies on the same rows, without an environment.

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from scoreregs.arguments import named_calls
 from scoreregs.errors import ArgumentError
 from scoreregs_offline_rl.data.transitions import Transitions
 from scoreregs_offline_rl.environments.making import make_environment
@@ -38,6 +39,7 @@ TOGETHER, MOST = 32, 1024
 """Episodes of one policy that are stepped together, and of several policies at most."""
 
 
+@named_calls
 @dataclass(frozen=True)
 class EvaluationResult:
     """Episodes of one policy in one environment.
@@ -63,6 +65,7 @@ class EvaluationResult:
     successes: tuple[bool, ...] | None = None
 
     @classmethod
+    @named_calls
     def from_returns(
         cls,
         environment: str,
@@ -131,6 +134,7 @@ class EvaluationResult:
         return low, high
 
 
+@named_calls
 def evaluate(
     policy: Policy,
     environment: str,

@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 
+from scoreregs.arguments import named_calls
 from scoreregs_offline_rl.configuration import Natural, check_settings
 
 __all__ = ["EvaluationConfig"]
 
 
+@named_calls
 @dataclass(frozen=True)
 class EvaluationConfig:
     """Roll-outs of the finished policies."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib
 import math
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from scoreregs.arguments import named_calls
 from scoreregs.errors import ArgumentError, MissingDependencyError
 from scoreregs_offline_rl.environments.making import make_environment
 from scoreregs_offline_rl.errors import RunError
@@ -28,6 +30,7 @@ _FORMATS = (".gif", ".mp4")
 _MAXIMUM_RATE = 30
 
 
+@named_calls
 def record_video(
     policy: Policy, environment: str, path: Path, *, seed: int = 0
 ) -> EvaluationResult:
@@ -44,7 +47,7 @@ def record_video(
     Raises:
         ArgumentError: where the path has another suffix, and as for `evaluate`.
         MissingDependencyError: where ImageIO, or for `.mp4` its FFmpeg, is not installed.
-        RunError: where the environment cannot draw itself here.
+        RunError: where the environment cannot draw itself here, or draws no pictures of one size.
     """
     if path.suffix not in _FORMATS:
         raise ArgumentError(f"got {path}, expected a file that ends in {' or '.join(_FORMATS)}")
@@ -53,29 +56,41 @@ def record_video(
     try:
         rate = float(made.metadata.get("render_fps", _MAXIMUM_RATE))
         every = math.ceil(rate / _MAXIMUM_RATE)
+        # A policy of other sizes, or no picture, is refused before there is a film.
+        start, _ = made.reset(seed=seed)
+        _action(policy, start, made.action_space)
+        size = _frame(made, environment).shape
         with replacing(path) as partial, _open(partial, rate / every) as film:
-            return _film_episode(policy, made, environment, film, every, seed)
+
+            def draw() -> None:
+                frame = _frame(made, environment, size)
+                film.append_data(_even(frame) if path.suffix == ".mp4" else frame)
+
+            return _film_episode(policy, made, environment, draw, every, seed)
     finally:
         made.close()
 
 
 def _film_episode(
-    policy: Policy, made: Any, environment: str, film: Any, every: int, seed: int
+    policy: Policy, made: Any, environment: str, draw: Callable[[], None], every: int, seed: int
 ) -> EvaluationResult:
-    space = made.action_space
     observation, _ = made.reset(seed=seed)
     total, steps, done = 0.0, 0, False
     while not done:
         if steps % every == 0:
-            film.append_data(_frame(made, environment))
-        action = checked_actions(policy(observation[None]), space.low, space.high, 1)[0]
+            draw()
+        action = _action(policy, observation, made.action_space)
         observation, reward, terminated, truncated, _ = made.step(action)
         total, steps, done = total + float(reward), steps + 1, terminated or truncated
-    film.append_data(_frame(made, environment))
+    draw()
     return EvaluationResult.from_returns(environment, [total], [steps])
 
 
-def _frame(made: Any, environment: str) -> np.ndarray:
+def _action(policy: Policy, observation: np.ndarray, space: Any) -> np.ndarray:
+    return checked_actions(policy(observation[None]), space.low, space.high, 1)[0]
+
+
+def _frame(made: Any, environment: str, size: tuple[int, ...] | None = None) -> np.ndarray:
     try:
         frame = made.render()
     except _drawing_errors() as error:
@@ -88,7 +103,24 @@ def _frame(made: Any, environment: str) -> np.ndarray:
             f"got {type(frame).__name__} as a picture of {environment}, expected an array of "
             "pixels: the environment does not support render_mode='rgb_array'"
         )
+    colours = frame.ndim == 3 and frame.shape[2] in (3, 4)
+    if frame.dtype != np.uint8 or not frame.size or not colours:
+        raise RunError(
+            f"got a picture of {environment} of shape {frame.shape} and type {frame.dtype}, "
+            "expected (height, width, 3) of uint8: mend its render()"
+        )
+    if size is not None and frame.shape != size:
+        raise RunError(
+            f"got a picture of {environment} of shape {frame.shape} after one of {size}, expected "
+            "one size for the whole episode: mend its render()"
+        )
     return frame
+
+
+def _even(frame: np.ndarray) -> np.ndarray:
+    """Returns a picture whose sides are even, as H.264 has to have them; its edge is repeated."""
+    sides = [(0, side % 2) for side in frame.shape[:2]]
+    return np.pad(frame, [*sides, (0, 0)], mode="edge")
 
 
 def _drawing_errors() -> tuple[type[Exception], ...]:

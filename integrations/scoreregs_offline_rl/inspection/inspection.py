@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from scoreregs.arguments import named_calls
 from scoreregs.errors import ArgumentError, MissingDependencyError
 from scoreregs_offline_rl.data.transitions import Transitions
 from scoreregs_offline_rl.environments.making import action_bounds
@@ -63,6 +64,7 @@ class Features:
         return (self.minimum == self.maximum).nonzero().flatten().tolist()
 
 
+@named_calls
 @dataclass(frozen=True, eq=False)
 class Inspection:
     """A summary of a data set.
@@ -113,6 +115,7 @@ class Inspection:
     findings: tuple[str, ...]
 
 
+@named_calls
 def inspect_data(data: Transitions) -> Inspection:
     """Returns a summary of a data set that is not scaled.
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from scoreregs.arguments import named_calls
 from scoreregs.errors import ArgumentError
 from scoreregs_offline_rl.configuration import from_dict, to_dict
 from scoreregs_offline_rl.errors import RunError
@@ -161,6 +162,7 @@ class Summary:
     interval: Interval | None
 
 
+@named_calls
 @dataclass(frozen=True)
 class RunComparison:
     """Finished runs, by task.
@@ -189,6 +191,7 @@ class RunComparison:
         return "\n".join([*lines, "", _NOTE.format(unit=unit)])
 
 
+@named_calls
 def compare_runs(folders: Sequence[str | Path]) -> RunComparison:
     """Returns finished runs side by side; those of one task and configuration are its seeds.
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from scoreregs.arguments import named_calls
 from scoreregs_offline_rl.configuration import Finite, Natural, Positive, check_settings, require
 from scoreregs_offline_rl.data.loading import LoadingConfig
 from scoreregs_offline_rl.evaluation.settings import EvaluationConfig
@@ -49,6 +50,7 @@ class _Inputs:
     loading: LoadingConfig = field(default_factory=LoadingConfig)
 
 
+@named_calls
 @dataclass(frozen=True)
 class TrainConfig(StageRows, _Inputs):
     """Everything that a run depends on.

@@ -22,6 +22,7 @@ from scoreregs_offline_rl.runs.resolution import complete
 from scoreregs_offline_rl.stages.former import current_config
 from scoreregs_offline_rl.stages.policy import PolicyStage
 from scoreregs_offline_rl.stages.registry import Stages, actors_of
+from scoreregs_offline_rl.training.agreement import together
 from scoreregs_offline_rl.training.stage_files import is_finished
 
 __all__ = ["GRID", "MEMBERS", "RunDirectory", "bears_on"]
@@ -201,11 +202,11 @@ class RunDirectory:
                     f"settings leave as it is, give --from {self.path}"
                 )
         accelerator.wait_for_everyone()
-        if accelerator.is_main_process:
-            _remove_partial(self.path)
-            for name, content in {**more, **contents}.items():
-                save_json(self.path / name, content)
-        accelerator.wait_for_everyone()
+        with together():
+            if accelerator.is_main_process:
+                _remove_partial(self.path)
+                for name, content in {**more, **contents}.items():
+                    save_json(self.path / name, content)
 
     def check_data(self, data: Transitions) -> None:
         """Raises `RunError` unless data is that of the run, or where there is no run."""

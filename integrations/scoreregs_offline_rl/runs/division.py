@@ -7,8 +7,8 @@ gone. Parts that are there are trained by however many processes go on with them
 
 import json
 import shutil
-import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -24,15 +24,16 @@ from scoreregs_offline_rl.runs.configuration import TrainConfig
 from scoreregs_offline_rl.runs.directory import GRID, RunDirectory
 from scoreregs_offline_rl.runs.grid import SweepGrid
 from scoreregs_offline_rl.runs.pipeline import Pipeline
+from scoreregs_offline_rl.runs.presence import await_parts, present
 from scoreregs_offline_rl.runs.scaled import ScaledData
 from scoreregs_offline_rl.training.acceleration import alone
+from scoreregs_offline_rl.training.agreement import together
 from scoreregs_offline_rl.training.stage_files import StageReport, is_finished
 from scoreregs_offline_rl.training.trainer import Progress, Trainer, no_progress
 
 __all__ = ["check_members", "is_divided", "train_divided"]
 
 _PARTS, _WEIGHTS, _REPORT, _METRICS = "parts", "weights.safetensors", "report.json", "metrics.jsonl"
-_SECONDS = 1.0
 
 
 def is_divided(directory: RunDirectory) -> bool:
@@ -71,7 +72,8 @@ def train_divided(
         progress: told of the steps of the first process.
 
     Raises:
-        RunError: there are more processes than seeds, or one process has begun a stage.
+        RunError: there are more processes than seeds, one process has begun a stage, or a part of
+            the sweep has failed.
     """
     count, place = accelerator.num_processes, accelerator.process_index
     finished = [name for name in names if is_finished(directory.stage(name))]
@@ -79,7 +81,13 @@ def train_divided(
         return
     parts = _parts(directory, grid, names, count)
     kind, first = directory.kind, accelerator.is_main_process
-    with alone():
+    own_parts = list(parts.items())[place::count]
+    with ExitStack() as stack:
+        for folder, _ in own_parts:
+            stack.enter_context(present(folder))
+        # A part that has not begun is not to be taken for one that has failed.
+        accelerator.wait_for_everyone()
+        stack.enter_context(alone())
         trainer_config = config.trainer if first else replace(config.trainer, log_with=())
         own_accelerator = Accelerator(
             cpu=config.trainer.cpu,
@@ -88,23 +96,23 @@ def train_divided(
         )
         told = progress if first else no_progress
         trainer = Trainer(own_accelerator, trainer_config, seed=0, progress=told)
-        for folder, own in list(parts.items())[place::count]:
+        for folder, own in own_parts:
             part = RunDirectory(folder, kind)
             part.claim(config, data, own_accelerator, {GRID: to_dict(own)})
             for name in finished:
                 _hand_out(directory.stage(name), part.stage(name), grid.seeds, own.seeds)
             Pipeline(config, scaled, trainer, part, own).train(names)
     # Not a barrier: those have a limit of time, and parts may take unlike times.
-    while not all(is_finished(RunDirectory(f, kind).stage(name)) for f in parts for name in names):
-        time.sleep(_SECONDS)
-    accelerator.wait_for_everyone()
-    if first:
-        for name in names:
-            if name not in finished:
-                its = [RunDirectory(folder, kind).stage(name) for folder in parts]
-                _put_together(its, directory.stage(name))
-        shutil.rmtree(directory.path / _PARTS)
-    accelerator.wait_for_everyone()
+    await_parts(
+        list(parts), lambda f: all(is_finished(RunDirectory(f, kind).stage(n)) for n in names)
+    )
+    with together():
+        if first:
+            for name in names:
+                if name not in finished:
+                    its = [RunDirectory(folder, kind).stage(name) for folder in parts]
+                    _put_together(its, directory.stage(name))
+            shutil.rmtree(directory.path / _PARTS)
 
 
 def _check_members(directory: RunDirectory, grid: SweepGrid) -> None:

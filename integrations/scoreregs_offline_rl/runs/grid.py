@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from scoreregs.arguments import named_calls
 from scoreregs.errors import ArgumentError
 from scoreregs_offline_rl.configuration import Natural, Positive, check_settings
 from scoreregs_offline_rl.runs.configuration import TrainConfig
@@ -12,6 +13,7 @@ PAPER_BETAS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 """The temperatures that the paper searches for locomotion (Appendix C)."""
 
 
+@named_calls
 @dataclass(frozen=True)
 class SweepGrid:
     """The seeds and temperatures of a sweep.
@@ -55,6 +57,7 @@ class SweepGrid:
         short = tuple(f"{beta:g}" for beta in self.betas)
         return short if len(set(short)) == len(short) else tuple(map(repr, self.betas))
 
+    @named_calls
     def configs(self, config: TrainConfig) -> list[TrainConfig]:
         """Returns the configuration of each member, seeds first."""
         return [replace(config, seed=s, beta=beta) for s in self.seeds for beta in self.betas]

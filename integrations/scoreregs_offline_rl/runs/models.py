@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from scoreregs import ScorePrior
+from scoreregs.arguments import named_calls, nearest
 from scoreregs.errors import ArgumentError
-from scoreregs_offline_rl.configuration import meant
 from scoreregs_offline_rl.data.sources import load_data
 from scoreregs_offline_rl.data.transitions import Transitions
 from scoreregs_offline_rl.deployment.agent import TrainedPolicy
@@ -37,6 +37,7 @@ __all__ = ["RunModels", "diagnose", "handed_over", "load_models", "load_policy"]
 logger = logging.getLogger(__name__)
 
 
+@named_calls
 @dataclass(frozen=True, eq=False)
 class RunModels:
     """What a run trained.
@@ -68,6 +69,7 @@ class RunModels:
         return stage.critic
 
 
+@named_calls
 def load_models(run_dir: str | Path, kind: type[TrainConfig] = TrainConfig) -> RunModels:
     """Returns the models of a run that has a finished value, prior and policy.
 
@@ -95,6 +97,7 @@ def load_models(run_dir: str | Path, kind: type[TrainConfig] = TrainConfig) -> R
     return RunModels(config, stages, found[ValueStage].value, found[PriorStage].prior, policies)
 
 
+@named_calls
 def load_policy(
     run_dir: str | Path, stage: str | None = None, kind: type[TrainConfig] = TrainConfig
 ) -> TrainedPolicy:
@@ -121,7 +124,7 @@ def load_policy(
         if name not in known:
             raise ArgumentError(
                 f"got stage {stage!r}, expected one with a policy: {', '.join(known)}"
-                + meant(name, known)
+                + nearest(name, known)
             )
         others = f", or name another stage, it has {', '.join(folders)}" if folders else ""
         raise RunError(
@@ -148,6 +151,7 @@ def handed_over(directory: RunDirectory) -> str:
     return name
 
 
+@named_calls
 def diagnose(
     run_dir: str | Path,
     data: Transitions | None = None,

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from scoreregs.arguments import named_calls
 from scoreregs_offline_rl.data.sources import load_data
 from scoreregs_offline_rl.data.transitions import Transitions
 from scoreregs_offline_rl.errors import RunError
@@ -20,6 +21,7 @@ from scoreregs_offline_rl.stages.stage import PriorStage
 __all__ = ["lacks_evaluation", "offline_figures"]
 
 
+@named_calls
 def offline_figures(
     run_dir: str | Path,
     data: Transitions | None = None,

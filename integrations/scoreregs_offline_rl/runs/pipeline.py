@@ -332,6 +332,7 @@ class Pipeline:
                 place = self._config.evaluation.environment
                 policy = mean_policy(members)
                 agent = TrainedPolicy(policy, data.observations, data.actions, place)
+                agent.interface = data.transitions.interface
                 found.agents[name] = agent
                 finding = first.check(probes) if len(members) == 1 else first.judge(policy, probes)
             else:

@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from scoreregs.arguments import named_calls
 from scoreregs_offline_rl.training.rehearsal import StageTiming
 
 __all__ = ["Plan", "duration"]
 
 
+@named_calls
 @dataclass(frozen=True)
 class Plan:
     """What is left of a run, by the times that were measured before it.

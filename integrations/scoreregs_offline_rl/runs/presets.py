@@ -10,6 +10,7 @@ code.
 
 from typing import Literal, get_args
 
+from scoreregs.arguments import named_calls
 from scoreregs.errors import ArgumentError
 from scoreregs_offline_rl.runs.configuration import TrainConfig
 from scoreregs_offline_rl.stages.awr import AWRConfig
@@ -26,6 +27,7 @@ __all__ = ["PresetName", "beta_for", "preset"]
 PresetName = Literal["paper", "paper-exact", "laptop", "default"]
 
 
+@named_calls
 def preset(data: str, name: PresetName = "paper") -> TrainConfig:
     """Returns the settings for data.
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from scoreregs.arguments import named_calls, nearest
 from scoreregs.errors import MissingDependencyError
-from scoreregs_offline_rl.configuration import meant
 from scoreregs_offline_rl.data.download import DownloadProgress, no_download_progress
 from scoreregs_offline_rl.data.sources import load_data
 from scoreregs_offline_rl.data.transitions import Transitions
@@ -33,6 +33,7 @@ from scoreregs_offline_rl.runs.timing import planned
 from scoreregs_offline_rl.stages.former import current_result
 from scoreregs_offline_rl.stages.registry import actors_of, known_name, with_needs
 from scoreregs_offline_rl.training.acceleration import make_accelerator, tracked_settings
+from scoreregs_offline_rl.training.agreement import losing_others, together
 from scoreregs_offline_rl.training.stage_files import is_finished
 from scoreregs_offline_rl.training.trainer import Progress, Trainer, no_progress
 
@@ -41,6 +42,7 @@ __all__ = ["evaluate_run", "in_order", "rehearse", "train", "with_finished"]
 logger = logging.getLogger(__name__)
 
 
+@named_calls
 def train(
     config: TrainConfig,
     run_dir: str | Path,
@@ -92,7 +94,7 @@ def train(
     config, data = _prepare(config, directory, names, needed, data, download_progress)
     scaled = scale(data, config)
     accelerator = make_accelerator(config.trainer, directory.path)
-    with holding(directory.path, accelerator):
+    with losing_others(), holding(directory.path, accelerator):
         if source is not None and not directory.holds_run():
             config = take_over(RunDirectory(source, type(config)), directory, config, data)
         told = None if _is_done(directory, config, names) else plan
@@ -113,13 +115,15 @@ def train(
             results = pipeline.run(with_finished(directory, names))
             chosen = directory.chosen_beta()
             preparation += 0.0 if chosen is None else chosen["seconds"]
-            if accelerator.is_main_process:
-                _keep(pipeline.config, directory, data, results, extra, preparation)
+            with together():
+                if accelerator.is_main_process:
+                    _keep(pipeline.config, directory, data, results, extra, preparation)
         accelerator.wait_for_everyone()
         accelerator.end_training()
         return current_result(load_json(directory.result_file), config.stages())
 
 
+@named_calls
 def rehearse(
     config: TrainConfig,
     run_dir: str | Path,
@@ -164,6 +168,7 @@ def rehearse(
     return found[0]
 
 
+@named_calls
 def evaluate_run(
     run_dir: str | Path,
     episodes: int = 20,
@@ -211,7 +216,7 @@ def in_order(config: TrainConfig, names: Sequence[str] | None) -> tuple[str, ...
     names = (names,) if isinstance(names, str) else tuple(names)
     known = [known_name(stages, name) for name in names]
     if None in known or not names:
-        hint = meant(str(names[known.index(None)]), stages) if names else ""
+        hint = nearest(str(names[known.index(None)]), stages) if names else ""
         raise RunError(f"got the stages {list(names)}, expected some of {', '.join(stages)}{hint}")
     return tuple(name for name in stages if name in known)
 

@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from scoreregs.arguments import named_calls
 from scoreregs_offline_rl.configuration import from_dict, to_dict
 from scoreregs_offline_rl.data.download import DownloadProgress, no_download_progress
 from scoreregs_offline_rl.data.sources import load_data
@@ -32,12 +33,14 @@ from scoreregs_offline_rl.runs.sweep_table import SweepTable
 from scoreregs_offline_rl.runs.timing import planned
 from scoreregs_offline_rl.stages.registry import actors_of, with_needs
 from scoreregs_offline_rl.training.acceleration import make_accelerator, tracked_settings
+from scoreregs_offline_rl.training.agreement import losing_others, together
 from scoreregs_offline_rl.training.stage_files import StageReport, is_finished
 from scoreregs_offline_rl.training.trainer import Progress, Trainer, no_progress
 
 __all__ = ["rehearse_sweep", "sweep"]
 
 
+@named_calls
 def sweep(
     config: TrainConfig,
     run_dir: str | Path,
@@ -86,7 +89,7 @@ def sweep(
     config, data = _prepare(config, directory, grid, names, data, download_progress)
     scaled = scale(data, config)
     accelerator = make_accelerator(config.trainer, directory.path)
-    with holding(directory.path, accelerator):
+    with losing_others(), holding(directory.path, accelerator):
         check_members(directory, grid)
         told = None if _is_done(directory, config, names) else plan
         config = planned(config, scaled, directory, names, told=told, start=start, grid=grid)
@@ -104,13 +107,15 @@ def sweep(
                 train_divided(config, data, placed, accelerator, directory, grid, used, progress)
             pipeline = Pipeline(config, placed, trainer, directory, grid)
             results = pipeline.run(with_finished(directory, names))
-            if accelerator.is_main_process:
-                _keep(directory, config, grid, data, scaled, results, extra)
+            with together():
+                if accelerator.is_main_process:
+                    _keep(directory, config, grid, data, scaled, results, extra)
         accelerator.wait_for_everyone()
         accelerator.end_training()
         return SweepTable.load(directory.path)
 
 
+@named_calls
 def rehearse_sweep(
     config: TrainConfig,
     run_dir: str | Path,

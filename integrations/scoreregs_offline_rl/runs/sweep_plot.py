@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from scoreregs.arguments import named_calls
 from scoreregs_offline_rl.figures import drawing
 from scoreregs_offline_rl.runs.sweep_table import SweepTable
 from scoreregs_offline_rl.stages.registry import StageRows, stages_of
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["draw_sweep"]
 
 
+@named_calls
 def draw_sweep(table: SweepTable, path: Path) -> None:
     """Draws a finished sweep as a PNG.
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from scoreregs.arguments import named_calls
 from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.files import load_json
 from scoreregs_offline_rl.runs.grid import SweepGrid
@@ -26,6 +27,7 @@ _UNITS = {
 }
 
 
+@named_calls
 @dataclass(frozen=True, eq=False)
 class SweepTable:
     """The members' results as a table of seeds by temperatures.
@@ -56,6 +58,7 @@ class SweepTable:
     excess: np.ndarray | None = None
 
     @classmethod
+    @named_calls
     def load(cls, run_dir: Path) -> SweepTable:
         """Returns the result of a finished sweep, read from its directory.
 

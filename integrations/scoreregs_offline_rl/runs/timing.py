@@ -18,6 +18,7 @@ from scoreregs_offline_rl.runs.scaled import ScaledData
 from scoreregs_offline_rl.stages.registry import actors_of
 from scoreregs_offline_rl.tasks import environment_for
 from scoreregs_offline_rl.training.acceleration import make_accelerator
+from scoreregs_offline_rl.training.agreement import together
 from scoreregs_offline_rl.training.rehearsal import Rehearsal
 
 __all__ = ["measure", "planned", "within_minutes"]
@@ -94,8 +95,9 @@ def planned(
     if fresh:
         config = within_minutes(config, plan, time.perf_counter() - start)
         plan = plan.with_steps({name: getattr(config, name).steps for name in config.stages()})
-    if told is not None and PartialState().is_main_process:
-        told(plan)
+    with together():
+        if told is not None and PartialState().is_main_process:
+            told(plan)
     return config
 
 

@@ -10,6 +10,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from typing_extensions import Self, override
 
 from scoreregs import ScorePrior
+from scoreregs.arguments import named_calls
 from scoreregs_offline_rl.configuration import Count, Positive, Share, check_settings
 from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.stages.finding import Finding
@@ -26,6 +27,7 @@ _INITIAL = "policy"
 _SHARE_OUTSIDE = 0.5
 
 
+@named_calls
 @dataclass(frozen=True)
 class ActorConfig:
     """What every policy has; None is what the policy of Eq. 15 has."""

@@ -6,6 +6,7 @@ from typing import final
 from torch import Tensor
 from typing_extensions import override
 
+from scoreregs.arguments import named_calls
 from scoreregs_offline_rl.configuration import NotNegative, Positive
 from scoreregs_offline_rl.data.transitions import Batch
 from scoreregs_offline_rl.stages.actor import ActorConfig, ActorStage
@@ -14,6 +15,7 @@ from scoreregs_offline_rl.stages.stage import Curve, Metrics, Randoms, ValueStag
 __all__ = ["AWRConfig", "AWRStage"]
 
 
+@named_calls
 @dataclass(frozen=True)
 class AWRConfig(ActorConfig):
     """Advantage-weighted regression."""
@@ -24,6 +26,7 @@ class AWRConfig(ActorConfig):
     """Largest weight."""
 
 
+@named_calls
 @final
 class AWRStage(ActorStage[AWRConfig]):
     r"""Cloning of the data's actions, weighted by what the critic thinks of them.

@@ -22,6 +22,7 @@ from scoreregs import (
     ScorePrior,
     VPSchedule,
 )
+from scoreregs.arguments import named_calls
 from scoreregs.kernel import denoising_loss
 from scoreregs.predictions import PredictionName
 from scoreregs.times import named_times
@@ -65,6 +66,7 @@ NETWORKS: dict[NetworkName, Callable[..., BehaviorNetwork | SmallBehaviorNetwork
 """The networks of a behavior model, by name."""
 
 
+@named_calls
 @dataclass(frozen=True)
 class BehaviorConfig:
     """The diffusion model of the data's actions."""
@@ -120,6 +122,7 @@ class BehaviorConfig:
         )
 
 
+@named_calls
 @final
 class BehaviorStage(PriorStage[BehaviorConfig]):
     r"""Denoising score matching of the actions given the observations.

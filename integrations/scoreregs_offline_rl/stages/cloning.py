@@ -6,6 +6,7 @@ from typing import final
 from torch import Tensor
 from typing_extensions import override
 
+from scoreregs.arguments import named_calls
 from scoreregs_offline_rl.data.transitions import Batch
 from scoreregs_offline_rl.stages.actor import ActorConfig, ActorStage
 from scoreregs_offline_rl.stages.stage import Curve, Metrics, Randoms
@@ -13,11 +14,13 @@ from scoreregs_offline_rl.stages.stage import Curve, Metrics, Randoms
 __all__ = ["CloningConfig", "CloningStage"]
 
 
+@named_calls
 @dataclass(frozen=True)
 class CloningConfig(ActorConfig):
     """Behavior cloning, which needs no critic."""
 
 
+@named_calls
 @final
 class CloningStage(ActorStage[CloningConfig]):
     r"""Regression on the data's actions, $L = \mathbb E\, \| \pi(s) - a \|^2$.

@@ -12,6 +12,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from typing_extensions import Self, override
 
+from scoreregs.arguments import named_calls
 from scoreregs_offline_rl.configuration import (
     Count,
     NotNegative,
@@ -42,6 +43,7 @@ __all__ = [
 _Q_MARGIN = 1.5
 
 
+@named_calls
 @dataclass(frozen=True)
 class CriticConfig:
     """Implicit Q-learning."""
@@ -152,6 +154,7 @@ class TwinValue(Value):
         return self.critic.lower_q(action, observation) - self.critic.value(observation)
 
 
+@named_calls
 @final
 class CriticStage(ValueStage[CriticConfig]):
     r"""Expectile regression of V, and Q towards r + discount V(s').

@@ -3,9 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from scoreregs.arguments import named_calls
+
 __all__ = ["Finding"]
 
 
+@named_calls
 @dataclass(frozen=True)
 class Finding:
     """What a check found.

@@ -9,6 +9,7 @@ from torch import Generator, Tensor
 from typing_extensions import Self, override
 
 from scoreregs import ScorePrior
+from scoreregs.arguments import named_calls
 from scoreregs.baselines import BaselineName
 from scoreregs.kernel import BetaPlacement, Normalization
 from scoreregs.times import PointsName, TimesName
@@ -36,6 +37,7 @@ from scoreregs_offline_rl.stages.value import Value
 __all__ = ["PolicyConfig", "PolicyStage"]
 
 
+@named_calls
 @dataclass(frozen=True)
 class PolicyConfig(ActorConfig):
     """The extraction of the policy, Eq. 15."""
@@ -106,6 +108,7 @@ class PolicyConfig(ActorConfig):
         require(both, "policy.log_snr", self.log_snr, "a lower and a higher log-SNR")
 
 
+@named_calls
 @final
 class PolicyStage(ActorStage[PolicyConfig]):
     """A deterministic policy that climbs Q and stays where the behavior model puts the data.

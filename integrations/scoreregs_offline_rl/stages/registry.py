@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
+from typing_extensions import Self
+
+from scoreregs.arguments import check_keywords
 from scoreregs.errors import ArgumentError
 from scoreregs_offline_rl.stages.actor import ActorStage
 from scoreregs_offline_rl.stages.awr import AWRConfig, AWRStage
@@ -74,6 +77,12 @@ class StageRows:
     awr: AWRConfig = row(AWRStage, AWRConfig)
     td3_bc: TD3BCConfig = row(TD3BCStage, TD3BCConfig)
     policy: PolicyConfig = row(PolicyStage, PolicyConfig)
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Refuses a mistyped keyword; the construction of a derived dataclass knows no others."""
+        del args
+        check_keywords(kwargs, [field.name for field in fields(cls)])
+        return super().__new__(cls)
 
 
 def stages_of(rows: type[StageRows]) -> Stages:

@@ -19,6 +19,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from typing_extensions import Self, override
 
 from scoreregs import ScorePrior
+from scoreregs.arguments import named_calls
 from scoreregs.errors import ArgumentError
 from scoreregs_offline_rl.data.transitions import Batch
 from scoreregs_offline_rl.stages.finding import Finding
@@ -42,6 +43,7 @@ Randoms = dict[str, Tensor]
 Metrics = dict[str, Tensor]
 
 
+@named_calls
 @dataclass(frozen=True, eq=False)
 class Given:
     """What finished stages give to one that builds on them.
@@ -59,6 +61,7 @@ class Given:
     start: Mapping[str, Tensor] | None = None
 
 
+@named_calls
 @dataclass(frozen=True, eq=False)
 class Context(Generic[C]):
     """What a stage is built from.
@@ -76,6 +79,7 @@ class Context(Generic[C]):
     given: Given = field(default_factory=Given)
 
 
+@named_calls
 @dataclass(frozen=True)
 class Curve:
     """The metric that a picture of a run shows of a stage.
@@ -212,6 +216,7 @@ class PriorStage(Stage[C]):
         """The prior of actions (batch, a) in [-1, 1], given scaled observations (batch, o)."""
 
 
+@named_calls
 def row(stage: type[Stage[C]], config: type[C]) -> C:
     """Returns the row of a stage in a configuration class: a field with its settings' defaults.
 

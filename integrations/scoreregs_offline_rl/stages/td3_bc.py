@@ -12,6 +12,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from typing_extensions import Self, override
 
+from scoreregs.arguments import named_calls
 from scoreregs_offline_rl.configuration import Count, NotNegative, Positive, Share, Within
 from scoreregs_offline_rl.data.transitions import Batch
 from scoreregs_offline_rl.stages.actor import ActorConfig, ActorStage
@@ -22,6 +23,7 @@ from scoreregs_offline_rl.stages.stage import Context, Curve, Metrics, Randoms
 __all__ = ["TD3BCConfig", "TD3BCStage"]
 
 
+@named_calls
 @dataclass(frozen=True)
 class TD3BCConfig(ActorConfig):
     """TD3+BC, with a critic of its own; its learning rate stays as it is."""
@@ -42,6 +44,7 @@ class TD3BCConfig(ActorConfig):
     """Steps of the critics for one of the policy and of the averages."""
 
 
+@named_calls
 @final
 class TD3BCStage(ActorStage[TD3BCConfig]):
     r"""Twin critics, a policy and their moving averages (primed).

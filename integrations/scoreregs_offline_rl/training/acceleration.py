@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import Accelerator, DistributedType, PartialState
 from accelerate.state import AcceleratorState
 from accelerate.tracking import get_available_trackers
@@ -125,6 +126,11 @@ def _check_processes(accelerator: Accelerator) -> None:
         raise RunError(
             f"got {launched} processes, of which Accelerate sees {accelerator.num_processes}: "
             "without a GPU for each, give --trainer.cpu"
+        )
+    if launched > 1 and not torch.distributed.is_initialized():
+        raise RunError(
+            f"got another run in {launched} processes that have ended their training, which no "
+            "longer see each other: start it by a launch of its own"
         )
     on_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true")
     # What `accelerate launch --cpu` leaves behind where it was asked for several processes.

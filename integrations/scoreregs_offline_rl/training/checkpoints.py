@@ -1,6 +1,7 @@
 """Checkpoints of a stage: folders that are complete once they have their name."""
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from accelerate import Accelerator
 
 from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.files import load_json, save_json, sha256_of, writing
+from scoreregs_offline_rl.training.agreement import together
 
 __all__ = ["Checkpoints", "newest_step"]
 
@@ -44,8 +46,7 @@ class Checkpoints:
         final = self._folder / _name(step)
         partial = final.with_name(final.name + _PARTIAL)
         try:
-            with writing(final):
-                self._save(step, state, partial, final)
+            self._save(step, state, partial, final)
         except RunError:
             if self._accelerator.is_main_process:
                 self._remove_partial()
@@ -53,19 +54,19 @@ class Checkpoints:
 
     def _save(self, step: int, state: dict[str, object], partial: Path, final: Path) -> None:
         accelerator = self._accelerator
-        if accelerator.is_main_process:
-            self._remove_partial()
-        accelerator.wait_for_everyone()
-        accelerator.save_state(str(partial))
-        accelerator.wait_for_everyone()
-        if accelerator.is_main_process:
-            digests = {path.name: sha256_of(path) for path in sorted(partial.iterdir())}
-            save_json(partial / _STATE, {"step": step, **state, "sha256": digests})
-            partial.rename(final)
-            for old in self._complete()[: -self._keep]:
-                old.rename(old.with_name(old.name + _PARTIAL))
-            self._remove_partial()
-        accelerator.wait_for_everyone()
+        with together(), writing(final):
+            if accelerator.is_main_process:
+                self._remove_partial()
+        with together(), writing(final):
+            accelerator.save_state(str(partial))
+        with together(), writing(final):
+            if accelerator.is_main_process:
+                digests = {path.name: sha256_of(path) for path in sorted(partial.iterdir())}
+                save_json(partial / _STATE, {"step": step, **state, "sha256": digests})
+                partial.rename(final)
+                for old in self._complete()[: -self._keep]:
+                    old.rename(old.with_name(old.name + _PARTIAL))
+                self._remove_partial()
 
     def load_newest(self) -> dict | None:
         """Loads the newest checkpoint and returns the trainer's state; None where there is none.
@@ -77,6 +78,10 @@ class Checkpoints:
         complete = self._complete()
         if not complete:
             return None
+        with together():
+            return self._load(complete)
+
+    def _load(self, complete: Sequence[Path]) -> dict:
         newest = complete[-1]
         try:
             state = load_json(newest / _STATE)

@@ -22,6 +22,7 @@ from torch.fx import GraphModule
 from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.files import load_json, save_json
 from scoreregs_offline_rl.stages.stage import Randoms
+from scoreregs_offline_rl.training.agreement import together
 from scoreregs_offline_rl.training.step import TrainingStep
 
 __all__ = ["COMPILE_FROM", "CompiledGradients", "Program", "choose_program", "record_gradients"]
@@ -161,8 +162,9 @@ def choose_program(step: TrainingStep, wanted: bool | None, steps: int, folder: 
         return Program(compiled=False)
     if program.compiled:
         logger.info("%s: compiled in %.0f seconds", name, program.compile_seconds)
-    if wanted is None and before is None and PartialState().is_main_process:
-        save_json(kept, asdict(program))
+    with together():
+        if wanted is None and before is None and PartialState().is_main_process:
+            save_json(kept, asdict(program))
     return program
 
 

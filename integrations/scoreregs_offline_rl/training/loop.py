@@ -12,6 +12,7 @@ from accelerate import Accelerator
 
 from scoreregs_offline_rl.randoms import NEWEST_DRAWS
 from scoreregs_offline_rl.stages.stage import Stage
+from scoreregs_offline_rl.training.agreement import together
 from scoreregs_offline_rl.training.capture import UNROLLED, CapturedSteps, check_capture
 from scoreregs_offline_rl.training.checkpoints import Checkpoints
 from scoreregs_offline_rl.training.compilation import choose_program
@@ -91,9 +92,10 @@ class Loop:
             mean.load(kept["mean"])
             self.lost.update(kept.get("lost", ()))
             logger.info("%s: going on from step %d of %d", name, step, steps)
-        if accelerator.is_main_process:
-            log.truncate(step)
-        self._start_trackers(step)
+        with together():
+            if accelerator.is_main_process:
+                log.truncate(step)
+            self._start_trackers(step)
         start = time.perf_counter() - seconds
         alone = accelerator.num_processes == 1 and accelerator.scaler is None
         program = choose_program(one_step, config.compile, steps, self.folder)
@@ -110,9 +112,10 @@ class Loop:
                 mean.reset()
                 if self.lost:
                     clear_lost(self.stage, self.separate)
-                if accelerator.is_main_process:
-                    latest |= self._finite(step, self.monitor(step))
-                self._log(log, step, latest, time.perf_counter() - start)
+                with together():
+                    if accelerator.is_main_process:
+                        latest |= self._finite(step, self.monitor(step))
+                    self._log(log, step, latest, time.perf_counter() - start)
             stop = step < steps and self._stopping(watch, step)
             if stop or step % config.checkpoint_every == 0:
                 seconds = time.perf_counter() - start

@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from scoreregs.arguments import named_calls
 from scoreregs_offline_rl.configuration import Count, check_settings, require
 from scoreregs_offline_rl.randoms import NEWEST_DRAWS
 
 __all__ = ["TrainerConfig"]
 
 
+@named_calls
 @dataclass(frozen=True)
 class TrainerConfig:
     """How the stages are run."""

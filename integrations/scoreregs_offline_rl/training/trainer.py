@@ -14,6 +14,7 @@ from scoreregs_offline_rl.data.packed import PackedRows
 from scoreregs_offline_rl.data.transitions import Transitions
 from scoreregs_offline_rl.randoms import NEWEST_DRAWS, process_slice
 from scoreregs_offline_rl.stages.stage import Stage
+from scoreregs_offline_rl.training.agreement import together
 from scoreregs_offline_rl.training.inputs import Inputs, Members, SeedInputs, StackedInputs
 from scoreregs_offline_rl.training.interruption import watch_signals
 from scoreregs_offline_rl.training.loop import Loop, Progress, StageMonitor, agreed, interruption
@@ -160,9 +161,9 @@ class Trainer:
     def on_main(self, write: Callable[[], None]) -> None:
         """Has the main process write something, while the others wait for it."""
         self._accelerator.wait_for_everyone()
-        if self._accelerator.is_main_process:
-            write()
-        self._accelerator.wait_for_everyone()
+        with together():
+            if self._accelerator.is_main_process:
+                write()
 
     def load(self, stage: Stage, folder: Path) -> StageReport:
         """Returns the report of a finished stage, loaded onto the accelerator's device.
@@ -178,9 +179,9 @@ class Trainer:
     def keep(self, stage: Stage, folder: Path, report: StageReport) -> None:
         """Writes the weights of a finished stage and its report, which marks it as finished."""
         stage.to(self._accelerator.device)
-        if self._accelerator.is_main_process:
-            save_stage(stage, folder, report)
-        self._accelerator.wait_for_everyone()
+        with together():
+            if self._accelerator.is_main_process:
+                save_stage(stage, folder, report)
 
     def stepping(
         self,

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from scoreregs.arguments import named_calls
 from scoreregs.errors import ArgumentError
 from scoreregs_offline_rl.configuration import Positive, check_settings, require
 
 __all__ = ["MachineInterface", "Signal"]
 
 
+@named_calls
 @dataclass(frozen=True)
 class Signal:
     """One number that a sensor gives or that a command takes.
@@ -28,6 +30,7 @@ class Signal:
         require(bool(self.name.strip()), "Signal.name", self.name, "what your machine calls it")
 
 
+@named_calls
 @dataclass(frozen=True)
 class MachineInterface:
     """The sensors and commands of a machine, in a policy's order.
@@ -67,6 +70,7 @@ class MachineInterface:
                 )
 
     @classmethod
+    @named_calls
     def numbered(cls, observation_size: int, action_size: int) -> MachineInterface:
         """Returns an interface of `observation_0`, ..., `action_0`, ... without units and rate."""
         return cls(
