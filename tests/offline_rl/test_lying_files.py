@@ -72,9 +72,8 @@ def of_another_rank(given: Arrays, rng) -> None:
 
 def of_another_type(given: Arrays, rng) -> None:
     key = pick(rng)
-    kinds = (
-        ["S4", "complex64"] if key in ("terminals", "timeouts") else ["S4", "complex64", "int64"]
-    )
+    # Flags and rewards may be whole numbers.
+    kinds = ["S4", "complex64", *["int64"] * (key in ("observations", "actions"))]
     given[key] = given[key].astype(rng.choice(kinds))
 
 

@@ -25,7 +25,13 @@ ROUNDING = 1e-3
 
 
 def float_column(
-    key: str, array: ArrayLike, rank: int, source: str, *, exact: bool = False
+    key: str,
+    array: ArrayLike,
+    rank: int,
+    source: str,
+    *,
+    exact: bool = False,
+    whole: bool = False,
 ) -> NDArray[np.floating]:
     """Returns a copy of a column of rank 1 or 2 in float32.
 
@@ -37,11 +43,15 @@ def float_column(
         rank: 1 or 2.
         source: what messages call the data.
         exact: keep float64 where float32 would round a feature away, see `held_by_float32`.
+        whole: take whole numbers and flags for the numbers that they are, as rewards that mark
+            success or progress.
 
     Raises:
         DataError: unless it holds finite floating-point numbers in that shape.
     """
     given = _as_vector(array) if rank == 1 else np.asarray(array)
+    if whole and given.dtype.kind in "bui":
+        given = given.astype(np.float64)
     if not np.issubdtype(given.dtype, np.floating):
         raise DataError(
             f"got dtype {given.dtype}, expected floating point",

@@ -17,6 +17,7 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError
 
 from scoreregs.errors import MissingDependencyError
+from scoreregs_offline_rl.data.columns import flag_column
 from scoreregs_offline_rl.data.download import DownloadProgress, no_download_progress
 from scoreregs_offline_rl.data.loading import (
     DataKeys,
@@ -96,11 +97,10 @@ def load_lerobot(
         )
     for ours in ("observations", "actions"):
         arrays[ours] = _as_rows(arrays[ours])
-    if "rewards" in arrays and arrays["rewards"].dtype.kind in "bui":
-        # A mark of progress or success is a reward of whole numbers.
-        arrays["rewards"] = arrays["rewards"].astype(np.float32)
     last = np.append(np.diff(read["episode_index"].reshape(-1)) != 0, True)
-    terminals = read[keys.terminals] if keys.terminals in features else _terminals(read, last)
+    terminals = (
+        read[keys.terminals] if keys.terminals in features else _terminals(read, last, source)
+    )
     arrays |= {"terminals": terminals, "timeouts": last}
     return build_transitions(arrays, config, source=source)
 
@@ -125,21 +125,18 @@ def _keys(config: LoadingConfig, features: dict[str, Any]) -> DataKeys:
     return replace(given, **names)
 
 
-def _terminals(read: dict[str, np.ndarray], last: np.ndarray) -> np.ndarray:
+def _terminals(read: dict[str, np.ndarray], last: np.ndarray, source: str) -> np.ndarray:
     """What ended for good, as far as the columns say."""
-    done = _flag(read, "next.done", last)
-    if "next.truncated" in read:
-        return done & ~_flag(read, "next.truncated", last)
-    if "next.success" in read:
-        return last & _flag(read, "next.success", last)
+    says = ("next.done", "next.truncated", "next.success")
+    flags = {key: flag_column(key, read[key], source) for key in says if key in read}
+    done = flags.get("next.done", last)
+    if "next.truncated" in flags:
+        return done & ~flags["next.truncated"]
+    if "next.success" in flags:
+        return last & flags["next.success"]
     if "next.done" in read and not np.array_equal(done, last):
         return done
     return np.zeros(len(last), dtype=bool)
-
-
-def _flag(read: dict[str, np.ndarray], key: str, last: np.ndarray) -> np.ndarray:
-    column = read.get(key)
-    return last if column is None else column.reshape(len(last), -1)[:, 0].astype(bool)
 
 
 def _as_rows(column: np.ndarray) -> np.ndarray:

@@ -115,7 +115,7 @@ class Transitions:
         Args:
             observations: shape (N, o), floating, finite.
             actions: shape (N, a), floating, finite, in the environment's units.
-            rewards: shape (N,), floating, finite.
+            rewards: shape (N,), floating, whole numbers or flags, finite.
             terminals: shape (N,), bool or 0/1; the episode ended for good.
             timeouts: shape (N,), bool or 0/1; the episode was cut. None: every `max_episode_steps`
                 rows of an episode.
@@ -154,7 +154,7 @@ class Transitions:
         columns = {
             "observations": float_column("observations", observations, 2, source, exact=True),
             "actions": float_column("actions", actions, 2, source),
-            "rewards": float_column("rewards", rewards, 1, source),
+            "rewards": float_column("rewards", rewards, 1, source, whole=True),
         }
         flags = {"terminals": flag_column("terminals", terminals, source)}
         for key, array in {
