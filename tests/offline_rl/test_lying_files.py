@@ -147,8 +147,20 @@ def npz_pickled(path: Path, rng) -> None:
     write_npz(path, {**good(), pick(rng): np.array([{}] * ROWS, dtype=object)})
 
 
+# Environments that are none, as text.
+NO_ENVIRONMENTS = [
+    "a\nb",
+    "Pendulum-v1 {",
+    'Pendulum-v1 {"kwargs": 3}',
+    'Pendulum-v1 {"max_episode_steps": -1}',
+    'Pendulum-v1 {"entry_point": "os:system"}',
+    "this:Pendulum-v1",
+]
+
+
 def npz_environment(path: Path, rng) -> None:
-    values = [np.arange(3), np.float32(3.0), np.array(["a", "b"]), np.array("a\nb"), np.array(True)]
+    values = [np.arange(3), np.float32(3.0), np.array(["a", "b"]), np.array(True)]
+    values += map(np.array, NO_ENVIRONMENTS)
     write_npz(path, good(), environment=values[rng.integers(len(values))])
 
 
@@ -250,7 +262,7 @@ def hdf5_environment(path: Path, rng) -> None:
         3.0,
         ["a", "b"],
         h5py.Empty("f4"),
-        "a\nb",
+        *NO_ENVIRONMENTS,
         b"\xff\xfe\n",
         True,
     ]

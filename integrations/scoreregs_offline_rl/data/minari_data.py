@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from filelock import FileLock
 
-from scoreregs.errors import MissingDependencyError
+from scoreregs.errors import ArgumentError, MissingDependencyError
 from scoreregs_offline_rl.data.download import DownloadProgress, no_download_progress
 from scoreregs_offline_rl.data.hdf5 import check_storage
-from scoreregs_offline_rl.data.loading import LoadingConfig
+from scoreregs_offline_rl.data.loading import LoadingConfig, environment_of
 from scoreregs_offline_rl.data.spaces import check_continuous, flatten_rows
 from scoreregs_offline_rl.data.transitions import Transitions
 from scoreregs_offline_rl.errors import DataError
@@ -60,7 +60,7 @@ def load_minari(
             _columns(episode, space, terminals_end, source)
             for episode in dataset.iterate_episodes()
         ]
-        environment = _environment(dataset)
+        environment = _environment(dataset, source)
     arrays = _join(episodes, source)
     return Transitions.from_arrays(
         arrays["observations"],
@@ -133,7 +133,7 @@ def _check_storage(dataset: Any, source: str) -> None:
                 ) from error
 
 
-def _environment(dataset: Any) -> str | None:
+def _environment(dataset: Any, source: str) -> str | None:
     """The environment to evaluate in, with the data set's own reference returns."""
     metadata = dataset.storage.metadata
     spec = metadata.get("eval_env_spec") or metadata.get("env_spec")
@@ -141,7 +141,11 @@ def _environment(dataset: Any) -> str | None:
         return None
     low, high = metadata.get("ref_min_score"), metadata.get("ref_max_score")
     references = None if low is None or high is None else (float(low), float(high))
-    return str(RecordedEnvironment.of_spec(spec, references))
+    try:
+        recorded = RecordedEnvironment.of_spec(spec, references)
+    except ArgumentError as error:
+        raise DataError(str(error), source=source, key="environment") from error
+    return environment_of(str(recorded), source)
 
 
 def _columns(episode: Any, space: Any, terminals_end: bool, source: str) -> dict[str, np.ndarray]:
