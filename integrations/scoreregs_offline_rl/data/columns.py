@@ -71,7 +71,7 @@ def float_column(
     with np.errstate(over="ignore"):
         copied = given.astype(np.float32)
     finite = np.isfinite(copied)
-    if rank == 2:
+    if rank == 2 and given.size:
         finite = finite.all(axis=1)
     if not finite.all():
         row = int(np.argmin(finite))

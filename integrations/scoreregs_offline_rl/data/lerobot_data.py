@@ -25,6 +25,7 @@ from scoreregs_offline_rl.data.loading import (
     build_transitions,
     choose_keys,
 )
+from scoreregs_offline_rl.data.room import Room
 from scoreregs_offline_rl.data.transitions import Transitions
 from scoreregs_offline_rl.errors import DataError, RunError
 from scoreregs_offline_rl.files import load_json
@@ -181,8 +182,11 @@ def _read(folder: Path, columns: set[str], source: str) -> dict[str, np.ndarray]
             remedy="record or download it again",
         )
     parts: dict[str, list[np.ndarray]] = {column: [] for column in sorted(columns)}
+    room = Room(source)
     for file in files:
-        table = parquet.ParquetFile(file).read(columns=sorted(columns))
+        opened = parquet.ParquetFile(file)
+        _take_room(opened.metadata, columns, room)
+        table = opened.read(columns=sorted(columns))
         for column, arrays in parts.items():
             arrays.append(_as_array(table, column, f"{source}: {file.relative_to(folder)}"))
     read = {column: np.concatenate(arrays) for column, arrays in parts.items()}
@@ -208,6 +212,16 @@ def _read(folder: Path, columns: set[str], source: str) -> dict[str, np.ndarray]
             remedy="download the data set again",
         )
     return read
+
+
+def _take_room(metadata: Any, columns: set[str], room: Room) -> None:
+    """Refuses more numbers than memory holds, of which a file may tell in a few bytes."""
+    for group in map(metadata.row_group, range(metadata.num_row_groups)):
+        for part in map(group.column, range(group.num_columns)):
+            # A list's numbers are in a column under its own.
+            for column in columns:
+                if f"{part.path_in_schema}.".startswith(f"{column}."):
+                    room.take(column, (part.num_values,), 8)
 
 
 def _as_array(table: Any, column: str, source: str) -> np.ndarray:

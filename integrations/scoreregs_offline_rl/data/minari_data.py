@@ -15,7 +15,8 @@ from scoreregs.errors import ArgumentError, MissingDependencyError
 from scoreregs_offline_rl.data.download import DownloadProgress, no_download_progress
 from scoreregs_offline_rl.data.hdf5 import check_storage
 from scoreregs_offline_rl.data.loading import LoadingConfig, environment_of
-from scoreregs_offline_rl.data.spaces import check_continuous, flatten_rows
+from scoreregs_offline_rl.data.room import Room
+from scoreregs_offline_rl.data.spaces import check_continuous, flat_size, flatten_rows
 from scoreregs_offline_rl.data.transitions import Transitions
 from scoreregs_offline_rl.errors import DataError
 from scoreregs_offline_rl.tasks.recorded import RecordedEnvironment
@@ -55,9 +56,9 @@ def load_minari(
         dataset = _open(name)
         _check_storage(dataset, source)
         check_continuous(dataset.action_space, source)
-        space = dataset.observation_space
+        space, room = dataset.observation_space, Room(source)
         episodes = [
-            _columns(episode, space, terminals_end, source)
+            _columns(episode, space, terminals_end, room, source)
             for episode in dataset.iterate_episodes()
         ]
         environment = _environment(dataset, source)
@@ -122,7 +123,7 @@ def _alone(name: str) -> AbstractContextManager[object]:
 
 
 def _check_storage(dataset: Any, source: str) -> None:
-    """Refuses arrays that lie in other files; a file that cannot be read is left to Minari."""
+    """Refuses arrays that are none; a file that cannot be read is left to Minari."""
     for file in Path(dataset.storage.data_path).glob("*.hdf5"):
         try:
             check_storage(file)
@@ -148,8 +149,11 @@ def _environment(dataset: Any, source: str) -> str | None:
     return environment_of(str(recorded), source)
 
 
-def _columns(episode: Any, space: Any, terminals_end: bool, source: str) -> dict[str, np.ndarray]:
+def _columns(
+    episode: Any, space: Any, terminals_end: bool, room: Room, source: str
+) -> dict[str, np.ndarray]:
     """One episode by D4RL's keys, its last row marked as an end."""
+    room.take("observations", (len(episode.rewards), flat_size(space, source)), 8)
     observations = flatten_rows(episode.observations, space, source)
     actions, steps = np.asarray(episode.actions), len(episode.rewards)
     for key, got, expected in (

@@ -8,7 +8,7 @@ import numpy as np
 
 from scoreregs_offline_rl.errors import DataError
 
-__all__ = ["check_continuous", "flatten_rows"]
+__all__ = ["check_continuous", "flat_size", "flatten_rows"]
 
 
 def flatten_rows(values: Any, space: Any, source: str) -> np.ndarray:
@@ -35,13 +35,7 @@ def flatten_rows(values: Any, space: Any, source: str) -> np.ndarray:
     """
     from gymnasium import spaces
 
-    if not space.is_np_flattenable:
-        raise DataError(
-            f"got observations of {space}, expected a space that flattens to numbers",
-            source=source,
-            key="observations",
-            remedy="record the parts that are numbers",
-        )
+    flat_size(space, source)
     try:
         rows = _flatten(values, space)
     except (KeyError, IndexError, TypeError, ValueError) as error:
@@ -53,6 +47,28 @@ def flatten_rows(values: Any, space: Any, source: str) -> np.ndarray:
         ) from error
     dtype = spaces.flatten_space(space).dtype
     return rows.astype(dtype if np.issubdtype(dtype, np.floating) else np.float64)
+
+
+def flat_size(space: Any, source: str) -> int:
+    """Returns how many numbers a row of a space is as `FlattenObservation` gives it.
+
+    Args:
+        space: the observation space of a row.
+        source: what messages call the data.
+
+    Raises:
+        DataError: unless the space flattens to an array.
+    """
+    from gymnasium import spaces
+
+    if not space.is_np_flattenable:
+        raise DataError(
+            f"got observations of {space}, expected a space that flattens to numbers",
+            source=source,
+            key="observations",
+            remedy="record the parts that are numbers",
+        )
+    return int(spaces.flatdim(space))
 
 
 def check_continuous(space: Any, source: str) -> None:
