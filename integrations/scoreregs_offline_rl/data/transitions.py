@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from numbers import Integral
 from typing import Literal
 
 import numpy as np
@@ -259,8 +260,11 @@ def _check_limit(max_episode_steps: int | None, needed: bool, source: str) -> in
             remedy="give the environment's `max_episode_steps` (where it has none, a number above "
             "the longest episode), or add the array",
         )
-    if max_episode_steps < 1:
-        raise ArgumentError(f"got max_episode_steps={max_episode_steps}, expected at least 1")
+    whole = isinstance(max_episode_steps, Integral) and not isinstance(max_episode_steps, bool)
+    if not whole or max_episode_steps < 1:
+        raise ArgumentError(
+            f"got max_episode_steps={max_episode_steps!r}, expected a whole number, at least 1"
+        )
     return max_episode_steps
 
 
