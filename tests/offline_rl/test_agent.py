@@ -313,8 +313,8 @@ CONFIGS = {
 WRONG = {
     "method": (None, 3, [1]),
     "data": (None, 3, [1]),
-    "seed": (None, 1.5, "text", True),
-    "beta": ("text", [1], True),
+    "seed": (None, 1.5, "text", True, 10**30),
+    "beta": ("text", [1], True, 10**310),
     "command": (3, [1]),
     "evaluation": (3, "text", [1], True, {}),
     "data_return": (None, "text", [1], True),
@@ -331,7 +331,7 @@ CONFIGS |= {
         "record": RECORD | {"evaluation": EVALUATION | {name: value}}
     }
     for name in EVALUATION
-    for value in (None, 3, [], ["a"], [True, 1], [1.0])
+    for value in (None, 3, [], ["a"], [True, 1], [1.0], [10**310, 1])
 }
 CONFIGS |= {
     f"successes that are {value!r}": {

@@ -133,7 +133,7 @@ def wrong_values(name, hint):
                 yield from (high,) * (extra.interval[-1] == ")")
         yield from wrong_values(name, of[0])
     elif hint in (int, float):
-        yield from ("1", True, *((1.5,) if hint is int else ()))
+        yield from ("1", True, 10**400, -(10**400), *((1.5, 2**63) if hint is int else ()))
         yield from () if name in SIGNED else (-1, float("inf"), float("nan"))
     elif hint is bool:
         yield from (1, "yes")
