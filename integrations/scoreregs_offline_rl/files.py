@@ -180,7 +180,8 @@ def _told(name: str, told: Any, room: int) -> tuple[str, tuple[int, ...]]:
     if not isinstance(told, dict) or not {"dtype", "shape"} <= set(told):
         raise ValueError(f"its header has {name:.80} without type and shape")
     dtype, shape = told["dtype"], told["shape"]
-    sizes = shape if isinstance(shape, list) else [None]
+    # One side that is none stands for what is no list.
+    sizes: list[Any] = shape if isinstance(shape, list) else [None]
     if not isinstance(dtype, str) or any(type(size) is not int or size < 0 for size in sizes):
         raise ValueError(f"its header has {name:.80} of type {dtype!r:.80} and shape {shape!r:.80}")
     # The least that an element takes is a bit.

@@ -93,7 +93,7 @@ def _check_bounds(low: tuple[float, ...] | None, high: tuple[float, ...] | None)
     require(0 not in sizes and len(sizes - {1}) < 2, name, got, "as many of one as of the other")
     # As they are trained with.
     with np.errstate(over="ignore"):
-        lowest, highest = np.float32(low), np.float32(high)
+        lowest, highest = np.array(low, np.float32), np.array(high, np.float32)
         within = (lowest < highest) & np.isfinite(highest - lowest)
     require(bool(within.all()), name, got, "each low below its high, as float32 holds them")
 
