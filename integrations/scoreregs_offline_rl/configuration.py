@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import sys
 import types
 from typing import (
     Annotated,
@@ -95,7 +96,10 @@ def check_settings(config: Any) -> None:
             if not _fits(value, hint):
                 meaning = _converted(value)
                 label = f"{kind.__name__}.{field.name}"
-                require(_fits(meaning, hint), label, value, _described(hint))
+                expected = _described(hint)
+                if isinstance(value, int) and not (_is_held(value, int) and _is_held(value, float)):
+                    expected += ", of 64 bits"
+                require(_fits(meaning, hint), label, value, expected)
                 object.__setattr__(config, field.name, meaning)
 
 
@@ -129,11 +133,18 @@ def _fits(value: Any, hint: Any) -> bool:
         return value is None
     if hint in (int, float):
         numbers = int if hint is int else int | float
-        return isinstance(value, numbers) and not isinstance(value, bool)
+        return isinstance(value, numbers) and not isinstance(value, bool) and _is_held(value, hint)
     kind = origin or hint
     # A protocol, a type variable or Any says nothing that can be looked at.
     known = isinstance(kind, type) and not getattr(kind, "_is_protocol", False)
     return isinstance(value, kind) if known else True
+
+
+def _is_held(number: float, kind: type) -> bool:
+    """Returns whether a number of Python's is one of PyTorch's, too, whose numbers have 64 bits."""
+    if isinstance(number, float):
+        return True
+    return abs(number) <= (2**63 - 1 if kind is int else sys.float_info.max)
 
 
 def _described(hint: Any) -> str:

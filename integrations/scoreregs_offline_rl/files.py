@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -31,6 +32,8 @@ __all__ = [
 
 # The largest record that we write, a long sweep's results, has a hundredth of this.
 _LARGEST_JSON = 64 * 2**20
+# No array has more sides or a longer one, also an empty one.
+_MOST_SIDES, _LONGEST = 64, 2**40
 _DISK = {
     getattr(errno, name)
     for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EPERM", "EIO")
@@ -158,21 +161,34 @@ def load_tensors_like(path: Path, like: Mapping[str, Tensor], *, remedy: str) ->
 def tensor_shapes(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
     """Returns each tensor's type, as safetensors names it, and shape out of a file's header.
 
-    Only the header is read: the file may be larger than memory, and may be cut after it.
+    Only the header is read. Shapes are whole numbers whose product the file has room for.
 
     Raises:
-        RunError: where the file is missing or has no such header.
+        RunError: where the file is missing, has no such header, or is smaller than it says.
     """
     with _reading(path), path.open("rb") as file:
-        size = int.from_bytes(file.read(8), "little")
-        if size > min(path.stat().st_size, _LARGEST_JSON):
+        size, whole = int.from_bytes(file.read(8), "little"), path.stat().st_size
+        if size > min(whole, _LARGEST_JSON):
             raise ValueError(f"its header of {size} bytes is longer than the file")
         tensors = _record(file.read(size))
         tensors.pop("__metadata__", None)
-        try:
-            return {n: (str(t["dtype"]), tuple(map(int, t["shape"]))) for n, t in tensors.items()}
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"its header has a tensor without {error}") from error
+        return {name: _told(name, told, whole - 8 - size) for name, told in tensors.items()}
+
+
+def _told(name: str, told: Any, room: int) -> tuple[str, tuple[int, ...]]:
+    """Returns what a header tells of a tensor, if it fits into the bytes that there are."""
+    if not isinstance(told, dict) or not {"dtype", "shape"} <= set(told):
+        raise ValueError(f"its header has {name:.80} without type and shape")
+    dtype, shape = told["dtype"], told["shape"]
+    # One side that is none stands for what is no list.
+    sizes: list[Any] = shape if isinstance(shape, list) else [None]
+    if not isinstance(dtype, str) or any(type(size) is not int or size < 0 for size in sizes):
+        raise ValueError(f"its header has {name:.80} of type {dtype!r:.80} and shape {shape!r:.80}")
+    # The least that an element takes is a bit.
+    small = len(sizes) <= _MOST_SIDES and max(sizes, default=0) <= _LONGEST
+    if not small or math.prod(sizes) > 8 * room:
+        raise ValueError(f"its header has {name:.80} of shape {shape!r:.80}, larger than the file")
+    return dtype, tuple(sizes)
 
 
 def sha256_of(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 import copy
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -208,6 +209,61 @@ def test_weights_that_lie(agent, tmp_path, name):
     assert "\n" not in str(caught.value)
 
 
+def sized(inputs, outputs, width, layers=1):
+    """The header of a policy of these sizes."""
+    sides = [inputs, *[width] * layers, outputs]
+    shapes: dict[str, Any] = {"observation_mean": [inputs], "observation_std": [inputs]}
+    shapes |= {"action_low": [outputs], "action_high": [outputs]}
+    for index in range(layers + 1):
+        shapes[f"policy.net.{2 * index}.weight"] = [sides[index + 1], sides[index]]
+        shapes[f"policy.net.{2 * index}.bias"] = [sides[index + 1]]
+    return shapes
+
+
+HEADERS = {
+    "wider than memory": sized(3, 2, 2**40),
+    "wider than 64 bits": sized(3, 2, 2**70),
+    "wider than 64 bits of bytes": sized(3, 2, 2**61),
+    "more sensors than memory": sized(2**50, 2, 8),
+    "more sensors than 64 bits, of no width": sized(2**62, 2, 0),
+    "more commands than memory": sized(3, 2**50, 8),
+    "of no width": sized(3, 2, 0),
+    "of no command": sized(3, 0, 8),
+    "of negative width": sized(3, 2, -8),
+    "of true width": sized(3, 2, True),
+    "of half a width": sized(3, 2, 8.5),
+    "of a width in words": sized(3, 2, "8"),
+    "of a width that is a list": sized(3, 2, [8]),
+    "of a shape that is none": sized(3, 2, 8) | {"observation_mean": 3},
+    "of a shape that is null": sized(3, 2, 8) | {"policy.net.0.weight": None},
+    "of sides without end": sized(3, 2, 8) | {"observation_mean": [2**40] * 100_000},
+    "of more policies than memory": sized(3, 2, 8) | {"policy.net.0.weight": [2**40, 8, 3]},
+    "of layers without end": sized(1, 1, 1, layers=3000),
+}
+
+
+@pytest.mark.parametrize("name", HEADERS)
+def test_a_header_that_lies(tmp_path, name):
+    """The description agrees with it."""
+    shapes = HEADERS[name]
+    header = {
+        name: {"dtype": "F32", "shape": shape, "data_offsets": [0, 4]}
+        for name, shape in shapes.items()
+    }
+    content = json.dumps(header).encode()
+    file = len(content).to_bytes(8, "little") + content + 40_000 * b"\0"
+    (tmp_path / "model.safetensors").write_bytes(file)
+    layers = sum(".weight" in name for name in shapes) - 1
+    told = {"layers": layers, "policies": 1, "width": shapes["policy.net.0.bias"][0]}
+    told |= {"observation_size": 3, "action_size": shapes["action_low"][0]}
+    if isinstance(shapes["observation_mean"], list):
+        told["observation_size"] = shapes["observation_mean"][0]
+    (tmp_path / "config.json").write_text(json.dumps(told))
+    with pytest.raises(RunError, match=r"header|layers|weights of another size") as caught:
+        TrainedPolicy.load(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
 EVALUATION = {"environment": "Hopper-v5", "returns": [1.0, 2.0], "lengths": [10, 20]}
 RECORD = {
     "method": "SRPO",
@@ -241,6 +297,10 @@ CONFIGS = {
     "another action": {"action_size": 3},
     "an environment of a number": {"environment": 3},
     "an environment of a list": {"environment": ["Hopper-v5"]},
+    "an environment of two lines": {"environment": "Hopper-v5\n"},
+    "an environment of no JSON": {"environment": "Hopper-v5 {"},
+    "an environment without a name": {"environment": ' {"kwargs": {"a": 1}}'},
+    "an environment without end": {"environment": "Hopper-v5 " + 5000 * '{"kwargs":'},
     "a record of a list": {"record": []},
     "a record of a text": {"record": "SRPO"},
     "an empty record": {"record": {}},
@@ -253,8 +313,8 @@ CONFIGS = {
 WRONG = {
     "method": (None, 3, [1]),
     "data": (None, 3, [1]),
-    "seed": (None, 1.5, "text", True),
-    "beta": ("text", [1], True),
+    "seed": (None, 1.5, "text", True, 10**30),
+    "beta": ("text", [1], True, 10**310),
     "command": (3, [1]),
     "evaluation": (3, "text", [1], True, {}),
     "data_return": (None, "text", [1], True),
@@ -271,7 +331,7 @@ CONFIGS |= {
         "record": RECORD | {"evaluation": EVALUATION | {name: value}}
     }
     for name in EVALUATION
-    for value in (None, 3, [], ["a"], [True, 1], [1.0])
+    for value in (None, 3, [], ["a"], [True, 1], [1.0], [10**310, 1])
 }
 CONFIGS |= {
     f"successes that are {value!r}": {

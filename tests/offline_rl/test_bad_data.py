@@ -112,6 +112,28 @@ def test_good_data_is_the_same_from_everywhere(read, reader):
 
 
 @pytest.mark.parametrize("reader", ALL)
+@pytest.mark.parametrize("kind", [bool, np.int64, np.uint8, np.float16])
+def test_rewards_may_be_marks_and_whole_numbers(read, reader, kind):
+    marks = arrays()["rewards"].astype(kind)
+    expected = Transitions.from_arrays(**{**arrays(), "rewards": marks.astype(np.float32)})
+    data, _ = read(reader, rewards=marks)
+    assert data.rewards.dtype == torch.float32
+    assert torch.equal(data.rewards, expected.rewards)
+    assert torch.equal(data.trajectory_returns, expected.trajectory_returns)
+
+
+@pytest.mark.parametrize("reader", FLAT)
+@pytest.mark.parametrize("kind", [np.uint8, np.int64, np.float32])
+@pytest.mark.parametrize("shape", [(ROWS,), (ROWS, 1)])
+def test_flags_may_be_numbers(read, reader, kind, shape):
+    expected = Transitions.from_arrays(**arrays())
+    flags = {key: arrays()[key].astype(kind).reshape(shape) for key in ("terminals", "timeouts")}
+    data, _ = read(reader, **flags)
+    assert torch.equal(data.terminals, expected.terminals)
+    assert torch.equal(data.ends, expected.ends)
+
+
+@pytest.mark.parametrize("reader", ALL)
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize(
     ("key", "index"), [("observations", (7, 1)), ("actions", (7, 0)), ("rewards", 7)]

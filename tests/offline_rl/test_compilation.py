@@ -35,7 +35,7 @@ from tests.offline_rl.rl_data import make_transitions
 from tests.offline_rl.step_cases import CASES, STEPS, new_step, state_of
 from tests.offline_rl.test_sweep import stop_at
 
-EXACT = {"rtol": 0, "atol": 0}
+EXACT: dict[str, Any] = {"rtol": 0, "atol": 0}
 
 
 @pytest.mark.parametrize("name", CASES)

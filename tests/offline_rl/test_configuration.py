@@ -80,6 +80,30 @@ def test_bounds_of_actions_come_in_pairs():
         TrainConfig(data="a", action_low=(-1.0,))
 
 
+@pytest.mark.parametrize(
+    ("low", "high"),
+    [
+        ((1.0,), (-1.0,)),
+        ((1.0,), (1.0,)),
+        ((-1.0, 2.0), (1.0, 1.0)),
+        ((0.0,), (1.0, -1.0)),
+        ((-1.0, -1.0), (1.0, 1.0, 1.0)),
+        ((), ()),
+        ((), (1.0,)),
+        ((1.0,), (1.0 + 1e-12,)),
+        ((-3e38,), (3e38,)),
+        ((-1e300,), (0.0,)),
+    ],
+)
+def test_bounds_of_actions_leave_an_interval(low, high):
+    with pytest.raises(ArgumentError, match=r"got action_low and action_high = \(.*, expected"):
+        TrainConfig(data="a", action_low=low, action_high=high)
+
+
+def test_one_bound_may_stand_for_all():
+    assert TrainConfig(data="a", action_low=(0.0,), action_high=(1.0, 2.0)).action_high == (1, 2)
+
+
 ROWS = [field.default_factory for field in dataclasses.fields(TrainConfig) if field.metadata]
 CONFIGURATIONS: list[Any] = [TrainConfig, *ROWS, TrainerConfig, EvaluationConfig, LoadingConfig]
 CONFIGURATIONS += [DataKeys, SweepGrid, MachineInterface, Signal]
@@ -109,7 +133,7 @@ def wrong_values(name, hint):
                 yield from (high,) * (extra.interval[-1] == ")")
         yield from wrong_values(name, of[0])
     elif hint in (int, float):
-        yield from ("1", True, *((1.5,) if hint is int else ()))
+        yield from ("1", True, 10**400, -(10**400), *((1.5, 2**63) if hint is int else ()))
         yield from () if name in SIGNED else (-1, float("inf"), float("nan"))
     elif hint is bool:
         yield from (1, "yes")

@@ -129,6 +129,14 @@ def test_keyword_arguments_reach_the_environment():
         'Pendulum-v1 {"wrappers": [{"kwargs": {}}]}',
         'Pendulum-v1 {"references": [1, 1]}',
         'Pendulum-v1 {"references": [1]}',
+        'Pendulum-v1 {"references": [1' + 400 * "0" + ", 2]}",
+        'Pendulum-v1 {"kwargs": [["g", 5]]}',
+        'Pendulum-v1 {"max_episode_steps": true}',
+        'Pendulum-v1 {"max_episode_steps": 1' + 40 * "0" + "}",
+        'Pendulum-v1 {"wrappers": "ab"}',
+        'Pendulum-v1 {"wrappers": [[["entry_point", "a:b"]]]}',
+        'Pendulum-v1 {"wrappers": null}',
+        ' {"kwargs": {"g": 5.0}}',
         "Pendulum-v1 " + '{"kwargs":' * 100_000,
     ],
 )
@@ -149,6 +157,25 @@ def test_a_description_that_cannot_be_read(text):
 def test_an_environment_that_cannot_be_made(text):
     with pytest.raises(ArgumentError, match="expected"):
         make_environment(text)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "dtype"),
+    [(0.0, 0.0, np.float32), (1.0, 1.0 + 1e-12, np.float64), (-1e300, 1e300, np.float64)],
+)
+def test_bounds_that_leave_no_interval(low, high, dtype):
+    class Fixed(PendulumEnv):
+        def __init__(self):
+            super().__init__()
+            ends = np.array([-1.0, low], dtype), np.array([1.0, high], dtype)
+            self.action_space = gymnasium.spaces.Box(*ends, dtype=dtype)
+
+    gymnasium.register("ScoreregsFixed-v0", lambda **_: Fixed(), max_episode_steps=5)
+    try:
+        with pytest.raises(ArgumentError, match=r"ScoreregsFixed-v0 .* each low below its high"):
+            make_environment("ScoreregsFixed-v0")
+    finally:
+        del gymnasium.registry["ScoreregsFixed-v0"]
 
 
 def test_what_is_observed_in_parts_is_flattened():

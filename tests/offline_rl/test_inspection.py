@@ -12,6 +12,8 @@ from PIL import Image
 
 from scoreregs_offline_rl.commands.main import main
 from scoreregs_offline_rl.data.hdf5 import save_hdf5
+from scoreregs_offline_rl.data.loading import LoadingConfig
+from scoreregs_offline_rl.data.sources import load_data
 from scoreregs_offline_rl.data.transitions import Transitions
 from scoreregs_offline_rl.inspection.inspection import Distribution, Features, inspect_data
 from scoreregs_offline_rl.inspection.plot import draw_inspection
@@ -129,6 +131,79 @@ def test_findings(changes, words):
     assert len(inspection.findings) == 1
     assert re.search(words, inspection.findings[0])
     assert f"- {inspection.findings[0]}" in format_inspection(inspection)
+
+
+class TestStatesReadAsSteps:
+    """T + 1 rows a trajectory, `terminals` on the last state."""
+
+    def log(self, lengths=(21,) * 5, *, filler=None, **changes):
+        rows, rng = sum(lengths), np.random.default_rng(0)
+        last = np.cumsum(lengths) - 1
+        actions = rng.uniform(-1, 1, (rows, 2))
+        if filler == "zero":
+            actions[last] = 0.0
+        elif filler == "repeated":
+            actions[last] = actions[last - 1]
+        given = {
+            "observations": rng.normal(size=(rows, 3)),
+            "actions": actions,
+            "rewards": rng.normal(size=rows),
+            "terminals": np.isin(np.arange(rows), last),
+            "max_episode_steps": 1000,
+            **changes,
+        }
+        return Transitions.from_arrays(**given)
+
+    def found(self, data):
+        return [finding for finding in inspect_data(data).findings if "layout states" in finding]
+
+    def test_by_lengths_that_are_all_the_same(self):
+        (finding,) = self.found(self.log())
+        assert finding.startswith("all 5 trajectories end for good after 21 rows")
+
+    def test_also_as_qlearnings_rows_and_where_the_recording_was_cut(self):
+        assert self.found(self.log(rows="qlearning"))
+        assert self.found(self.log(terminals=np.arange(105) % 20 == 19))
+
+    @pytest.mark.parametrize(
+        ("filler", "words"), [("zero", "the same"), ("repeated", "that of the row before")]
+    )
+    def test_by_an_action_that_is_a_filler(self, filler, words):
+        (finding,) = self.found(self.log((21, 8, 13, 30), filler=filler))
+        assert f"all 4 trajectories end for good in an action that is {words}" in finding
+
+    def test_by_steps_that_were_counted(self):
+        (finding,) = self.found(self.log(max_episode_steps=20))
+        assert finding.startswith("all trajectories have 20 rows and are followed by one of a")
+
+    def test_read_with_the_layout_it_has_no_finding(self, tmp_path):
+        data = self.log()
+        arrays = {key: getattr(data, key).numpy() for key in ("observations", "actions", "rewards")}
+        np.savez(tmp_path / "log.npz", **arrays, terminals=data.terminals.numpy())
+        again = load_data(tmp_path / "log.npz", LoadingConfig(layout="states"))
+        assert (len(again), bool(again.terminals.any())) == (100, False)
+        assert inspect_data(again).findings == ()
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"lengths": (21, 8, 13, 30)},
+            # What followed is recorded, or rows were cut.
+            {"next_observations": np.random.default_rng(1).normal(size=(105, 3))},
+            {"timeouts": np.arange(105) % 21 == 10},
+            # Bandits, and tasks of two steps.
+            {"lengths": (1,) * 100},
+            {"lengths": (2,) * 50},
+            {"lengths": (50,)},
+            # Bang-bang: the last action is like many.
+            {
+                "lengths": (21, 8, 13, 30),
+                "actions": np.where(np.arange(72) % 3 == 0, -1.0, 1.0)[:, None],
+            },
+        ],
+    )
+    def test_what_are_steps(self, changes):
+        assert self.found(self.log(**changes)) == []
 
 
 def test_the_text_is_a_page():

@@ -198,6 +198,16 @@ def test_arrays_of_another_layout_are_refused(read, changes, layout, words):
         read(arrays | changes, layout=layout)
 
 
+@pytest.mark.parametrize("layout", ["steps", "states", "next_step", "same_step"])
+@pytest.mark.parametrize("key", ["observations", "actions", "rewards", "terminals", "timeouts"])
+@pytest.mark.parametrize("value", [np.array(0.0), np.zeros(0), np.array(["a"] * 10)])
+def test_what_is_no_column_is_refused(read, layout, key, value):
+    given = {"observations": np.zeros((10, 2)), "actions": np.zeros((10, 1))}
+    given |= {"rewards": np.zeros(10), "terminals": np.zeros(10), "timeouts": np.arange(10) == 9}
+    with pytest.raises(DataError, match="expected"):
+        read({**given, key: value}, layout=layout)
+
+
 def test_states_with_what_followed_are_refused(read):
     with pytest.raises(DataError, match="layout steps"):
         read(as_steps("next_step"), layout="states")

@@ -165,6 +165,25 @@ def test_a_reward_may_be_a_mark(arrow, tmp_path, kind):
     assert set(data.rewards.tolist()) == {0.0, 1.0}
 
 
+@pytest.mark.parametrize("key", ["next.done", "next.success", "next.truncated"])
+@pytest.mark.parametrize(
+    "flags", [np.full(FRAMES, 0.5), np.array(["False"] * FRAMES), np.zeros((FRAMES, 2), bool)]
+)
+def test_a_flag_that_is_none_is_refused(arrow, tmp_path, key, flags):
+    folder = write(arrow, tmp_path / "set", columns(**{key: flags}))
+    with pytest.raises(DataError, match="bool") as caught:
+        load_data(folder)
+    assert caught.value.key == key
+
+
+def test_what_does_not_fit_into_memory(arrow, tmp_path, monkeypatch):
+    folder = write(arrow, tmp_path / "set", columns())
+    monkeypatch.setattr("scoreregs_offline_rl.data.room._memory", lambda: 400)
+    with pytest.raises(DataError, match="memory left here") as caught:
+        load_data(folder)
+    assert caught.value.key in columns()
+
+
 def test_lists_of_any_kind_are_rows(arrow, tmp_path):
     """As polars writes them."""
     folder = write(arrow, tmp_path / "set", columns())

@@ -4,6 +4,7 @@ Three hundred files are made from a good one by a generator; each is wrong in on
 """
 
 import io
+import json
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -72,9 +73,8 @@ def of_another_rank(given: Arrays, rng) -> None:
 
 def of_another_type(given: Arrays, rng) -> None:
     key = pick(rng)
-    kinds = (
-        ["S4", "complex64"] if key in ("terminals", "timeouts") else ["S4", "complex64", "int64"]
-    )
+    # Flags and rewards may be whole numbers.
+    kinds = ["S4", "complex64", *["int64"] * (key in ("observations", "actions"))]
     given[key] = given[key].astype(rng.choice(kinds))
 
 
@@ -120,6 +120,7 @@ def npz_cut(path: Path, rng) -> None:
 def npz_huge(path: Path, rng) -> None:
     """A header that promises more than the file has, also more than an integer holds."""
     sizes = [(1 << 40, 3), (1 << 62, 1 << 62), (10**30, 3), (ROWS + 1, 3), (-1, 3), (1 << 33, 0, 3)]
+    sizes += [(1 << 60, 0), (0, 1 << 60), (1 << 62, 0)]
     shape = sizes[rng.integers(len(sizes))]
     key = pick(rng, "observations", "rewards")
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
@@ -148,8 +149,20 @@ def npz_pickled(path: Path, rng) -> None:
     write_npz(path, {**good(), pick(rng): np.array([{}] * ROWS, dtype=object)})
 
 
+# Environments that are none, as text.
+NO_ENVIRONMENTS = [
+    "a\nb",
+    "Pendulum-v1 {",
+    'Pendulum-v1 {"kwargs": 3}',
+    'Pendulum-v1 {"max_episode_steps": -1}',
+    'Pendulum-v1 {"entry_point": "os:system"}',
+    "this:Pendulum-v1",
+]
+
+
 def npz_environment(path: Path, rng) -> None:
-    values = [np.arange(3), np.float32(3.0), np.array(["a", "b"]), np.array("a\nb"), np.array(True)]
+    values = [np.arange(3), np.float32(3.0), np.array(["a", "b"]), np.array(True)]
+    values += map(np.array, NO_ENVIRONMENTS)
     write_npz(path, good(), environment=values[rng.integers(len(values))])
 
 
@@ -182,6 +195,32 @@ def hdf5_never_written(path: Path, rng) -> None:
     write_hdf5(path, given)
     with h5py.File(path, "a") as file:
         file.create_dataset(key, array.shape, array.dtype, chunks=array.shape)
+
+
+def hdf5_partly_written(path: Path, rng) -> None:
+    given, key = good(), pick(rng)
+    array = given.pop(key)
+    write_hdf5(path, given)
+    written = int(rng.integers(1, 4)) * 10
+    with h5py.File(path, "a") as file:
+        made = file.create_dataset(
+            key,
+            array.shape,
+            array.dtype,
+            chunks=(10, *array.shape[1:]),
+            compression=rng.choice([None, "gzip"]),
+        )
+        made[:written] = array[:written]
+
+
+def hdf5_without_numbers(path: Path, rng) -> None:
+    """As many rows as nothing takes no memory for."""
+    given, key = good(), pick(rng, "observations", "actions")
+    del given[key]
+    write_hdf5(path, given)
+    shapes = [(1 << 60, 0), (1 << 40, 0), (0, 1 << 50), (1 << 55, 0, 2)]
+    with h5py.File(path, "a") as file:
+        file.create_dataset(key, shapes[rng.integers(len(shapes))], "f4")
 
 
 def hdf5_external(path: Path, rng) -> None:
@@ -251,7 +290,7 @@ def hdf5_environment(path: Path, rng) -> None:
         3.0,
         ["a", "b"],
         h5py.Empty("f4"),
-        "a\nb",
+        *NO_ENVIRONMENTS,
         b"\xff\xfe\n",
         True,
     ]
@@ -264,11 +303,89 @@ def hdf5_noise(path: Path, rng) -> None:
     path.write_bytes(start + rng.bytes(int(rng.integers(0, 3000))))
 
 
+# What is wrong with a data set of Minari.
+EPISODE = {"observations": (6, 3), "actions": (5, 2), "rewards": (5,)}
+EPISODE |= {"terminations": (5,), "truncations": (5,)}
+
+
+def write_minari(path: Path, rng, changes: Callable[[Any, str], None], **more: Any) -> None:
+    """Two episodes of five steps, in one of which one array is changed."""
+    minari, spaces = pytest.importorskip("minari"), pytest.importorskip("gymnasium.spaces")
+    serialize, box = minari.serialization.serialize_space, spaces.Box
+    metadata = {
+        "data_format": "hdf5",
+        "dataset_id": "made/log-v0",
+        "minari_version": minari.__version__,
+        "total_episodes": 2,
+        "total_steps": 10,
+        "observation_space": serialize(box(-1, 1, (3,), np.float64)),
+        "action_space": serialize(box(-1, 1, (2,), np.float64)),
+    }
+    (path / "data").mkdir(parents=True)
+    (path / "data" / "metadata.json").write_text(json.dumps(metadata | more))
+    with h5py.File(path / "data" / "main_data.hdf5", "w") as file:
+        for number in range(2):
+            group = file.create_group(f"episode_{number}")
+            group.attrs.update({"id": number, "total_steps": 5})
+            for key, shape in EPISODE.items():
+                flags = key in ("terminations", "truncations")
+                group[key] = np.zeros(shape, bool) if flags else rng.uniform(-1, 1, shape)
+        key = pick(rng, *EPISODE)
+        changes(file[f"episode_{rng.integers(2)}"], key)
+
+
+def minari_never_written(path: Path, rng) -> None:
+    def change(group, key: str) -> None:
+        dtype = group[key].dtype
+        del group[key]
+        group.create_dataset(key, EPISODE[key], dtype, chunks=bool(rng.integers(2)) or None)
+
+    write_minari(path, rng, change)
+
+
+def minari_partly_written(path: Path, rng) -> None:
+    def change(group, key: str) -> None:
+        shape, dtype = EPISODE[key], group[key].dtype
+        del group[key]
+        made = group.create_dataset(key, shape, dtype, chunks=(2, *shape[1:]))
+        made[:2] = 0
+
+    write_minari(path, rng, change)
+
+
+def minari_huge(path: Path, rng) -> None:
+    def change(group, key: str) -> None:
+        inner, dtype = EPISODE[key][1:], group[key].dtype
+        del group[key]
+        rows = int(rng.choice([1 << 40, 1 << 50, (1 << 57)]))
+        if inner and rng.integers(2):
+            group.create_dataset(key, (rows, 0), dtype)
+            return
+        made = group.create_dataset(key, (rows, *inner), dtype, chunks=(1000, *inner))
+        if rng.integers(2):
+            made[:1000] = 0
+
+    write_minari(path, rng, change)
+
+
+def minari_space_huge(path: Path, rng) -> None:
+    count = int(rng.choice([1 << 32, 1 << 50, (1 << 62)]))
+    spaces = [
+        {"type": "Discrete", "dtype": "int64", "start": 0, "n": count},
+        {"type": "Box", "dtype": "float64", "shape": [count], "low": [0.0], "high": [1.0]},
+        {"type": "MultiDiscrete", "dtype": "int64", "nvec": [count, count], "start": [0, 0]},
+    ]
+    space = json.dumps(spaces[rng.integers(len(spaces))])
+    write_minari(path, rng, lambda group, key: None, observation_space=space)
+
+
 NPZ = [npz_cut, npz_huge, npz_bomb, npz_pickled, npz_environment, npz_noise]
 HDF5 = [
     hdf5_cut,
     hdf5_huge,
     hdf5_never_written,
+    hdf5_partly_written,
+    hdf5_without_numbers,
     hdf5_external,
     hdf5_virtual,
     hdf5_linked_outside,
@@ -278,6 +395,9 @@ HDF5 = [
     hdf5_environment,
     hdf5_noise,
 ]
+
+
+MINARI = [minari_never_written, minari_partly_written, minari_huge, minari_space_huge]
 
 
 def by_arrays(change: Callable[[Arrays, Any], None], write: Callable[..., None]):
@@ -291,6 +411,7 @@ def by_arrays(change: Callable[[Arrays, Any], None], write: Callable[..., None])
 
 
 CASES = [(way, ".npz") for way in NPZ] + [(way, ".hdf5") for way in HDF5]
+CASES += [(way, "") for way in MINARI]
 CASES += [(by_arrays(change, write_npz), ".npz") for change in ARRAYS]
 CASES += [(by_arrays(change, write_hdf5), ".hdf5") for change in ARRAYS]
 
@@ -310,6 +431,11 @@ def test_a_file_that_lies_is_refused(tmp_path, make, suffix):
             load_data(path)
         assert path.name in str(caught.value)
         assert "\n" not in str(caught.value) or "a\nb" in str(caught.value)
+
+
+def test_the_good_one_of_minari_is_read(tmp_path):
+    write_minari(tmp_path / "log", np.random.default_rng(0), lambda group, key: None)
+    assert len(load_data(tmp_path / "log")) == 10
 
 
 @pytest.mark.parametrize(("write", "suffix"), [(write_npz, ".npz"), (write_hdf5, ".hdf5")])
@@ -367,6 +493,21 @@ def test_nothing_is_allocated_for_a_promise(tmp_path):
             file.writestr(f"{name}.npy", content)
     with pytest.raises(DataError, match="takes 16000000000 bytes, of which the file holds 160"):
         load_data(tmp_path / "log.npz")
+
+
+@pytest.mark.parametrize("memory", [300, 500])
+@pytest.mark.parametrize("kind", ["npz", "hdf5", "minari"])
+def test_what_does_not_fit_into_memory(tmp_path, monkeypatch, kind, memory):
+    path = tmp_path / ("log" if kind == "minari" else f"log.{kind}")
+    if kind == "minari":
+        write_minari(path, np.random.default_rng(0), lambda group, key: None)
+    else:
+        (write_npz if kind == "npz" else write_hdf5)(path, good())
+    load_data(path)
+    monkeypatch.setattr("scoreregs_offline_rl.data.room._memory", lambda: memory)
+    with pytest.raises(DataError, match="memory left here") as caught:
+        load_data(path)
+    assert caught.value.key is not None
 
 
 def test_storage_elsewhere_is_found_without_reading(tmp_path):

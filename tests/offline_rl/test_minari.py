@@ -400,6 +400,23 @@ def test_a_damaged_specification(folder, counted, spec):
         load_minari(folder / counted)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"id": "Pendulum-v1", "max_episode_steps": -5},
+        {"id": "Pendulum-v1", "max_episode_steps": 10**30},
+        {"id": "", "kwargs": {"g": 5.0}},
+        {"id": "this:Pendulum-v1"},
+        {"id": "Pendulum-v1\n"},
+    ],
+)
+def test_an_environment_that_is_none(folder, counted, changes):
+    spec = {"entry_point": "a:b", "kwargs": {}, "additional_wrappers": [], **changes}
+    edit_metadata(folder, counted, env_spec=json.dumps(spec))
+    with pytest.raises(DataError, match="expected"):
+        load_minari(folder / counted)
+
+
 def test_an_episode_that_lies_in_another_file(folder, counted, tmp_path):
     outside = tmp_path / "outside.bin"
     np.zeros(3).tofile(outside)

@@ -115,6 +115,57 @@ class TestActions:
         others = data.actions[:, 0] != 500.0
         torch.testing.assert_close(scaled[others], data.actions[others])
 
+    @pytest.mark.parametrize("share", [0.0005, 0.002, 0.01, 0.04])
+    @pytest.mark.parametrize(
+        "glitch",
+        [
+            lambda rng, count: np.full(count, 500.0),
+            lambda rng, count: np.full(count, -32768.0),
+            lambda rng, count: rng.choice([-40.0, 40.0], count),
+            lambda rng, count: 30.0 + rng.exponential(100.0, count),
+        ],
+    )
+    def test_several_glitches_do_not_set_the_bounds(self, share, glitch):
+        rng, rows = np.random.default_rng(0), 4000
+        actions = np.clip(rng.normal(0, 0.4, (rows, 2)), -1, 1)
+        wrong = np.sort(rng.choice(rows, max(1, int(share * rows)), replace=False))
+        actions[wrong, 1] = glitch(rng, len(wrong))
+        data = short(actions)
+        found = outlying_actions(data)
+        assert found is not None
+        assert (found.row, found.count) == (wrong[0], len(wrong))
+        assert (found.low.tolist(), found.high.tolist()) == ([-1, -1], [1, 1])
+        with pytest.raises(DataError, match=r"--action-low .* --action-high") as caught:
+            action_bounds_of(data)
+        assert caught.value.row == wrong[0]
+        assert str(found) in "".join(inspect_data(data).findings)
+        assert str(found) in str(caught.value)
+
+    @pytest.mark.parametrize("share", [0.001, 0.008])
+    def test_scattered_glitches_do_not_set_the_bounds(self, share):
+        """As of noise on a bus: no number is unlike those beside it."""
+        rng = np.random.default_rng(0)
+        actions = np.clip(rng.normal(0, 0.4, (20_000, 1)), -1, 1)
+        wrong = rng.choice(20_000, int(share * 20_000), replace=False)
+        actions[wrong, 0] = rng.uniform(-500, 500, len(wrong))
+        found = outlying_actions(short(actions))
+        assert found is not None
+        assert found.count > 0.9 * len(wrong)
+        assert float(found.high - found.low) < 10
+
+    def test_the_bounds_to_give_are_taken(self):
+        """Those of the others where few lie beyond, else those of all."""
+        rng = np.random.default_rng(0)
+        for share, expected in ((0.0005, [[-1.0], [1.0]]), (0.02, [[-1.0], [500.0]])):
+            actions = np.clip(rng.normal(0, 0.4, (ROWS, 1)), -1, 1).astype(np.float32)
+            actions[:: int(1 / share)] = 500.0
+            data = short(actions)
+            words = str(outlying_actions(data)).split("--action-low ")[1]
+            low, high = re.match(r"(\S+) --action-high ([^\s,]+)", words).groups()  # pyright: ignore
+            bounds = torch.tensor([float(low)]), torch.tensor([float(high)])
+            assert [bound.tolist() for bound in bounds] == expected
+            assert float(ActionScaling(*bounds).normalize(data.actions).abs().max()) <= 1.0
+
     @pytest.mark.parametrize("column", [0, 1, 2])
     @pytest.mark.parametrize("sign", [1, -1])
     @pytest.mark.parametrize("scale", [1e-4, 1.0, 3e4])
@@ -126,12 +177,12 @@ class TestActions:
         assert (found.row, found.count) == (7, 1)
         assert bool((found.high < 5 * scale).all() and (found.low > -5 * scale).all())
 
-    def test_where_few_rows_are_there_giving_bounds_is_not_advised(self):
+    def test_where_few_rows_are_there_bounds_that_would_be_refused_are_not_advised(self):
         actions = np.linspace(-1, 1, 60)[:, None]
         actions[3] = 80.0
         found = outlying_actions(short(actions))
-        assert "--action-low" not in str(found)
-        assert "leave it out" in str(found)
+        assert "leave these rows out" in str(found)
+        assert str(found).endswith("--action-low -1 --action-high 80")
 
     @pytest.mark.parametrize(
         "draw",
@@ -140,6 +191,22 @@ class TestActions:
             lambda rng: rng.laplace(size=(20_000, 2)),
             lambda rng: rng.standard_exponential(size=(20_000, 2)),
             lambda rng: rng.choice([-1.0, 1.0], size=(20_000, 2)),
+            lambda rng: rng.choice([-1.0, 1.0], (20_000, 2)) + 0.01 * rng.normal(size=(20_000, 2)),
+            lambda rng: rng.standard_t(3, size=(20_000, 2)),
+            lambda rng: rng.lognormal(size=(20_000, 2)),
+            # Thrusters that are seldom on, and noise in what is recorded of them.
+            lambda rng: (
+                rng.choice([-1.0, 0.0, 1.0], (20_000, 2), p=[0.02, 0.96, 0.02])
+                + 0.02 * rng.normal(size=(20_000, 2))
+            ),
+            # Exploration: one action in fifty is any.
+            lambda rng: np.where(
+                rng.uniform(size=(20_000, 1)) < 0.02,
+                rng.uniform(-1, 1, (20_000, 2)),
+                0.02 * rng.normal(size=(20_000, 2)),
+            ),
+            # A gripper that is half open, to the last digit but one.
+            lambda rng: 0.5 + 0.5 * (rng.uniform(size=(20_000, 2)) < 2e-4) + 1e-8 * rng.normal(),
             # A gripper that seldom moves.
             lambda rng: (rng.uniform(size=(20_000, 2)) < 2e-4).astype(float),
             lambda rng: np.ones((20_000, 2)),

@@ -2,8 +2,9 @@
 
 import json
 import logging
+import re
 import shutil
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import gymnasium
@@ -15,6 +16,7 @@ from scoreregs.errors import ArgumentError
 from scoreregs_offline_rl import (
     BehaviorConfig,
     CriticConfig,
+    DataKeys,
     EvaluationConfig,
     LoadingConfig,
     PolicyConfig,
@@ -24,7 +26,10 @@ from scoreregs_offline_rl import (
     TrainedPolicy,
     TrainerConfig,
     export_onnx,
+    load_data,
     load_policy,
+    rehearse,
+    rehearse_sweep,
     sweep,
     train,
 )
@@ -42,6 +47,13 @@ from scoreregs_offline_rl.tasks.ogbench import OGBenchTask
 from tests.offline_rl.rl_data import make_transitions
 
 STAGES = ("critic", "behavior", "policy")
+RECORDED = {
+    "observations": np.random.default_rng(0).normal(size=(100, 3)),
+    "actions": np.random.default_rng(1).uniform(-1, 1, (100, 2)),
+    "rewards": np.arange(100.0),
+    "terminals": np.zeros(100, bool),
+    "timeouts": np.arange(100) % 10 == 9,
+}
 
 
 def configuration(**changes) -> TrainConfig:
@@ -205,6 +217,54 @@ def test_settings_that_mean_nothing_for_minari_are_refused(config):
     pytest.importorskip("minari")
     with pytest.raises(DataError, match=r"got loading\.\w+ = .* for a Minari data set"):
         load_minari("me/arm-v0", config)
+
+
+READING = {
+    "rewards = 'success'": {"rewards": "success"},
+    "layout = 'states'": {"loading": LoadingConfig(layout="states")},
+    "rows = 'qlearning'": {"loading": LoadingConfig(rows="qlearning")},
+    "max_episode_steps = 5": {"loading": LoadingConfig(max_episode_steps=5)},
+    "terminals_end = False": {"loading": LoadingConfig(terminals_end=False)},
+    "keys.actions = 'torque'": {"loading": LoadingConfig(keys=DataKeys(actions="torque"))},
+}
+
+
+@pytest.mark.parametrize("job", [train, rehearse, sweep, rehearse_sweep])
+@pytest.mark.parametrize("setting", READING)
+def test_settings_that_read_files_are_refused_beside_data_in_memory(data, tmp_path, job, setting):
+    words = rf"got loading\.{re.escape(setting)}, .* data in memory \(arrays\).*leave data out"
+    with pytest.raises(ArgumentError, match=words):
+        job(configuration(**READING[setting]), tmp_path / "run", data=data)
+    assert not (tmp_path / "run").exists()
+
+
+def test_every_setting_that_reads_a_file_is_among_them():
+    told = {re.split(r"[ .]", setting)[0] for setting in READING}
+    assert told | {"mirrors"} == {field.name for field in fields(LoadingConfig)}
+
+
+def test_mirrors_are_no_matter_beside_data_in_memory(data, tmp_path):
+    config = configuration(loading=LoadingConfig(mirrors=("http://mine.example",)))
+    assert rehearse(config, tmp_path / "run", stages=["critic"], data=data).stages
+
+
+def test_a_run_that_has_begun_goes_on_with_the_same_data_in_memory(data, tmp_path):
+    """Its digest says that it was read so."""
+    np.savez(tmp_path / "log.npz", **RECORDED)
+    loading = LoadingConfig(rows="qlearning")
+    config = configuration(data=str(tmp_path / "log.npz"), loading=loading)
+    train(config, tmp_path / "run", stages=["critic"])
+    same = load_data(config.data, loading)
+    train(config, tmp_path / "run", stages=["critic", "behavior"], data=same)
+    other = replace(same, rewards=same.rewards + 1)
+    with pytest.raises(RunError, match="sha256"):
+        train(config, tmp_path / "run", stages=["policy"], data=other)
+
+
+@pytest.mark.parametrize("given", [{}, "log.npz", np.zeros(3)])
+def test_data_in_memory_is_transitions(tmp_path, given):
+    with pytest.raises(ArgumentError, match=r"got data of type .*expected Transitions: make"):
+        train(configuration(), tmp_path / "run", data=given)
 
 
 def test_rows_for_validation_have_a_file_of_their_own(tmp_path, monkeypatch):

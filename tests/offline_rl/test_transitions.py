@@ -195,8 +195,29 @@ def test_a_last_trajectory_that_reached_its_goal_is_complete():
     assert cut.trajectory_complete.tolist() == [True, False]
 
 
+@pytest.mark.parametrize("rows", ["all", "qlearning"])
+def test_a_limit_that_no_episode_reaches_cuts_none(rows):
+    given = arrays(timeouts=None)
+    expected = Transitions.from_arrays(**given, rows=rows, max_episode_steps=1000)
+    for limit in (9, 2**63 - 1, 10**30):
+        found = Transitions.from_arrays(**given, rows=rows, max_episode_steps=limit)
+        assert torch.equal(found.observations, expected.observations)
+        assert torch.equal(found.ends, expected.ends)
+
+
+@pytest.mark.parametrize("key", ["observations", "actions", "rewards", "terminals"])
+def test_lists_of_several_lengths_are_no_array(key):
+    with pytest.raises(DataError, match="rows of one length") as caught:
+        Transitions.from_arrays(**{**arrays(), key: [[0.0], [0.0, 1.0]]})
+    assert caught.value.key == key
+
+
 @pytest.mark.parametrize(
-    ("options", "words"), [({"rows": "some"}, "'qlearning'"), ({"max_episode_steps": 0}, "least 1")]
+    ("options", "words"),
+    [
+        ({"rows": "some"}, "'qlearning'"),
+        *(({"max_episode_steps": limit}, "least 1") for limit in (0, 1.5, "5", True)),
+    ],
 )
 def test_options_are_checked(options, words):
     with pytest.raises(ArgumentError, match=words):

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from scoreregs_offline_rl.errors import DataError
+from scoreregs_offline_rl.files import first_line
 
 __all__ = [
     "ROUNDING",
@@ -25,7 +26,13 @@ ROUNDING = 1e-3
 
 
 def float_column(
-    key: str, array: ArrayLike, rank: int, source: str, *, exact: bool = False
+    key: str,
+    array: ArrayLike,
+    rank: int,
+    source: str,
+    *,
+    exact: bool = False,
+    whole: bool = False,
 ) -> NDArray[np.floating]:
     """Returns a copy of a column of rank 1 or 2 in float32.
 
@@ -37,11 +44,16 @@ def float_column(
         rank: 1 or 2.
         source: what messages call the data.
         exact: keep float64 where float32 would round a feature away, see `held_by_float32`.
+        whole: take whole numbers and flags for the numbers that they are, as rewards that mark
+            success or progress.
 
     Raises:
         DataError: unless it holds finite floating-point numbers in that shape.
     """
-    given = _as_vector(array) if rank == 1 else np.asarray(array)
+    given = _as_array(key, array, source)
+    given = _as_vector(given) if rank == 1 else given
+    if whole and given.dtype.kind in "bui":
+        given = given.astype(np.float64)
     if not np.issubdtype(given.dtype, np.floating):
         raise DataError(
             f"got dtype {given.dtype}, expected floating point",
@@ -61,7 +73,7 @@ def float_column(
     with np.errstate(over="ignore"):
         copied = given.astype(np.float32)
     finite = np.isfinite(copied)
-    if rank == 2:
+    if rank == 2 and given.size:
         finite = finite.all(axis=1)
     if not finite.all():
         row = int(np.argmin(finite))
@@ -116,7 +128,7 @@ def check_actions(array: ArrayLike, source: str) -> None:
     Raises:
         DataError: for integers and flags, which are codes of choices.
     """
-    given = np.asarray(array)
+    given = _as_array("actions", array, source)
     if given.dtype.kind in "bui":
         raise DataError(
             f"got discrete actions of dtype {given.dtype}, expected continuous ones in floating "
@@ -142,7 +154,7 @@ def flag_column(key: str, array: ArrayLike, source: str) -> NDArray[np.bool_]:
     Raises:
         DataError: unless it is of that shape and those values.
     """
-    given = _as_vector(array)
+    given = _as_vector(_as_array(key, array, source))
     if given.ndim != 1 or given.dtype.kind not in "buif":
         raise DataError(
             f"got shape {given.shape} and dtype {given.dtype}, expected (rows,) and bool",
@@ -175,6 +187,13 @@ def check_lengths(columns: dict[str, np.ndarray], source: str) -> None:
     """
     rows = len(columns["observations"])
     for key, column in columns.items():
+        if column.ndim == 0:
+            raise DataError(
+                f"got one value, expected {rows} rows as in 'observations'",
+                source=source,
+                key=key,
+                remedy="record the file again, a value for each row",
+            )
         if len(column) != rows:
             raise DataError(
                 f"got {len(column)} rows, expected {rows} as in 'observations'",
@@ -201,7 +220,19 @@ def check_lengths(columns: dict[str, np.ndarray], source: str) -> None:
         )
 
 
-def _as_vector(array: ArrayLike) -> np.ndarray:
+def _as_array(key: str, array: ArrayLike, source: str) -> np.ndarray:
+    try:
+        return np.asarray(array)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DataError(
+            f"got what NumPy makes no array of ({first_line(error)}), expected numbers in rows of "
+            "one length",
+            source=source,
+            key=key,
+            remedy="give an array, on the CPU and without gradient",
+        ) from error
+
+
+def _as_vector(given: np.ndarray) -> np.ndarray:
     """D4RL, too, takes (rows, 1) for (rows,)."""
-    given = np.asarray(array)
     return given[:, 0] if given.ndim == 2 and given.shape[1] == 1 else given

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ from scoreregs_offline_rl.data.loading import (
     choose_keys,
     environment_of,
 )
+from scoreregs_offline_rl.data.room import Room
 from scoreregs_offline_rl.data.transitions import Transitions
 from scoreregs_offline_rl.errors import DataError
 from scoreregs_offline_rl.files import replacing
@@ -52,7 +52,7 @@ def load_hdf5(
     `timeouts` (N,), `next_observations` (N, o) and `masks` (N,); others are left alone. The
     attribute `environment` becomes `Transitions.environment`. What the rows mean:
     `Transitions.from_arrays`. Soft links inside the file are followed; what lies in another file is
-    not read.
+    not read, nor what was declared and never written.
 
     Args:
         path: the file.
@@ -67,7 +67,8 @@ def load_hdf5(
     source, config = os.fspath(path), config or LoadingConfig()
     with _open(path) as (file, present):
         keys = choose_keys(config, present, source)
-        arrays = {name: _read(file, key, source) for name, key in keys.items()}
+        room = Room(source)
+        arrays = {name: _read(file, key, room, source) for name, key in keys.items()}
         environment = environment_of(file.attrs.get("environment"), source)
     return build_transitions(
         arrays,
@@ -98,7 +99,9 @@ def check_hdf5(path: str | os.PathLike[str]) -> None:
 
 
 def check_storage(path: str | os.PathLike[str]) -> None:
-    """Raises where an array of an HDF5 file lies in another file.
+    """Raises where an array of an HDF5 file lies in another one, or is none that can be read.
+
+    It cannot where it was declared and never written, or where all do not fit into memory.
 
     Args:
         path: the file.
@@ -108,8 +111,9 @@ def check_storage(path: str | os.PathLike[str]) -> None:
         MissingDependencyError: unless h5py is installed.
     """
     with _open(path) as (file, keys):
+        room = Room(os.fspath(path))
         for key in keys:
-            _own_array(file, key, os.fspath(path))
+            _sound_array(file, key, room, os.fspath(path))
 
 
 def save_hdf5(
@@ -192,7 +196,8 @@ def _keys(file: Any) -> list[str]:
     return sorted(keys)
 
 
-def _own_array(file: Any, key: str, source: str) -> Any:
+def _sound_array(file: Any, key: str, room: Room, source: str) -> Any:
+    """An array that lies in the file itself, was written, and fits into memory; not yet read."""
     h5py = _h5py()
     link = file.get(key, getlink=True)
     array = None if isinstance(link, h5py.ExternalLink) else file[key]
@@ -203,27 +208,31 @@ def _own_array(file: Any, key: str, source: str) -> Any:
             key=key,
             remedy="copy the array into this file (h5repack, or read and write it with h5py)",
         )
+    if array.shape is None:
+        return array
+    room.take(key, array.shape, array.dtype.itemsize)
+    if not _is_written(array):
+        raise DataError(
+            f"got shape {array.shape}, of which all or a part was never written, expected values",
+            source=source,
+            key=key,
+            remedy="record it again, and see that the recording ends before the file is closed",
+        )
     return array
 
 
-def _read(file: Any, key: str, source: str) -> np.ndarray:
-    """An array that lies in the file itself and fits into memory."""
-    array = _own_array(file, key, source)
+def _is_written(array: Any) -> bool:
+    """Whether storage holds every value; what it does not hold reads as if it were zero."""
+    if not array.size:
+        return True
+    if array.chunks is None:
+        return array.id.get_storage_size() > 0
+    sides = zip(array.shape, array.chunks, strict=True)
+    return array.id.get_num_chunks() == math.prod(-(-size // chunk) for size, chunk in sides)
+
+
+def _read(file: Any, key: str, room: Room, source: str) -> np.ndarray:
+    array = _sound_array(file, key, room, source)
     if array.shape is None:
         raise ValueError(f"{key!r} has no data")
-    stored, needed = array.id.get_storage_size(), math.prod(array.shape) * array.dtype.itemsize
-    if needed and not stored:
-        raise ValueError(f"{key!r} of shape {array.shape} was never written")
-    if needed > _memory():
-        raise ValueError(
-            f"{key!r} of shape {array.shape} takes {needed} bytes, more than the memory here"
-        )
     return array[()]
-
-
-def _memory() -> int:
-    """Bytes of this machine, as far as it tells."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return sys.maxsize

@@ -17,6 +17,7 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError
 
 from scoreregs.errors import MissingDependencyError
+from scoreregs_offline_rl.data.columns import flag_column
 from scoreregs_offline_rl.data.download import DownloadProgress, no_download_progress
 from scoreregs_offline_rl.data.lerobot_names import interface_of
 from scoreregs_offline_rl.data.loading import (
@@ -25,6 +26,7 @@ from scoreregs_offline_rl.data.loading import (
     build_transitions,
     choose_keys,
 )
+from scoreregs_offline_rl.data.room import Room
 from scoreregs_offline_rl.data.transitions import Transitions
 from scoreregs_offline_rl.errors import DataError, RunError
 from scoreregs_offline_rl.files import load_json
@@ -97,11 +99,10 @@ def load_lerobot(
         )
     for ours in ("observations", "actions"):
         arrays[ours] = _as_rows(arrays[ours])
-    if "rewards" in arrays and arrays["rewards"].dtype.kind in "bui":
-        # A mark of progress or success is a reward of whole numbers.
-        arrays["rewards"] = arrays["rewards"].astype(np.float32)
     last = np.append(np.diff(read["episode_index"].reshape(-1)) != 0, True)
-    terminals = read[keys.terminals] if keys.terminals in features else _terminals(read, last)
+    terminals = (
+        read[keys.terminals] if keys.terminals in features else _terminals(read, last, source)
+    )
     arrays |= {"terminals": terminals, "timeouts": last}
     data = build_transitions(arrays, config, source=source)
     state = {columns["observations"]: data.observations.shape[1]}
@@ -133,21 +134,18 @@ def _keys(config: LoadingConfig, features: dict[str, Any]) -> DataKeys:
     return replace(given, **names)
 
 
-def _terminals(read: dict[str, np.ndarray], last: np.ndarray) -> np.ndarray:
+def _terminals(read: dict[str, np.ndarray], last: np.ndarray, source: str) -> np.ndarray:
     """What ended for good, as far as the columns say."""
-    done = _flag(read, "next.done", last)
-    if "next.truncated" in read:
-        return done & ~_flag(read, "next.truncated", last)
-    if "next.success" in read:
-        return last & _flag(read, "next.success", last)
+    says = ("next.done", "next.truncated", "next.success")
+    flags = {key: flag_column(key, read[key], source) for key in says if key in read}
+    done = flags.get("next.done", last)
+    if "next.truncated" in flags:
+        return done & ~flags["next.truncated"]
+    if "next.success" in flags:
+        return last & flags["next.success"]
     if "next.done" in read and not np.array_equal(done, last):
         return done
     return np.zeros(len(last), dtype=bool)
-
-
-def _flag(read: dict[str, np.ndarray], key: str, last: np.ndarray) -> np.ndarray:
-    column = read.get(key)
-    return last if column is None else column.reshape(len(last), -1)[:, 0].astype(bool)
 
 
 def _as_rows(column: np.ndarray) -> np.ndarray:
@@ -192,8 +190,11 @@ def _read(folder: Path, columns: set[str], source: str) -> dict[str, np.ndarray]
             remedy="record or download it again",
         )
     parts: dict[str, list[np.ndarray]] = {column: [] for column in sorted(columns)}
+    room = Room(source)
     for file in files:
-        table = parquet.ParquetFile(file).read(columns=sorted(columns))
+        opened = parquet.ParquetFile(file)
+        _take_room(opened.metadata, columns, room)
+        table = opened.read(columns=sorted(columns))
         for column, arrays in parts.items():
             arrays.append(_as_array(table, column, f"{source}: {file.relative_to(folder)}"))
     read = {column: np.concatenate(arrays) for column, arrays in parts.items()}
@@ -219,6 +220,16 @@ def _read(folder: Path, columns: set[str], source: str) -> dict[str, np.ndarray]
             remedy="download the data set again",
         )
     return read
+
+
+def _take_room(metadata: Any, columns: set[str], room: Room) -> None:
+    """Refuses more numbers than memory holds, of which a file may tell in a few bytes."""
+    for group in map(metadata.row_group, range(metadata.num_row_groups)):
+        for part in map(group.column, range(group.num_columns)):
+            # A list's numbers are in a column under its own.
+            for column in columns:
+                if f"{part.path_in_schema}.".startswith(f"{column}."):
+                    room.take(column, (part.num_values,), 8)
 
 
 def _as_array(table: Any, column: str, source: str) -> np.ndarray:

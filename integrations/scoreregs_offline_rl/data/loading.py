@@ -18,7 +18,7 @@ from scoreregs_offline_rl.data.rows import count_timeouts
 from scoreregs_offline_rl.data.success import success_rewards
 from scoreregs_offline_rl.data.transitions import RowSemantics, Transitions
 from scoreregs_offline_rl.errors import DataError
-from scoreregs_offline_rl.tasks import D4RLTask, step_limit
+from scoreregs_offline_rl.tasks import D4RLTask, RecordedEnvironment, step_limit
 
 __all__ = ["DataKeys", "LoadingConfig", "build_transitions", "choose_keys", "environment_of"]
 
@@ -123,7 +123,7 @@ def environment_of(value: object, source: str) -> str | None:
         source: what messages call the data.
 
     Raises:
-        DataError: unless it is one text, as str or UTF-8.
+        DataError: unless it is one text, as str or UTF-8, that `RecordedEnvironment` reads.
     """
     if value is None:
         return None
@@ -137,6 +137,19 @@ def environment_of(value: object, source: str) -> str | None:
             source=source,
             key="environment",
             remedy="store the Gymnasium id of the environment, or call the array something else",
+        )
+    try:
+        name = RecordedEnvironment.parse(value).id
+    except ArgumentError as error:
+        raise DataError(str(error), source=source, key="environment") from error
+    if ":" in name:
+        raise DataError(
+            f"got the environment {name!r}, which names a module, expected an id alone: what a "
+            "file names is not run",
+            source=source,
+            key="environment",
+            remedy="store the id behind the colon, and give the module with "
+            "--evaluation.environment",
         )
     return value
 

@@ -12,11 +12,17 @@ from typing import Any
 import numpy as np
 from filelock import FileLock
 
-from scoreregs.errors import MissingDependencyError
+from scoreregs.errors import ArgumentError, MissingDependencyError
 from scoreregs_offline_rl.data.download import DownloadProgress, no_download_progress
 from scoreregs_offline_rl.data.hdf5 import check_storage
-from scoreregs_offline_rl.data.loading import LoadingConfig
-from scoreregs_offline_rl.data.spaces import check_continuous, flatten_rows, interface_of
+from scoreregs_offline_rl.data.loading import LoadingConfig, environment_of
+from scoreregs_offline_rl.data.room import Room
+from scoreregs_offline_rl.data.spaces import (
+    check_continuous,
+    flat_size,
+    flatten_rows,
+    interface_of,
+)
 from scoreregs_offline_rl.data.transitions import Transitions
 from scoreregs_offline_rl.errors import DataError
 from scoreregs_offline_rl.tasks.recorded import RecordedEnvironment
@@ -56,12 +62,12 @@ def load_minari(
         dataset = _open(name)
         _check_storage(dataset, source)
         check_continuous(dataset.action_space, source)
-        space = dataset.observation_space
+        space, room = dataset.observation_space, Room(source)
         episodes = [
-            _columns(episode, space, terminals_end, source)
+            _columns(episode, space, terminals_end, room, source)
             for episode in dataset.iterate_episodes()
         ]
-        environment = _environment(dataset)
+        environment = _environment(dataset, source)
     arrays = _join(episodes, source)
     data = Transitions.from_arrays(
         arrays["observations"],
@@ -124,7 +130,7 @@ def _alone(name: str) -> AbstractContextManager[object]:
 
 
 def _check_storage(dataset: Any, source: str) -> None:
-    """Refuses arrays that lie in other files; a file that cannot be read is left to Minari."""
+    """Refuses arrays that are none; a file that cannot be read is left to Minari."""
     for file in Path(dataset.storage.data_path).glob("*.hdf5"):
         try:
             check_storage(file)
@@ -135,7 +141,7 @@ def _check_storage(dataset: Any, source: str) -> None:
                 ) from error
 
 
-def _environment(dataset: Any) -> str | None:
+def _environment(dataset: Any, source: str) -> str | None:
     """The environment to evaluate in, with the data set's own reference returns."""
     metadata = dataset.storage.metadata
     spec = metadata.get("eval_env_spec") or metadata.get("env_spec")
@@ -143,11 +149,18 @@ def _environment(dataset: Any) -> str | None:
         return None
     low, high = metadata.get("ref_min_score"), metadata.get("ref_max_score")
     references = None if low is None or high is None else (float(low), float(high))
-    return str(RecordedEnvironment.of_spec(spec, references))
+    try:
+        recorded = RecordedEnvironment.of_spec(spec, references)
+    except ArgumentError as error:
+        raise DataError(str(error), source=source, key="environment") from error
+    return environment_of(str(recorded), source)
 
 
-def _columns(episode: Any, space: Any, terminals_end: bool, source: str) -> dict[str, np.ndarray]:
+def _columns(
+    episode: Any, space: Any, terminals_end: bool, room: Room, source: str
+) -> dict[str, np.ndarray]:
     """One episode by D4RL's keys, its last row marked as an end."""
+    room.take("observations", (len(episode.rewards), flat_size(space, source)), 8)
     observations = flatten_rows(episode.observations, space, source)
     actions, steps = np.asarray(episode.actions), len(episode.rewards)
     for key, got, expected in (

@@ -20,6 +20,7 @@ from scoreregs_offline_rl.data.loading import (
     choose_keys,
     environment_of,
 )
+from scoreregs_offline_rl.data.room import Room
 from scoreregs_offline_rl.data.transitions import Transitions
 from scoreregs_offline_rl.errors import DataError
 from scoreregs_offline_rl.tasks import task_of_file
@@ -88,10 +89,11 @@ class NpzArrays:
 
     Args:
         file: the container.
+        source: what messages call it.
     """
 
-    def __init__(self, file: zipfile.ZipFile) -> None:
-        self._file = file
+    def __init__(self, file: zipfile.ZipFile, source: str) -> None:
+        self._file, self._room = file, Room(source)
         self.keys = [name[:-4] for name in file.namelist() if name.endswith(".npy")]
 
     def __getitem__(self, key: str) -> np.ndarray:
@@ -102,6 +104,7 @@ class NpzArrays:
 
         Raises:
             ValueError: for Python objects, and for a shape that the file cannot hold.
+            DataError: for one that does not fit into memory, beside those before it.
         """
         member = self._file.getinfo(f"{key}.npy")
         with self._file.open(member) as file:
@@ -115,6 +118,7 @@ class NpzArrays:
                 f"the array {key!r} of shape {shape} and dtype {dtype} takes {promised} bytes, of "
                 f"which the file holds {min(held, most)}"
             )
+        self._room.take(key, shape, dtype.itemsize)
         with self._file.open(member) as file:
             return np.lib.format.read_array(file, allow_pickle=False)
 
@@ -139,7 +143,7 @@ def open_npz(path: str | os.PathLike[str]) -> Iterator[NpzArrays]:
             if start.read(6) == np.lib.format.MAGIC_PREFIX:
                 raise ValueError("it holds one array without a key")
         with zipfile.ZipFile(path) as file:
-            yield NpzArrays(file)
+            yield NpzArrays(file, source)
     except _DAMAGED as error:
         raise DataError(
             f"got a file that NumPy cannot read ({error or type(error).__name__}), expected arrays "

@@ -78,6 +78,8 @@ def count_timeouts(terminals: Flags, max_episode_steps: int, terminals_end: bool
         >>> count_timeouts(np.array([0, 1, 0, 0, 0], dtype=bool), 2, True).tolist()
         [False, True, False, True, False]
     """
+    # More than all rows cut nothing, and may be more than NumPy counts.
+    max_episode_steps = min(max_episode_steps, len(terminals) + 1)
     starts = _starts_after(terminals) if terminals_end else np.zeros(1, dtype=np.intp)
     lengths = np.diff(np.append(starts, len(terminals)))
     step = np.arange(len(terminals)) - np.repeat(starts, lengths)

@@ -9,7 +9,7 @@ import numpy as np
 from scoreregs_offline_rl.data.interface import MachineInterface, Signal
 from scoreregs_offline_rl.errors import DataError
 
-__all__ = ["check_continuous", "flatten_rows", "interface_of"]
+__all__ = ["check_continuous", "flat_size", "flatten_rows", "interface_of"]
 
 
 def flatten_rows(values: Any, space: Any, source: str) -> np.ndarray:
@@ -36,13 +36,7 @@ def flatten_rows(values: Any, space: Any, source: str) -> np.ndarray:
     """
     from gymnasium import spaces
 
-    if not space.is_np_flattenable:
-        raise DataError(
-            f"got observations of {space}, expected a space that flattens to numbers",
-            source=source,
-            key="observations",
-            remedy="record the parts that are numbers",
-        )
+    flat_size(space, source)
     try:
         rows = _flatten(values, space)
     except (KeyError, IndexError, TypeError, ValueError) as error:
@@ -87,6 +81,28 @@ def _names(space: Any, name: str) -> list[str]:
         return [n for key, part in parts for n in _names(part, f"{name}.{key}" if name else key)]
     size = spaces.flatdim(space)
     return [name] if size == 1 else [f"{name}_{index}" for index in range(size)]
+
+
+def flat_size(space: Any, source: str) -> int:
+    """Returns how many numbers a row of a space is as `FlattenObservation` gives it.
+
+    Args:
+        space: the observation space of a row.
+        source: what messages call the data.
+
+    Raises:
+        DataError: unless the space flattens to an array.
+    """
+    from gymnasium import spaces
+
+    if not space.is_np_flattenable:
+        raise DataError(
+            f"got observations of {space}, expected a space that flattens to numbers",
+            source=source,
+            key="observations",
+            remedy="record the parts that are numbers",
+        )
+    return int(spaces.flatdim(space))
 
 
 def check_continuous(space: Any, source: str) -> None:

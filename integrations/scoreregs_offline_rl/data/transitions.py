@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from numbers import Integral
 from typing import Any, Literal
 
 import numpy as np
@@ -121,7 +122,7 @@ class Transitions:
         Args:
             observations: shape (N, o), floating, finite.
             actions: shape (N, a), floating, finite, in the environment's units.
-            rewards: shape (N,), floating, finite.
+            rewards: shape (N,), floating, whole numbers or flags, finite.
             terminals: shape (N,), bool or 0/1; the episode ended for good.
             timeouts: shape (N,), bool or 0/1; the episode was cut. None: every `max_episode_steps`
                 rows of an episode.
@@ -160,7 +161,7 @@ class Transitions:
         columns = {
             "observations": float_column("observations", observations, 2, source, exact=True),
             "actions": float_column("actions", actions, 2, source),
-            "rewards": float_column("rewards", rewards, 1, source),
+            "rewards": float_column("rewards", rewards, 1, source, whole=True),
         }
         flags = {"terminals": flag_column("terminals", terminals, source)}
         for key, array in {
@@ -267,8 +268,11 @@ def _check_limit(max_episode_steps: int | None, needed: bool, source: str) -> in
             remedy="give the environment's `max_episode_steps` (where it has none, a number above "
             "the longest episode), or add the array",
         )
-    if max_episode_steps < 1:
-        raise ArgumentError(f"got max_episode_steps={max_episode_steps}, expected at least 1")
+    whole = isinstance(max_episode_steps, Integral) and not isinstance(max_episode_steps, bool)
+    if not whole or max_episode_steps < 1:
+        raise ArgumentError(
+            f"got max_episode_steps={max_episode_steps!r}, expected a whole number, at least 1"
+        )
     return max_episode_steps
 
 

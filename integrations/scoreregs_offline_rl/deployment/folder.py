@@ -21,6 +21,7 @@ from scoreregs_offline_rl.files import (
 )
 from scoreregs_offline_rl.stages.mean_policy import MeanPolicy
 from scoreregs_offline_rl.stages.networks import DiracPolicy
+from scoreregs_offline_rl.tasks.recorded import RecordedEnvironment
 
 __all__ = ["FILES", "PolicyParts", "read_folder", "write_folder"]
 
@@ -165,14 +166,21 @@ def _sizes_in(shapes: dict[str, tuple[int, ...]]) -> dict[str, int]:
         )
     (width, inputs), (outputs, _) = layers[0], layers[-1]
     sizes = (inputs, outputs, len(layers) - 1, width)
+    if min(sizes) < 1 or len(layers) > _MOST:
+        raise ArgumentError(
+            f"got {len(layers)} layers of {inputs} to {width} to {outputs} numbers in {_WEIGHTS}, "
+            f"expected at least one number of each and at most {_MOST} layers: {_REMEDY}"
+        )
     return dict(zip(_SIZES, sizes, strict=True)) | {_POLICIES: policies}
 
 
 def _environment(config: dict[str, Any]) -> str | None:
     environment = config.get("environment")
-    if not isinstance(environment, str | None):
+    if environment is None:
+        return None
+    if not isinstance(environment, str) or not environment.isprintable():
         raise ArgumentError(f"got {environment!r} as its environment, expected a name: {_REMEDY}")
-    return environment
+    return str(RecordedEnvironment.parse(environment))
 
 
 def _record(config: dict[str, Any]) -> TrainingRecord | None:

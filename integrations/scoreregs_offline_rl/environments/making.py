@@ -127,6 +127,15 @@ def _checked(made: gymnasium.Env[Any, Any], environment: str) -> gymnasium.Env[A
             f"got {environment} with actions {space}, expected a flat bounded box: wrap the "
             "environment and register it under another id"
         )
+    with np.errstate(over="ignore"):
+        low, high = space.low.astype(np.float32), space.high.astype(np.float32)
+        within = (low < high) & np.isfinite(high - low)
+    if not within.all():
+        raise ArgumentError(
+            f"got {environment} with actions from {space.low.tolist()} to {space.high.tolist()}, "
+            "expected each low below its high, as float32 holds them: wrap the environment, "
+            "without what never changes, and register it under another id"
+        )
     if made.spec is None or made.spec.max_episode_steps is None:
         raise ArgumentError(
             f"got {environment} without a time limit, expected one: register it with "

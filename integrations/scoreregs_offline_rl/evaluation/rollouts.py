@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from math import isfinite
+from sys import float_info
 from typing import Any
 
 import numpy as np
@@ -259,7 +259,8 @@ class _Episodes:
 
 def _is_finite(number: Any) -> bool:
     whole_or_real = isinstance(number, int | float) and not isinstance(number, bool)
-    return whole_or_real and isfinite(number)
+    # A whole number may be larger than any that is not.
+    return whole_or_real and abs(number) <= float_info.max
 
 
 def _ended(environment: Any, observation: np.ndarray) -> Any:

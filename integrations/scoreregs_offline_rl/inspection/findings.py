@@ -13,6 +13,7 @@ from scoreregs_offline_rl.data.columns import held_by_float32
 from scoreregs_offline_rl.data.scaling import MISTAKES, narrow_returns
 from scoreregs_offline_rl.data.transitions import Transitions
 from scoreregs_offline_rl.inspection.resets import find_resets
+from scoreregs_offline_rl.inspection.states import find_states
 
 __all__ = ["find_oddities"]
 
@@ -164,4 +165,5 @@ _CHECKS: tuple[Callable[[Transitions], str | None], ...] = (
     _terminal_runs,
     _jumps,
     find_resets,
+    find_states,
 )

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+import numpy as np
+
 from scoreregs.arguments import named_calls
 from scoreregs_offline_rl.configuration import Finite, Natural, Positive, check_settings, require
 from scoreregs_offline_rl.data.loading import LoadingConfig
@@ -43,7 +45,7 @@ class _Inputs:
     """Lowest action, one number or one for each dimension; None: the environment's, else the lowest
     in the data."""
     action_high: tuple[Finite, ...] | None = None
-    """Highest action, likewise."""
+    """Highest action, likewise; above the lowest."""
     hand_over_recommended: bool = False
     """Whether `load_policy` and `export`, where no stage is named, take what the verdict of the run
     recommends, which may be the clone, or always the policy of Eq. 15."""
@@ -72,8 +74,7 @@ class TrainConfig(StageRows, _Inputs):
             # They are made as the data is read, and then scaled as others of 0 and 1 are.
             object.__setattr__(self, "loading", replace(self.loading, rewards="success"))
             object.__setattr__(self, "rewards", None)
-        both = (self.action_low is None) == (self.action_high is None)
-        require(both, "action_low and action_high", (self.action_low, self.action_high), "both")
+        _check_bounds(self.action_low, self.action_high)
         every, log_every = self.evaluation.every, self.trainer.log_every
         expected = f"a multiple of trainer.log_every, which is {log_every}"
         require(every % log_every == 0, "evaluation.every", every, expected)
@@ -82,6 +83,21 @@ class TrainConfig(StageRows, _Inputs):
     def stages(cls) -> Stages:
         """Returns the stages by name, in the order in which they are trained."""
         return stages_of(cls)
+
+
+def _check_bounds(low: tuple[float, ...] | None, high: tuple[float, ...] | None) -> None:
+    """Raises `ArgumentError` unless two bounds of actions leave an interval in every dimension."""
+    name, got = "action_low and action_high", (low, high)
+    require((low is None) == (high is None), name, got, "both, or neither")
+    if low is None or high is None:
+        return
+    sizes = {len(low), len(high)}
+    require(0 not in sizes and len(sizes - {1}) < 2, name, got, "as many of one as of the other")
+    # As they are trained with.
+    with np.errstate(over="ignore"):
+        lowest, highest = np.array(low, np.float32), np.array(high, np.float32)
+        within = (lowest < highest) & np.isfinite(highest - lowest)
+    require(bool(within.all()), name, got, "each low below its high, as float32 holds them")
 
 
 STAGES = tuple(TrainConfig.stages())

@@ -6,8 +6,12 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from scoreregs.errors import ArgumentError, MissingDependencyError
+from scoreregs_offline_rl.configuration import differences, to_dict
 from scoreregs_offline_rl.data.bounds import action_bounds_of
+from scoreregs_offline_rl.data.download import DownloadProgress
+from scoreregs_offline_rl.data.loading import LoadingConfig
 from scoreregs_offline_rl.data.scaling import RewardScaling
+from scoreregs_offline_rl.data.sources import load_data
 from scoreregs_offline_rl.data.transitions import Transitions
 from scoreregs_offline_rl.environments.making import spaces_of
 from scoreregs_offline_rl.errors import RunError
@@ -16,7 +20,7 @@ from scoreregs_offline_rl.runs.presets import beta_for
 from scoreregs_offline_rl.stages.policy import PolicyStage
 from scoreregs_offline_rl.stages.registry import actors_of
 
-__all__ = ["complete", "resolve"]
+__all__ = ["complete", "data_of", "resolve"]
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +45,44 @@ def complete(config: C) -> C:
         missing = {key: value for key, value in usual.items() if getattr(own, key) is None}
         filled[name] = replace(own, **missing)
     return replace(config, **filled)
+
+
+def data_of(
+    config: TrainConfig, given: Transitions | None, *, begun: bool, progress: DownloadProgress
+) -> Transitions:
+    """Returns the data of a run: what is given in memory, else what the configuration names.
+
+    Args:
+        config: as the user gave it.
+        given: transitions in memory, if any.
+        begun: whether the run has begun, so that a digest of its data is compared.
+        progress: told how far a download is.
+
+    Raises:
+        ArgumentError: what is given is something else, or is there already while the configuration
+            says how to read it.
+        DataError: the data cannot be read.
+    """
+    if given is None:
+        return load_data(config.data, config.loading, progress=progress)
+    if not isinstance(given, Transitions):
+        raise ArgumentError(
+            f"got data of type {type(given).__name__}, expected Transitions: make them with "
+            "Transitions.from_arrays or load_data, or name a file in the configuration"
+        )
+    # Where to download from says nothing of how to read.
+    usual = replace(LoadingConfig(), mirrors=config.loading.mirrors)
+    changes = differences(to_dict(usual), to_dict(config.loading))
+    if changes and not begun:
+        now = [change.removesuffix(" now").split(" before, ")[-1] for change in changes]
+        names = [f"loading.{change.split(':')[0]}" for change in changes]
+        shown = ", ".join(f"{name} = {value}" for name, value in zip(names, now, strict=True))
+        raise ArgumentError(
+            f"got {shown}, for reading a file, and data in memory ({given.source}), expected one "
+            f"of the two: leave data out, so that {config.data!r} is read so, or give what "
+            "load_data read so and leave the setting out of the configuration"
+        )
+    return given
 
 
 def resolve(config: C, data: Transitions, stages: Collection[str] | None = None) -> C:

@@ -11,7 +11,6 @@ from typing import Any
 from scoreregs.arguments import named_calls, nearest
 from scoreregs.errors import MissingDependencyError
 from scoreregs_offline_rl.data.download import DownloadProgress, no_download_progress
-from scoreregs_offline_rl.data.sources import load_data
 from scoreregs_offline_rl.data.transitions import Transitions
 from scoreregs_offline_rl.deployment.agent import TrainedPolicy
 from scoreregs_offline_rl.errors import RunError
@@ -25,7 +24,7 @@ from scoreregs_offline_rl.runs.needs import check_needs
 from scoreregs_offline_rl.runs.outcome import PipelineResults
 from scoreregs_offline_rl.runs.pipeline import Pipeline
 from scoreregs_offline_rl.runs.plan import Plan
-from scoreregs_offline_rl.runs.resolution import resolve
+from scoreregs_offline_rl.runs.resolution import data_of, resolve
 from scoreregs_offline_rl.runs.results import compose_result, covers
 from scoreregs_offline_rl.runs.run_plot import draw_run
 from scoreregs_offline_rl.runs.scaled import scale
@@ -68,7 +67,8 @@ def train(
         stages: names of those to train, or one name; what they build on is finished in `run_dir`,
             or given as weights. None: critic, behavior model, policy, and advantage-weighted
             regression beside it.
-        data: transitions in memory, which `config.data` then only names; None: they are loaded.
+        data: transitions in memory, which `config.data` then only names, and which no setting of
+            `config.loading` reads; None: they are loaded.
         progress: told of every step.
         download_progress: told how far the data is, where it has to be downloaded.
         plan: told what is left to do and how long it takes, before training; measuring that takes a
@@ -85,7 +85,8 @@ def train(
         DataError: the data cannot be read or used.
         RunError: the configuration is incomplete, the directory holds a run of another one, another
             process or a sweep, a stage lacks what it builds on, or training diverges.
-        ArgumentError: the environment is unknown.
+        ArgumentError: the environment is unknown, or data in memory comes with settings for reading
+            a file.
         InterruptedRun: SIGINT or SIGTERM came; the step is saved.
     """
     start, directory = time.perf_counter(), RunDirectory(run_dir, type(config))
@@ -247,8 +248,9 @@ def _prepare(
     """
     directory.check_for_run()
     check_needs(config, directory, needed)
-    if data is None:
-        data = load_data(config.data, config.loading, progress=download_progress)
+    data = data_of(
+        config, data, begun=directory.has_started(set(directory.stages)), progress=download_progress
+    )
     return directory.settled(resolve(directory.as_begun(config), data, names)), data
 
 

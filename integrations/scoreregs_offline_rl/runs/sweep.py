@@ -9,7 +9,6 @@ from typing import Any
 from scoreregs.arguments import named_calls
 from scoreregs_offline_rl.configuration import from_dict, to_dict
 from scoreregs_offline_rl.data.download import DownloadProgress, no_download_progress
-from scoreregs_offline_rl.data.sources import load_data
 from scoreregs_offline_rl.data.transitions import Transitions
 from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.evaluation.learning_curve import evaluate_agents, evaluate_policies
@@ -25,7 +24,7 @@ from scoreregs_offline_rl.runs.needs import check_needs
 from scoreregs_offline_rl.runs.outcome import PipelineResults
 from scoreregs_offline_rl.runs.pipeline import Pipeline
 from scoreregs_offline_rl.runs.plan import Plan
-from scoreregs_offline_rl.runs.resolution import resolve
+from scoreregs_offline_rl.runs.resolution import data_of, resolve
 from scoreregs_offline_rl.runs.results import compose_result
 from scoreregs_offline_rl.runs.run import in_order, with_finished
 from scoreregs_offline_rl.runs.scaled import ScaledData, scale
@@ -67,7 +66,8 @@ def sweep(
             member, which `evaluate`, `report` and `export` take as that of a run.
         grid: seeds and temperatures; None: the paper's six of both.
         stages: those to train; None: the policy of Eq. 15 and what it builds on.
-        data: transitions in memory, which `config.data` then only names; None: they are loaded.
+        data: transitions in memory, which `config.data` then only names, and which no setting of
+            `config.loading` reads; None: they are loaded.
         progress: told of every step.
         download_progress: told how far the data is, where it has to be downloaded.
         plan: told what is left to do and how long it takes, as of `train`.
@@ -80,7 +80,8 @@ def sweep(
         DataError: the data cannot be read or used.
         RunError: the directory holds another sweep or a run, a stage lacks what it builds on, no
             stage has a policy, or training diverges.
-        ArgumentError: the environment is unknown.
+        ArgumentError: the environment is unknown, or data in memory comes with settings for reading
+            a file.
         InterruptedRun: SIGINT or SIGTERM came; the step is saved.
     """
     start, grid = time.perf_counter(), grid or SweepGrid()
@@ -160,8 +161,9 @@ def _prepare(
     """Returns the resolved configuration and the data of a sweep that can begin."""
     directory.check_for_sweep()
     check_needs(config, directory, names)
-    if data is None:
-        data = load_data(config.data, config.loading, progress=download_progress)
+    data = data_of(
+        config, data, begun=directory.has_started(set(directory.stages)), progress=download_progress
+    )
     # The members have a seed and a temperature, the sweep has none.
     config = directory.as_begun(config)
     config = resolve(replace(config, beta=grid.betas[0]), data, names)

@@ -14,7 +14,7 @@ from scoreregs.baselines import BaselineName
 from scoreregs.kernel import BetaPlacement, Normalization
 from scoreregs.times import PointsName, TimesName
 from scoreregs.weightings import WeightingName
-from scoreregs_offline_rl.configuration import Count, NotNegative, Positive, require
+from scoreregs_offline_rl.configuration import Count, Finite, NotNegative, Positive, require
 from scoreregs_offline_rl.data.transitions import Batch
 from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.stages.actor import ActorConfig, ActorStage
@@ -50,7 +50,7 @@ class PolicyConfig(ActorConfig):
     """Units of a hidden layer."""
     times: tuple[float, float] = (0.02, 0.98)
     """Diffusion times lie between these."""
-    log_snr: tuple[float, float] | None = None
+    log_snr: tuple[Finite, Finite] | None = None
     """Range of the log-SNR in place of `times`, which means the same for every schedule."""
     sampler: TimesName = "uniform"
     """How times are distributed over their range."""

@@ -12,6 +12,8 @@ from scoreregs.errors import ArgumentError
 
 __all__ = ["RecordedEnvironment"]
 
+# What NumPy counts steps with.
+_LONGEST = 2**63 - 1
 _KEYS = ("kwargs", "max_episode_steps", "wrappers", "references")
 
 
@@ -62,24 +64,21 @@ class RecordedEnvironment:
             content = json.loads("{" + rest)
             unknown = set(content) - set(_KEYS)
             limit, references = content.get("max_episode_steps"), content.get("references")
-            recorded = cls(
-                name,
-                dict(content.get("kwargs", {})),
-                limit,
-                tuple(dict(wrapper) for wrapper in content.get("wrappers", ())),
-                None if references is None else _pair(references),
-            )
-        except (ValueError, TypeError, RecursionError) as error:
+            kwargs, wrappers = content.get("kwargs", {}), content.get("wrappers", [])
+            references = None if references is None else _pair(references)
+        except (ArithmeticError, ValueError, TypeError, RecursionError) as error:
             raise ArgumentError(_expected(text)) from error
-        numbered = limit is None or (isinstance(limit, int) and limit >= 1)
-        whole = all(
-            isinstance(wrapper.get("entry_point"), str)
+        numbered = limit is None or (type(limit) is int and 1 <= limit <= _LONGEST)
+        whole = isinstance(kwargs, dict) and isinstance(wrappers, list)
+        whole = whole and all(
+            isinstance(wrapper, dict)
+            and isinstance(wrapper.get("entry_point"), str)
             and isinstance(wrapper.get("kwargs", {}), dict)
-            for wrapper in recorded.wrappers
+            for wrapper in wrappers
         )
-        if unknown or not numbered or not whole:
+        if unknown or not name or not numbered or not whole:
             raise ArgumentError(_expected(text))
-        return recorded
+        return cls(name, kwargs, limit, tuple(wrappers), references)
 
     @classmethod
     def of_spec(
@@ -93,7 +92,9 @@ class RecordedEnvironment:
             references: the data set's own reference returns.
 
         Raises:
-            ValueError: for text that is no such JSON.
+            ArgumentError: where what it says is no environment, see `parse`.
+            ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError: for
+                text that is no such JSON.
         """
         import gymnasium
 
@@ -131,6 +132,6 @@ def _pair(references: Any) -> tuple[float, float]:
 
 def _expected(text: str) -> str:
     return (
-        f"got the environment {text!r}, expected a Gymnasium id, or an id and a JSON object of "
-        f'{", ".join(_KEYS)}: Pendulum-v1 {{"kwargs": {{"g": 5.0}}}}'
+        f"got the environment {text!r:.200}, expected a Gymnasium id, or an id and a JSON object "
+        f'of {", ".join(_KEYS)}: Pendulum-v1 {{"kwargs": {{"g": 5.0}}}}'
     )
