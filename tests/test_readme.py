@@ -20,6 +20,7 @@ SHRUNK = [
     "--cloning.steps=5",
     "--awr.steps=5",
     "--policy.steps=5",
+    *(f"--{name}.width=16" for name in ("critic", "behavior", "cloning", "awr", "policy")),
     "--evaluation.episodes=2",
 ]
 

@@ -19,8 +19,8 @@ from scoreregs.validation import check_data
 __all__ = ["check_prior"]
 
 _LOG_SNRS = (4.0, 3.0, 2.0, 1.0, 0.0, -1.0, -2.0, -3.0, -4.0)
-# Rows, and elements of all of them and of a batch.
-_ROWS, _ELEMENTS, _BATCH_ELEMENTS = 1024, 2**20, 2**20
+# At most: rows and their elements, rows of a batch and their elements.
+_ROWS, _ELEMENTS, _BATCH_ROWS, _BATCH_ELEMENTS = 1024, 2**20, 4096, 2**20
 # Fewer elements are noised several times.
 _LEAST_ELEMENTS, _MOST_REPEATS = 2048, 16
 # Not a seed that data is likely to be drawn with: noise that equals the data is not noise.
@@ -54,7 +54,7 @@ def check_prior(
         data: samples that it should know, (count, *event), at least 2.
         condition: what they are conditioned on, batch first.
         batch_size: how many samples the prior sees at once; by default as many as have 2^20
-            elements.
+            elements, at most 4096.
         generator: the source of noise, on the data's device; a fixed one by default.
 
     Raises:
@@ -74,7 +74,7 @@ def check_prior(
     check_generator(generator, data.device)
     size = data[0].numel()
     if batch_size is None:
-        batch_size = max(1, min(_ROWS, _BATCH_ELEMENTS // size))
+        batch_size = max(1, min(_BATCH_ROWS, _BATCH_ELEMENTS // size))
     check_count("batch_size", batch_size)
     rows = min(len(data), max(16, min(_ROWS, _ELEMENTS // size)))
     probe = _probe(prior, data[:rows], condition, batch_size, generator)

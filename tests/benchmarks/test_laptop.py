@@ -20,7 +20,7 @@ from scoreregs_offline_rl.files import load_json
 def shrunk(data: str, name: str) -> TrainConfig:
     config = preset(data, "laptop")
     assert name == "laptop"
-    small = {"steps": 4, "batch_size": 32}
+    small = {"steps": 4, "batch_size": 32, "width": 16}
     return replace(
         config,
         critic=replace(config.critic, **small),

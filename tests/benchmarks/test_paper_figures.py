@@ -35,8 +35,8 @@ def seed(value: int = 0) -> torch.Generator:
 class TestTargets:
     @NAMED
     def test_density_integrates_to_one(self, target):
-        """The trapezoidal rule, three steps to a standard deviation: exact for Gaussians."""
-        step = target.scale / 2
+        """The trapezoidal rule, a step to a standard deviation: exact to 1e-8 for Gaussians."""
+        step = target.scale
         axis = torch.arange(-5.5, 5.5, step, dtype=torch.float64)
         density = target.log_density(torch.cartesian_prod(axis, axis)).exp()
         assert density.sum().item() * step**2 == pytest.approx(1, abs=1e-6)
@@ -44,7 +44,7 @@ class TestTargets:
     @NAMED
     def test_samples_are_of_the_density(self, target):
         """The mean log-density of samples is that of the density, and so is a moment."""
-        step = target.scale / 2
+        step = target.scale
         axis = torch.arange(-5.5, 5.5, step, dtype=torch.float64)
         grid = torch.cartesian_prod(axis, axis)
         found = target.log_density(grid)
@@ -59,8 +59,8 @@ class TestTargets:
 
     @NAMED
     def test_one_in_a_hundred_samples_is_outside_the_support(self, target):
-        threshold = target.threshold(seed(1))
-        assert share_outside(target, target.sample(50_000, seed(2)), threshold) == pytest.approx(
+        threshold = target.threshold(seed(1), 20_000)
+        assert share_outside(target, target.sample(20_000, seed(2)), threshold) == pytest.approx(
             0.01, abs=0.002
         )
 

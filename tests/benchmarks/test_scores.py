@@ -21,6 +21,7 @@ PROTOCOL = Protocol(
     critic_steps=4,
     behavior_steps=4,
     behavior_batch=32,
+    behavior_width=16,
     policy_steps=4,
     episodes=2,
     candidates=4,

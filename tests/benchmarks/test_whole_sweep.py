@@ -1,6 +1,7 @@
 """The benchmark of a whole sweep, on a grid of two by two."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -8,7 +9,13 @@ from benchmarks.speed import whole_sweep
 from scoreregs_offline_rl import preset
 
 
+def narrow(data, name):
+    config = preset(data, name)
+    return replace(config, **{s: replace(getattr(config, s), width=16) for s in config.stages()})
+
+
 def test_it_times_both(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(whole_sweep, "preset", narrow)
     output = tmp_path / "whole.json"
     words = ["--data", "pendulum-swingup", "--run-dir", str(tmp_path), "--output", str(output)]
     words += ["--part", "0.0002", "--episodes", "1", "--seeds", "0", "1", "--betas", "0.1", "0.3"]

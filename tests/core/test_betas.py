@@ -48,17 +48,17 @@ def solution(ratio: float) -> tuple[float, float]:
 def test_a_budget_is_held_at_the_temperature_of_its_multiplier(beta_on):
     """Two members of one batch, each with its own budget."""
     ratios = [1.5, 3.0]
-    beta = TargetBeta(ratios, start=[0.1, 3.0], rate=0.02, decay=0.9)
+    beta = TargetBeta(ratios, start=[0.1, 3.0], rate=0.05, decay=0.9)
     objective = objective_with(beta, members=2, beta_on=beta_on, draws=16)
     points = torch.zeros(2, 1, 1, dtype=torch.float64, requires_grad=True)
-    optimizer = torch.optim.SGD([points], lr=0.1 / BATCH)
+    optimizer = torch.optim.SGD([points], lr=0.2 / BATCH)
     found = []
-    for step in range(3000):
+    for step in range(700):
         x = points.expand(2, BATCH, 1).reshape(-1, 1)
         optimizer.zero_grad()
         objective(x, data=data_like(2, seed=step)).loss.backward()
         optimizer.step()
-        if step >= 2000:
+        if step >= 400:
             found.append(torch.stack([points.detach().flatten(), beta.log_beta.exp().double()]))
     mean = torch.stack(found).mean(0)
     for member, ratio in enumerate(ratios):

@@ -398,5 +398,5 @@ def test_bad_input(data, condition, message):
 
 def test_a_network_of_another_shape():
     prior = NetworkPrior(lambda x_t, t, condition: x_t[:, :1], SCHEDULE)
-    with pytest.raises(PriorError, match=r"\(1024, 1\)"):
+    with pytest.raises(PriorError, match=r"\(4096, 1\)"):
         check_prior(prior, DATA)

@@ -105,16 +105,16 @@ def test_a_generator_reaches_the_least_divergence(prediction, schedule, times):
         times=times,
         generator=random,
     )
-    optimizer = torch.optim.Adam(generator.parameters(), lr=2e-2)
-    fake_optimizer = torch.optim.Adam(network.parameters(), lr=5e-3)
+    optimizer = torch.optim.Adam(generator.parameters(), lr=4e-2)
+    fake_optimizer = torch.optim.Adam(network.parameters(), lr=1e-2)
     distillation = Distillation(
         generator, objective, fit, optimizer=optimizer, fake_optimizer=fake_optimizer, fake_steps=3
     )
     decays = [
-        torch.optim.lr_scheduler.CosineAnnealingLR(o, T_max=1500, eta_min=1e-4)
+        torch.optim.lr_scheduler.CosineAnnealingLR(o, T_max=500, eta_min=1e-4)
         for o in (optimizer, fake_optimizer)
     ]
-    for _ in range(1500):
+    for _ in range(500):
         distillation.step(lambda: (torch.randn(512, 1, generator=random), None))
         for decay in decays:
             decay.step()

@@ -12,15 +12,15 @@ SCRIPT = """
 import json, sys, time
 import torch, einops, typing_extensions
 before = set(sys.modules)
-start = time.perf_counter()
+start = time.process_time()
 import scoreregs, scoreregs.kernel, scoreregs.probability_flow, scoreregs.testing
-seconds = time.perf_counter() - start
+seconds = time.process_time() - start
 print(json.dumps([seconds, sorted(set(sys.modules) - before)]))
 """
 
 
 def import_core() -> tuple[float, set[str]]:
-    """The seconds and the top-level packages that the core adds, in a fresh interpreter."""
+    """The processor's seconds and the top-level packages that the core adds, in a fresh interpreter."""
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, check=True)
     seconds, modules = json.loads(done.stdout)
     return seconds, {name.partition(".")[0] for name in modules}

@@ -14,6 +14,9 @@ from scoreregs_diffusers import DiffusersPrior, read_scheduler
 
 diffusers = pytest.importorskip("diffusers")
 
+# The second-order solvers of diffusers hand tensors to numpy, a thousand times for each schedule.
+pytestmark = pytest.mark.filterwarnings("ignore:__array_wrap__ must accept:DeprecationWarning")
+
 STEPS = 1000
 SHAPE = (4, 3, 8, 8)
 TIMESTEPS = torch.tensor([0, 17, 500, 999])

@@ -7,6 +7,7 @@ the first step of the next one. Children are forks, so that only one process imp
 ended is printed as JSON.
 """
 
+import gc
 import json
 import os
 import signal
@@ -69,6 +70,8 @@ def main() -> None:
     torch.set_num_threads(1)
     # The first optimiser imports the compiler, which takes longer than all the rest.
     torch.optim.Adam([torch.zeros(1, requires_grad=True)])
+    # Every stage collects garbage, and in a fork that touches all pages of what is imported.
+    gc.freeze()
     data, run_dir = sys.argv[1], Path(sys.argv[2])
     ends = []
     for stage, kind, moment in json.loads(sys.argv[3]):

@@ -192,7 +192,7 @@ def test_offline_in_one_line_at_once(offline, tmp_path, capfd):
         TrainedPolicy.from_pretrained("user/swing", cache_dir=tmp_path)
     with pytest.raises(RunError, match="cannot push the policy to 'user/swing'") as pushed:
         make_policy().push_to_hub("user/swing", token="hf_" + "x" * 30)
-    assert time.perf_counter() - start < 5
+    assert time.perf_counter() - start < 15
     for error in (caught.value, pushed.value):
         assert "\n" not in str(error)
         assert len(str(error)) < 400

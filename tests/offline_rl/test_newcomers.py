@@ -20,7 +20,7 @@ from tests.offline_rl.test_own_logs import log_of
 SMALL = [
     part
     for name in ("critic", "behavior", "cloning", "policy")
-    for part in (f"--{name}.steps", "10", f"--{name}.batch-size", "8")
+    for part in (f"--{name}.steps", "10", f"--{name}.batch-size", "8", f"--{name}.width", "16")
 ]
 
 

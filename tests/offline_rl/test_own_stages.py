@@ -429,7 +429,8 @@ def test_a_clone_of_other_sizes_is_refused_in_one_line(data, tmp_path):
 
 def test_the_preset_for_laptops_on_the_command_line(tmp_path, capsys):
     words = ["train", "--data", "pendulum-swingup", "--preset", "laptop", "--run-dir"]
-    small = [f"--{name}.steps=2" for name in ("critic", "behavior", "cloning", "awr", "policy")]
+    stages = ("critic", "behavior", "cloning", "awr", "policy")
+    small = [f"--{name}.{size}" for name in stages for size in ("steps=2", "width=16")]
     assert main([*words, str(tmp_path), *small, "--evaluation.episodes=1"]) == 0
     assert "SRPO: return" in capsys.readouterr().out
     assert main(["train", "--run-dir", str(tmp_path), "--stages", "critic", "baseline"]) == 0
