@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from typing_extensions import override
 
-__all__ = ["Evaluating", "dtype_of", "modules_of"]
+__all__ = ["Evaluating", "dtype_of", "dtypes_of", "modules_of"]
 
 # What one looks into: this many steps from the callable, and no longer containers.
 _DEEPEST, _LONGEST = 6, 256
@@ -180,6 +180,35 @@ def _in_training(networks: Iterable[nn.Module]) -> list[nn.Module]:
 
 def dtype_of(module: nn.Module) -> torch.dtype | None:
     """Returns the dtype of the first floating parameter, in the order of `modules`."""
+    for parameters in _parameters(module):
+        for parameter in parameters:
+            if parameter is not None and parameter.is_floating_point():
+                return parameter.dtype
+    return None
+
+
+def dtypes_of(module: nn.Module) -> tuple[tuple[torch.dtype, int], ...]:
+    """Returns the dtypes of all parameters, in the order of `modules`, each with its run's length.
+
+    Example:
+        >>> dtypes_of(nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2).half()))
+        ((torch.float32, 2), (torch.float16, 2))
+    """
+    runs: list[tuple[torch.dtype, int]] = []
+    dtype, length = None, 0
+    for parameters in _parameters(module):
+        for parameter in parameters:
+            if parameter is None:
+                continue
+            if dtype is not None and parameter.dtype != dtype:
+                runs.append((dtype, length))
+                length = 0
+            dtype, length = parameter.dtype, length + 1
+    return tuple(runs) if dtype is None else (*runs, (dtype, length))
+
+
+def _parameters(module: nn.Module) -> Iterator[Iterable[nn.Parameter | None]]:
+    """Yields the parameters of a module and of those within it that have any."""
     seen: set[nn.Module] = set()
     waiting: list[nn.Module | None] = [module]
     while waiting:
@@ -187,8 +216,6 @@ def dtype_of(module: nn.Module) -> torch.dtype | None:
         if part is None or part in seen:
             continue
         seen.add(part)
-        for parameter in part._parameters.values():
-            if parameter is not None and parameter.is_floating_point():
-                return parameter.dtype
+        if part._parameters:
+            yield part._parameters.values()
         waiting.extend(reversed(part._modules.values()))
-    return None
