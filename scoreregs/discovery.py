@@ -1,15 +1,18 @@
-"""The modules behind a callable: what it closes over, is bound to or refers to."""
+"""The modules behind a callable: what it closes over, is bound to or refers to; their modes."""
 
 import dis
 import functools
 import inspect
 import types
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
+import torch
 from torch import nn
+from typing_extensions import override
 
-__all__ = ["modules_of"]
+__all__ = ["Evaluating", "dtype_of", "dtypes_of", "modules_of"]
 
 # What one looks into: this many steps from the callable, and no longer containers.
 _DEEPEST, _LONGEST = 6, 256
@@ -33,22 +36,24 @@ def modules_of(found: object) -> Iterator[nn.Module]:
         >>> [m is network for m in modules_of(functools.partial(torch.add, [network, network]))]
         [True]
     """
-    yield from _search(found, set(), 0)
+    modules: list[nn.Module] = []
+    _search([found], modules, set(), 0)
+    return iter(modules)
 
 
-def _search(found: Any, seen: set[int], depth: int) -> Iterator[nn.Module]:
-    if isinstance(found, nn.Module):
-        if id(found) not in seen:
-            seen.add(id(found))
-            yield found
-        return
-    if depth > _DEEPEST or isinstance(found, _PLAIN):
-        return
-    parts = _parts(found)
-    if parts and id(found) not in seen:
-        seen.add(id(found))
-        for part in parts:
-            yield from _search(part, seen, depth + 1)
+def _search(parts: list[Any], modules: list[nn.Module], seen: set[int], depth: int) -> None:
+    """Adds the modules of some objects; a loop, not generators, as every call of a prior has it."""
+    for part in parts:
+        if isinstance(part, _PLAIN) or id(part) in seen:
+            continue
+        if isinstance(part, nn.Module):
+            seen.add(id(part))
+            modules.append(part)
+        elif depth <= _DEEPEST:
+            within = _parts(part)
+            if within:
+                seen.add(id(part))
+                _search(within, modules, seen, depth + 1)
 
 
 def _parts(found: Any) -> list[Any]:
@@ -57,6 +62,8 @@ def _parts(found: Any) -> list[Any]:
         return list(found[:_LONGEST])
     if isinstance(found, dict):
         return list(found.values()) if len(found) <= _LONGEST else []
+    if type(found).__module__.startswith(_EMPTY):
+        return []
     if isinstance(found, functools.partial):
         return [found.func, found.args, found.keywords]
     if isinstance(found, types.MethodType):
@@ -64,8 +71,6 @@ def _parts(found: Any) -> list[Any]:
     if isinstance(found, types.FunctionType):
         return _referred(found)
     if isinstance(found, types.ModuleType) or _within(type(found), _OPAQUE):
-        return []
-    if type(found).__module__.startswith(_EMPTY):
         return []
     held = getattr(found, "__dict__", {})
     if isinstance(held.get("modules"), tuple):  # a prior that was told
@@ -126,3 +131,91 @@ def _names(code: types.CodeType) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 # What torch.compiler.assume_constant_result sets, which by itself would load the compiler.
 _names._dynamo_marked_constant = True  # pyright: ignore[reportAttributeAccessIssue]
+
+
+class Evaluating(AbstractContextManager[None]):
+    """A context without gradient, in which modules are in eval mode; each gets its own mode back.
+
+    Not a generator's, which takes longer to enter and to leave.
+
+    Args:
+        networks: the modules; those within them are meant too.
+    """
+
+    def __init__(self, networks: Iterable[nn.Module]) -> None:
+        self._networks = networks
+
+    @override
+    def __enter__(self) -> None:
+        self._gradient = torch.is_grad_enabled()
+        self._modules = _in_training(self._networks)
+        for module in self._modules:
+            module.training = False
+        torch.set_grad_enabled(False)
+
+    @override
+    def __exit__(self, *exception: object) -> None:
+        torch.set_grad_enabled(self._gradient)
+        for module in self._modules:
+            module.training = True
+
+
+def _in_training(networks: Iterable[nn.Module]) -> list[nn.Module]:
+    """Returns the modules in training mode among some and those within them.
+
+    `modules` names them, which takes longer.
+    """
+    found: list[nn.Module] = []
+    seen: set[nn.Module] = set()
+    waiting: list[nn.Module | None] = list(networks)
+    while waiting:
+        module = waiting.pop()
+        if module is not None and module not in seen:
+            seen.add(module)
+            if module.training:
+                found.append(module)
+            waiting.extend(module._modules.values())
+    return found
+
+
+def dtype_of(module: nn.Module) -> torch.dtype | None:
+    """Returns the dtype of the first floating parameter, in the order of `modules`."""
+    for parameters in _parameters(module):
+        for parameter in parameters:
+            if parameter is not None and parameter.is_floating_point():
+                return parameter.dtype
+    return None
+
+
+def dtypes_of(module: nn.Module) -> tuple[tuple[torch.dtype, int], ...]:
+    """Returns the dtypes of all parameters, in the order of `modules`, each with its run's length.
+
+    Example:
+        >>> dtypes_of(nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2).half()))
+        ((torch.float32, 2), (torch.float16, 2))
+    """
+    runs: list[tuple[torch.dtype, int]] = []
+    dtype, length = None, 0
+    for parameters in _parameters(module):
+        for parameter in parameters:
+            if parameter is None:
+                continue
+            if dtype is not None and parameter.dtype != dtype:
+                runs.append((dtype, length))
+                length = 0
+            dtype, length = parameter.dtype, length + 1
+    return tuple(runs) if dtype is None else (*runs, (dtype, length))
+
+
+def _parameters(module: nn.Module) -> Iterator[Iterable[nn.Parameter | None]]:
+    """Yields the parameters of a module and of those within it that have any."""
+    seen: set[nn.Module] = set()
+    waiting: list[nn.Module | None] = [module]
+    while waiting:
+        part = waiting.pop()
+        if part is None or part in seen:
+            continue
+        seen.add(part)
+        if part._parameters:
+            yield part._parameters.values()
+        waiting.extend(reversed(part._modules.values()))

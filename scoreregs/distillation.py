@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from typing_extensions import override
 
-from scoreregs.arguments import check_count, check_function, named_calls
+from scoreregs.arguments import accepts, check_count, check_function, named_calls
 from scoreregs.errors import ArgumentError
 from scoreregs.objective import ScoreRegularizedObjective
 from scoreregs.reprs import Constructed
@@ -45,7 +45,7 @@ class Distillation(Constructed):
     what makes a batch; save their state, the two networks' and the objective's to go on later.
 
     Args:
-        generator: returns samples x, (batch, *event), of a latent and a condition.
+        generator: returns samples x, (batch, *event), of a latent and a condition, or of a latent.
         objective: its objective.
         fit: the loss of the fake prior at samples and condition.
         optimizer: of the generator's parameters.
@@ -54,7 +54,8 @@ class Distillation(Constructed):
             fake score has to follow the generator; DMD2 takes 5.
 
     Raises:
-        ArgumentError: for less than one fake step, or what is not such a part.
+        ArgumentError: for less than one fake step, or what is not such a part; at the first step,
+            where an optimiser has no parameter that its loss depends on.
 
     References:
         Yin et al., Improved Distribution Matching Distillation for Fast Image Synthesis, NeurIPS
@@ -79,7 +80,7 @@ class Distillation(Constructed):
 
     def __init__(
         self,
-        generator: Callable[[Tensor, Condition], Tensor],
+        generator: Callable[..., Tensor],
         objective: ScoreRegularizedObjective,
         fit: Callable[..., Tensor],
         *,
@@ -101,12 +102,13 @@ class Distillation(Constructed):
                     "as torch.optim.Adam(network.parameters())"
                 )
         check_count("fake_steps", fake_steps)
-        self.generator = generator
+        self.generator = _of_two(generator)
         self.objective = objective
         self.fit = fit
         self.optimizer = optimizer
         self.fake_optimizer = fake_optimizer
         self.fake_steps = fake_steps
+        self._checked: set[str] = set()
 
     @named_calls
     def step(self, draw: Callable[[], tuple[Tensor, Condition]]) -> DistillationResult:
@@ -121,19 +123,44 @@ class Distillation(Constructed):
         fake_loss = self._fit_fake(*_pair(draw()))
         latent, condition = _pair(draw())
         result = self.objective(self.generator(latent, condition), condition)
-        self.optimizer.zero_grad(set_to_none=True)
-        result.loss.sum().backward()
-        self.optimizer.step()
+        self._descend("optimizer", self.optimizer, result.loss.sum(), "generator")
         return DistillationResult(result, fake_loss)
 
     def _fit_fake(self, latent: Tensor, condition: Condition) -> Tensor:
         with torch.no_grad():
             x = self.generator(latent, condition)
         loss = self.fit(x, condition)
-        self.fake_optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.fake_optimizer.step()
+        if not isinstance(loss, Tensor) or loss.ndim:
+            got = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
+            raise ArgumentError(
+                f"got {got} from fit, expected a loss of shape (): give the second part of what a "
+                "recipe returns"
+            )
+        self._descend("fake_optimizer", self.fake_optimizer, loss, "fake prior's network")
         return loss.detach()
+
+    def _descend(self, name: str, optimizer: Optimizer, loss: Tensor, owner: str) -> None:
+        """Takes one step; the first time it looks whether there is anything to move."""
+        optimizer.zero_grad(set_to_none=True)
+        if loss.requires_grad:
+            loss.backward()
+        if name not in self._checked:
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            if all(p.grad is None for p in parameters):
+                raise ArgumentError(
+                    f"got an {name} none of whose parameters has a gradient, expected one of the "
+                    f"{owner}'s parameters, which require one: x is not to be detached, and the "
+                    "two optimisers are not to be swapped"
+                )
+            self._checked.add(name)
+        optimizer.step()
+
+
+def _of_two(generator: Callable[..., Tensor]) -> Callable[[Tensor, Condition], Tensor]:
+    """Returns a generator as a function of (latent, condition), whether it takes that or not."""
+    if accepts(generator, 2) is False and accepts(generator, 1):
+        return lambda latent, condition: generator(latent)
+    return generator
 
 
 def _pair(drawn: object) -> tuple[Tensor, Condition]:

@@ -13,7 +13,7 @@ from typing_extensions import Self
 
 from scoreregs.arguments import check_floating
 from scoreregs.errors import ArgumentError
-from scoreregs.predictions import expand
+from scoreregs.predictions import cast, expand
 from scoreregs.prior import ScorePrior, check_prior_type
 from scoreregs.reprs import Constructed
 from scoreregs.schedules import NoiseLevel
@@ -44,6 +44,8 @@ def fold(condition: Condition, batch: int, draws: int) -> Condition:
     Raises:
         ArgumentError: where a tensor has another number of rows.
     """
+    if condition is None:
+        return None
     rows = repeat_rows(condition, batch)
     return rows if draws == 1 else map_tensors(lambda leaf: repeated(leaf, draws), rows)
 
@@ -129,11 +131,11 @@ class Draw(Constructed):
             (tensor([[1.]]), tensor([[0.0070]]))
         """
         dtype = at_least_single(x.dtype)
-        x, noise = x.to(dtype), noise.to(dtype)
+        x, noise = cast(x, dtype), cast(noise, dtype)
         level = prior.schedule.at(t)
         x_t = diffuse(x, noise, level)
         output = prior.checked_predict(x_t, level, condition)
-        target = noise if target is None else target.to(dtype)
+        target = noise if target is None else cast(target, dtype)
         return cls(prior, x, condition, noise, x_t, level, output, target, draws)
 
     @property

@@ -28,22 +28,27 @@ class Estimate:
 
     Attributes:
         times: t, (draws, batch).
-        residuals: the weighted residuals, (draws, batch, *event).
+        flat: the weighted residuals, one draw after the other, (draws * batch, *event).
         error: the mean over draws of the squared denoising error at x, (batch,), where asked for.
         data_error: that at the data with the same times and noise, (batch,), where data was given.
     """
 
     times: Tensor
-    residuals: Tensor
+    flat: Tensor
     error: Tensor | None = None
     data_error: Tensor | None = None
+
+    @property
+    def residuals(self) -> Tensor:
+        """The weighted residuals, (draws, batch, *event)."""
+        return self.flat.reshape(*self.times.shape, *self.flat.shape[1:])
 
     @property
     def residual(self) -> Tensor:
         """The mean over draws, (batch, *event)."""
         # The mean of one draw would be a copy of it.
-        one = len(self.residuals) == 1
-        return self.residuals[0] if one else reduce(self.residuals, "k b ... -> b ...", "mean")
+        draws = self.times.shape[0]
+        return self.flat if draws == 1 else reduce(self.flat, "(k b) ... -> b ...", "mean", k=draws)
 
 
 class PriorEstimator(nn.Module):
@@ -106,9 +111,11 @@ class PriorEstimator(nn.Module):
             if check_values or (t is not None and self._beyond_range(times)):
                 check_times(times)
                 validation.check_singular(self.prior, self.weighting, times.flatten())
-            with torch.set_grad_enabled(self.through_prior):
-                leaf = x.requires_grad_() if self.through_prior else x
-                draw = self._draw(leaf, condition, times, noised)
+            if self.through_prior:
+                with torch.enable_grad():
+                    draw = self._draw(x.requires_grad_(), condition, times, noised)
+            else:
+                draw = self._draw(x, condition, times, noised)
             if check_values:
                 validation.check_weight(self.weighting, draw)
             if self.through_prior:
@@ -122,15 +129,14 @@ class PriorEstimator(nn.Module):
             data_error = None
             if data is not None:
                 data_error = _error(self._draw(data.detach(), condition, times, noised))
-        by_draw = residuals.reshape(*times.shape, *x.shape[1:])
-        return Estimate(times, by_draw, error, data_error)
+        return Estimate(times, residuals, error, data_error)
 
     def _draw(self, x: Tensor, condition: Condition, times: Tensor, noised: Noised) -> Draw:
-        draws = len(times)
+        draws = times.shape[0]
         return Draw.of(
             self.prior,
             repeated(x, draws),
-            fold(condition, len(x), draws),
+            fold(condition, x.shape[0], draws),
             times.flatten(),
             _flat(noised.noise),
             target=None if noised.target is None else _flat(noised.target),
@@ -143,12 +149,13 @@ class PriorEstimator(nn.Module):
         """Returns times, (draws, batch), and noise, (draws, batch, *event), given or drawn."""
         given = validation.given_draws(x, t, noise)
         draws = self.draws if given is None else given
+        batch = x.shape[0]
         if t is not None:
-            times = as_time(t, x.device).detach().expand(draws, len(x))
+            times = as_time(t, x.device).detach().expand(draws, batch)
         elif noise is not None:
-            times = self.times.sample(draws, len(x), x.device, self.generator)
+            times = self.times.sample(draws, batch, x.device, self.generator)
         else:
-            times = self.noiser.times(self.times, draws, len(x), x.device, self.generator)
+            times = self.noiser.times(self.times, draws, batch, x.device, self.generator)
         if noise is not None:
             return times, Noised(noise.detach().expand(draws, *x.shape))
         return times, self.noiser.sample(self.prior, x, condition, times, self.generator)

@@ -85,9 +85,11 @@ def weighted_residual(
     return residual_of(draw, weighting, baseline).to(x.dtype)
 
 
-@torch.no_grad()
 def residual_of(draw: Draw, weighting: Weighting, baseline: Baseline) -> Tensor:
     """Returns w (epsilon_hat - b) of a draw, (batch, *event), in float32 or more."""
+    if torch.is_grad_enabled():
+        with torch.no_grad():
+            return residual_of(draw, weighting, baseline)
     log_weight = weighting.log_weight_of(draw)
     residual = draw.residual(log_weight)
     remainder = baseline.remainder(draw, log_weight)

@@ -19,6 +19,7 @@ from scoreregs.finiteness import Finiteness
 from scoreregs.kernel import BetaPlacement, Normalization, bracket_of
 from scoreregs.noisers import NoiserLike
 from scoreregs.options import Checking, Nothing, ObjectiveOptions, Reduction, ValueFunction
+from scoreregs.predictions import cast
 from scoreregs.prior import ScorePrior
 from scoreregs.reprs import construction, short
 from scoreregs.results import Diagnostics, ObjectiveResult
@@ -248,14 +249,14 @@ class ScoreRegularizedObjective(PriorEstimator, ABC):
         residual, times = (None, None) if estimate is None else (estimate.residual, estimate.times)
         strength = self._strength(x, beta)
         exact = bracket_of(
-            None if value_gradient is None else value_gradient.to(dtype),
+            None if value_gradient is None else cast(value_gradient, dtype),
             residual,
             strength.to(dtype) if isinstance(strength, Tensor) else strength,
             self.normalize,
             self.beta_on,
             self.members,
         )
-        gradient = exact.to(x.dtype)
+        gradient = cast(exact, x.dtype)
         if check_values:
             residuals = None if estimate is None else estimate.residuals
             validation.check_gradients(value, value_gradient, residuals, times)
@@ -266,7 +267,7 @@ class ScoreRegularizedObjective(PriorEstimator, ABC):
         if learner is not None and estimate is not None and estimate.error is not None:
             learner.observe(estimate.error, estimate.data_error)
         return ObjectiveResult(
-            loss=self._reduce((x.to(dtype) * gradient.to(dtype)).flatten(1).sum(1)),
+            loss=self._reduce(cast(x, dtype) * cast(gradient, dtype)),
             gradient=gradient,
             value=value,
             diagnostics=_diagnostics(value_gradient, estimate) if diagnostics else None,
@@ -299,10 +300,12 @@ class ScoreRegularizedObjective(PriorEstimator, ABC):
         validation.check_members_of_beta(each, self.members)
         return repeat(each, "m -> (m b)", b=len(x) // len(each))
 
-    def _reduce(self, losses: Tensor) -> Tensor:
+    def _reduce(self, products: Tensor) -> Tensor:
+        """Returns the losses of products, (batch, *event), of each sample or reduced."""
         if self.reduction == "none":
-            return losses
-        return losses.mean() if self.reduction == "mean" else losses.sum()
+            return products.flatten(1).sum(1)
+        total = products.sum()
+        return total / products.shape[0] if self.reduction == "mean" else total
 
 
 class _FunctionObjective(ScoreRegularizedObjective):

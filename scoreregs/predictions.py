@@ -42,10 +42,16 @@ __all__ = [
     "Score",
     "Velocity",
     "as_prediction",
+    "cast",
     "expand",
 ]
 
 PredictionName = Literal["epsilon", "sample", "v_prediction", "score", "flow_prediction"]
+
+
+def cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """Returns a tensor in a dtype, itself where it has that: `to` takes longer to find out."""
+    return tensor if tensor.dtype == dtype else tensor.to(dtype)
 
 
 def expand(coefficient: Tensor, like: Tensor) -> Tensor:
@@ -53,8 +59,12 @@ def expand(coefficient: Tensor, like: Tensor) -> Tensor:
 
     (batch,) meets (batch, *event), and (members, batch) of stacked priors (members, batch, *event).
     """
-    ones = [1] * (like.ndim - coefficient.ndim)
-    return coefficient.to(like.dtype).reshape(*coefficient.shape, *ones)
+    if coefficient.dtype != like.dtype:
+        coefficient = coefficient.to(like.dtype)
+    missing = like.ndim - coefficient.ndim
+    if missing == 1:
+        return coefficient.unsqueeze(-1)
+    return coefficient.reshape(*coefficient.shape, *[1] * missing)
 
 
 class Prediction(ABC):

@@ -8,16 +8,16 @@ $\nabla \log p_t$, which points towards the data.
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
 from scoreregs.arguments import accepts, check_floating, named_calls
-from scoreregs.discovery import modules_of
+from scoreregs.discovery import Evaluating, dtype_of, modules_of
 from scoreregs.errors import ArgumentError, PriorError, SingularTimeError
-from scoreregs.predictions import PredictionLike, as_prediction
+from scoreregs.predictions import PredictionLike, as_prediction, cast
 from scoreregs.reprs import Constructed
 from scoreregs.schedules import NoiseLevel, NoiseSchedule, as_time
 from scoreregs.schedules.base import check_schedule
@@ -101,18 +101,9 @@ class ScorePrior(Constructed, ABC):
         """Returns the score of the diffused density at x_t; arguments as for `epsilon`."""
         return self._evaluate(self.prediction.score, x_t, t, condition)
 
-    @contextmanager
-    def evaluating(self) -> Iterator[None]:
+    def evaluating(self) -> AbstractContextManager[None]:
         """A context without gradient and in eval mode; each module's own mode is put back."""
-        modules = [m for network in self.networks() for m in _within(network) if m.training]
-        for module in modules:
-            module.training = False
-        try:
-            with torch.no_grad():
-                yield
-        finally:
-            for module in modules:
-                module.training = True
+        return Evaluating(self.networks())
 
     def networks(self) -> Iterator[nn.Module]:
         """Yields the modules of this prior and of the priors it wraps.
@@ -149,7 +140,7 @@ class ScorePrior(Constructed, ABC):
                 f"got a {output.dtype} tensor on {output.device} from {name}.predict, expected a "
                 f"floating one on {x_t.device}: move the network to x's device"
             )
-        return output.to(x_t.dtype)
+        return cast(output, x_t.dtype)
 
     def _evaluate(
         self,
@@ -237,36 +228,23 @@ class NetworkPrior(ScorePrior):
             )
         if time.is_floating_point():
             # In place of promote_types, which is an operation like any other.
-            time = time.to(dtype if dtype == torch.float64 else torch.float32)
+            time = cast(time, dtype if dtype == torch.float64 else torch.float32)
+        x_t = cast(x_t, dtype)
         if not self._takes_condition:
-            return self.network(x_t.to(dtype), time)
-        condition = map_tensors(lambda c: c.to(dtype) if c.is_floating_point() else c, condition)
-        return self.network(x_t.to(dtype), time, condition)
+            return self.network(x_t, time)
+        if condition is not None:
+            condition = map_tensors(
+                lambda c: cast(c, dtype) if c.is_floating_point() else c, condition
+            )
+        return self.network(x_t, time, condition)
 
     def _network_dtype(self, x_t: Tensor) -> torch.dtype:
         """Returns the dtype of the first floating parameter, x_t's where modules disagree."""
+        if self.modules is None and isinstance(self.network, nn.Module):
+            return dtype_of(self.network) or x_t.dtype
         modules = modules_of(self.network) if self.modules is None else iter(self.modules)
-        dtypes = {dtype for dtype in map(_dtype_of, modules) if dtype is not None}
+        dtypes = {dtype for dtype in map(dtype_of, modules) if dtype is not None}
         return dtypes.pop() if len(dtypes) == 1 else x_t.dtype
-
-
-def _within(network: nn.Module) -> Iterator[nn.Module]:
-    """Yields a module and those within it, in order; `modules` names them, which takes longer."""
-    seen, waiting = set(), [network]
-    while waiting:
-        module = waiting.pop()
-        if module not in seen:
-            seen.add(module)
-            yield module
-            waiting.extend(m for m in reversed(module._modules.values()) if m is not None)
-
-
-def _dtype_of(module: nn.Module) -> torch.dtype | None:
-    for part in _within(module):
-        for parameter in part._parameters.values():
-            if parameter is not None and parameter.is_floating_point():
-                return parameter.dtype
-    return None
 
 
 def _as_modules(modules: Sequence[nn.Module] | None) -> tuple[nn.Module, ...] | None:

@@ -58,7 +58,7 @@ def check_betas(beta: Tensor, x: Tensor, beta_on: BetaPlacement, check_values: b
 
 def check_stack(members: int, x: Tensor) -> None:
     """Raises `ArgumentError` unless a batch consists of as many equal ones as there are members."""
-    if len(x) % members:
+    if x.shape[0] % members:
         raise ArgumentError(
             f"got a batch of {len(x)} for members={members}, expected a multiple: the members' "
             "batches, equally many samples each, one after the other"
@@ -109,7 +109,7 @@ def check_inputs(
             "dimension with x[None], or an event dimension with x[:, None]"
         )
     check_generator(generator, x.device)
-    for leaf in leaves(condition):
+    for leaf in () if condition is None else leaves(condition):
         if leaf.shape[:1] != x.shape[:1]:
             raise ArgumentError(
                 f"got a condition of shape {tuple(leaf.shape)} for x of shape {tuple(x.shape)}, "
@@ -155,6 +155,8 @@ def given_draws(x: Tensor, t: float | Tensor | None, noise: Tensor | None) -> in
     Raises:
         ArgumentError: where their shape, dtype or device does not fit x or each other.
     """
+    if t is None and noise is None:
+        return None
     counts: set[int] = set()
     if t is not None and not isinstance(t, Tensor | int | float):
         raise ArgumentError(

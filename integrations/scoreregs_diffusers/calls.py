@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from scoreregs.discovery import dtypes_of
 from scoreregs.errors import ArgumentError
 from scoreregs.trees import Condition, map_tensors
 from scoreregs_diffusers.channels import EXTRA, LearnedVariance, ModelChannels
@@ -43,6 +44,9 @@ class ModelCall:
         self.model = model
         self._inner: Any = inner_model(model)
         self._name = type(self._inner).__name__
+        # The dtypes of its parameters when it was last asked for its own, and its answer.
+        self._of_parameters: tuple[tuple[torch.dtype, int], ...] | None = None
+        self._own_dtype: object = None
         self.family: Family = family_of(self._inner, refiner)
         self._autocast = autocast
         self._guidance = guidance
@@ -132,9 +136,14 @@ class ModelCall:
         Models of diffusers keep some modules in float32 or in an eighth of a word; their `dtype`
         is that of the rest.
         """
-        dtype = getattr(self._inner, "dtype", None)
+        of_parameters = dtypes_of(self._inner)
+        if of_parameters != self._of_parameters:
+            # Its search takes long, a hundredth of a small model's step.
+            self._own_dtype = getattr(self._inner, "dtype", None)
+            self._of_parameters = of_parameters
+        dtype = self._own_dtype
         if not isinstance(dtype, torch.dtype):
-            dtype = next((p.dtype for p in self._inner.parameters()), x_t.dtype)
+            dtype = of_parameters[0][0] if of_parameters else x_t.dtype
         return dtype if dtype.is_floating_point else x_t.dtype
 
     def _arguments(self, condition: Condition) -> dict[str, Any]:

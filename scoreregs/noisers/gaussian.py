@@ -17,7 +17,7 @@ class IndependentNoise(Noiser):
 
     @override
     def sample(self, prior, x, condition, t, generator):
-        shape = (len(t), *x.shape)
+        shape = (t.shape[0], *x.shape)
         return Noised(torch.randn(shape, generator=generator, dtype=x.dtype, device=x.device))
 
 

@@ -2,14 +2,17 @@
 
 from collections.abc import Callable
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from scoreregs.baselines import TrainedBaseline
 from scoreregs.errors import ArgumentError
 from scoreregs.objective import ScoreRegularizedObjective
 from scoreregs.options import ObjectiveOptions, ValueFunction
-from scoreregs.prior import ScorePrior
+from scoreregs.prior import ScorePrior, check_prior_type
+from scoreregs.priors.matched import same_schedule
+from scoreregs.times import TimesLike
 
-__all__ = ["FitLoss", "distil", "regularize"]
+__all__ = ["FitLoss", "distil", "regularize", "trained"]
 
 FitLoss = Callable[..., Tensor]
 
@@ -41,3 +44,19 @@ def regularize(
             "`sds` and the like are of the prior alone"
         )
     return distil(prior, defaults, options, value)
+
+
+def trained(
+    prior: ScorePrior, fake: ScorePrior, times: TimesLike, options: ObjectiveOptions
+) -> TrainedBaseline:
+    """Returns the baseline that trains a fake prior, at the times given for the objective.
+
+    At others of its own where none are given, where those have a state, which belongs to one call a
+    step, and where they mean other noise levels under the fake prior's schedule.
+    """
+    for each in (prior, fake):
+        check_prior_type(each)
+    given = options.get("times")
+    if given is not None and not isinstance(given, nn.Module):
+        times = given if same_schedule(prior.schedule, fake.schedule) else times
+    return TrainedBaseline(fake, times=times, generator=options.get("generator"))

@@ -3,11 +3,10 @@
 from typing_extensions import Unpack
 
 from scoreregs.arguments import named_calls
-from scoreregs.baselines import TrainedBaseline
 from scoreregs.objective import ScoreRegularizedObjective
 from scoreregs.options import ObjectiveOptions, ValueFunction
 from scoreregs.prior import ScorePrior, check_prior_type
-from scoreregs.recipes.base import FitLoss, distil
+from scoreregs.recipes.base import FitLoss, distil, trained
 from scoreregs.times import LogNormalTimes
 
 __all__ = ["diff_instruct"]
@@ -30,17 +29,14 @@ def diff_instruct(
         prior: the prior that is distilled.
         fake: the trainable prior of what the generator makes.
         value: a reward to maximise beside, (batch,), against 1 / `beta` of the divergence; or None.
-        **options: of the objective.
+        **options: of the objective; times as for `vsd`.
 
     References:
         Luo et al., Diff-Instruct, NeurIPS 2023; Yin et al., One-step Diffusion with Distribution
         Matching Distillation, CVPR 2024.
     """
-    for each in (prior, fake):
-        check_prior_type(each)
-    baseline = TrainedBaseline(
-        fake, times=LogNormalTimes(fake.schedule), generator=options.get("generator")
-    )
+    check_prior_type(fake)
+    baseline = trained(prior, fake, LogNormalTimes(fake.schedule), options)
     defaults: ObjectiveOptions = {
         "weighting": "dmd",
         "baseline": baseline,

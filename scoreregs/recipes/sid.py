@@ -3,12 +3,12 @@
 from typing_extensions import Unpack
 
 from scoreregs.arguments import named_calls
-from scoreregs.baselines import ScoreIdentityBaseline, TrainedBaseline
+from scoreregs.baselines import ScoreIdentityBaseline
 from scoreregs.errors import ArgumentError
 from scoreregs.objective import ScoreRegularizedObjective
 from scoreregs.options import ObjectiveOptions, ValueFunction
 from scoreregs.prior import ScorePrior
-from scoreregs.recipes.base import FitLoss, distil
+from scoreregs.recipes.base import FitLoss, distil, trained
 
 __all__ = ["di_star", "sid"]
 
@@ -31,7 +31,7 @@ def sid(
         fake: the trainable prior of what the generator makes; start it from the prior's weights.
         value: a reward to maximise beside, (batch,), or None.
         a: the paper's alpha: 1, or 1.2 for a loss that may be negative and converges faster.
-        **options: of the objective.
+        **options: of the objective; times as for `vsd`.
 
     References:
         Zhou et al., Score identity Distillation: Exponentially Fast Distillation of Pretrained
@@ -78,11 +78,11 @@ def _identity(
     options: ObjectiveOptions,
 ) -> tuple[ScoreRegularizedObjective, FitLoss]:
     times = (0.02, 0.8)
-    trained = TrainedBaseline(fake, generator=options.get("generator"))
+    own = trained(prior, fake, (0.02, 0.98), options)
     defaults: ObjectiveOptions = {
         "weighting": "uniform" if baseline.huber else "dmd",
         "baseline": baseline,
         "times": times,
         "through_prior": True,
     }
-    return distil(prior, defaults, options, value), trained.loss
+    return distil(prior, defaults, options, value), own.loss

@@ -3,11 +3,10 @@
 from typing_extensions import Unpack
 
 from scoreregs.arguments import named_calls
-from scoreregs.baselines import TrainedBaseline
 from scoreregs.objective import ScoreRegularizedObjective
 from scoreregs.options import ObjectiveOptions, ValueFunction
 from scoreregs.prior import ScorePrior
-from scoreregs.recipes.base import FitLoss, distil
+from scoreregs.recipes.base import FitLoss, distil, trained
 
 __all__ = ["vsd"]
 
@@ -30,7 +29,8 @@ def vsd(
         fake: the trainable prior of what makes x, as a low-rank adaptation of the prior's network.
         value: a reward to maximise beside, (batch,), against 1 / `beta` of the divergence; or None.
         **options: of the objective; the paper anneals
-            `times=AnnealedTimes((0.02, 0.98), (0.02, 0.5), steps)`.
+            `times=AnnealedTimes((0.02, 0.98), (0.02, 0.5), steps)`. Times without a state, as a
+            range or `ShiftedTimes`, are those of both losses where both priors have one schedule.
 
     References:
         Wang et al., ProlificDreamer: High-Fidelity and Diverse Text-to-3D Generation with
@@ -51,5 +51,5 @@ def vsd(
         >>> network.weight.grad is None
         False
     """
-    baseline = TrainedBaseline(fake, generator=options.get("generator"))
+    baseline = trained(prior, fake, (0.02, 0.98), options)
     return distil(prior, {"baseline": baseline}, options, value), baseline.loss

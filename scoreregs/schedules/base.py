@@ -39,7 +39,10 @@ def as_time(
     That dtype is float64 (float32 on devices without it): a half-precision time rounds the small
     noise levels to zero.
     """
-    if not isinstance(t, Tensor):
+    if isinstance(t, Tensor):
+        if device is None and t.dtype == torch.float64:
+            return t
+    else:
         if isinstance(t, bool) or not _numbers(t):
             raise ArgumentError(
                 f"got times {t!r}, expected a number, a list of numbers of one length, or a tensor"

@@ -122,7 +122,9 @@ class TabulatedSchedule(NoiseSchedule):
         check_time(t)
         t = as_time(t)
         if self.interpolation == "nearest":
-            return super().at((self.step(t) + 1).to(t.dtype) / self.steps)
+            step, table = self.step(t), self._table(t.device)
+            level = (of[step] for of in (table.alpha, table.sigma, table.log_snr))
+            return NoiseLevel((step + 1).to(t.dtype) / self.steps, *level)
         return super().at(t.clamp(min=1 / self.steps))
 
     @override

@@ -37,7 +37,7 @@ class Sigma2(TimeWeighting):
 
     @override
     def log_weight(self, level: NoiseLevel) -> Tensor:
-        return F.logsigmoid(-level.bounded_log_snr)
+        return F.logsigmoid(-level.log_snr)
 
 
 @named_calls

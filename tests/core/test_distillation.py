@@ -1,6 +1,8 @@
 """A generator with a learned fake prior ends where quadrature says the divergence is least."""
 
 import math
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,8 +19,8 @@ from scoreregs import (
 )
 from scoreregs.distillation import Distillation
 from scoreregs.errors import ArgumentError
-from scoreregs.recipes import vsd
-from scoreregs.times import ShiftedTimes, UniformTimes
+from scoreregs.recipes import di_star, diff_instruct, sid, vsd
+from scoreregs.times import DescendingTimes, ShiftedTimes, UniformTimes
 
 WEIGHTS, MEANS, STDS = (0.3, 0.7), (-1.0, 1.5), (0.6, 0.4)
 REWARD = 0.3
@@ -153,6 +155,88 @@ def test_a_step_is_several_of_the_fake_prior_and_one_of_the_generator():
     assert generator.shift.item() == pytest.approx(before - 0.1 * gradient, rel=1e-4)
     # The generator's loss leaves nothing behind in the fake prior but its own gradient.
     assert all(p.requires_grad for p in network.parameters())
+
+
+def parts(**replaced: Any) -> dict[str, Any]:
+    """The parts of a distillation."""
+    generator, network = nn.Linear(1, 1), Fake()
+    prior = GaussianMixturePrior([1.0], [[1.0]], [[[1.0]]], VPSchedule())
+    objective, fit = vsd(prior, NetworkPrior(network, VPSchedule()))
+    optimizer, fake_optimizer = (torch.optim.SGD(m.parameters(), 0.1) for m in (generator, network))
+    usual = {
+        "generator": lambda z, condition: generator(z),
+        "objective": objective,
+        "fit": fit,
+        "optimizer": optimizer,
+        "fake_optimizer": fake_optimizer,
+    }
+    found = {name: make(usual) for name, make in replaced.items()}
+    return {**usual, "fake_steps": 1, **found}
+
+
+def draw() -> tuple[Tensor, None]:
+    return torch.randn(8, 1), None
+
+
+@pytest.mark.parametrize(
+    ("replaced", "message"),
+    [
+        (
+            {
+                "optimizer": lambda u: u["fake_optimizer"],
+                "fake_optimizer": lambda u: u["optimizer"],
+            },
+            "fake_optimizer none of whose parameters",
+        ),
+        ({"optimizer": lambda u: u["fake_optimizer"]}, "got an optimizer none of whose"),
+        (
+            {"generator": lambda u: lambda z, c: u["generator"](z, c).detach()},
+            "got an optimizer none of whose",
+        ),
+        ({"fit": lambda u: u["objective"]}, "got ObjectiveResult from fit"),
+        ({"fit": lambda u: lambda x, c: x}, r"got \(8, 1\) from fit"),
+    ],
+)
+def test_what_would_train_nothing_is_refused_at_the_first_step(replaced, message):
+    distillation = Distillation(**parts(**replaced))
+    with pytest.raises(ArgumentError, match=message):
+        distillation.step(draw)
+
+
+def test_a_generator_without_condition_is_taken_as_it_is():
+    network = nn.Linear(1, 1)
+    given = parts(
+        generator=lambda u: network,
+        optimizer=lambda u: torch.optim.SGD(network.parameters(), lr=0.1),
+    )
+    before = network.bias.item()
+    Distillation(**given).step(draw)
+    assert network.bias.item() != before
+
+
+@pytest.mark.parametrize(
+    "recipe", [vsd, diff_instruct, sid, partial(di_star, lambda x, c: x[:, 0])]
+)
+def test_given_times_are_those_of_both_losses(recipe):
+    schedule, seen = RectifiedFlowSchedule(), []
+
+    def network(x_t: Tensor, t: Tensor) -> Tensor:
+        seen.append(t)
+        return x_t
+
+    prior, fake = (NetworkPrior(network, schedule, "flow_prediction", modules=()) for _ in range(2))
+    for times, low, high in ((0.7, 0.7, 0.7), (ShiftedTimes(9.0, 0.2, 0.5), 9 / 13, 0.9)):
+        _, fit = recipe(prior, fake, times=times)
+        fit(torch.randn(64, 1))
+        assert low - 1e-6 <= seen[-1].min() <= seen[-1].max() <= high + 1e-6
+    # A state advances with the objective's calls alone, and a time means another level elsewhere.
+    for other, times in (
+        (fake, DescendingTimes(9)),
+        (NetworkPrior(network, VPSchedule(), modules=()), 0.7),
+    ):
+        _, fit = recipe(prior, other, times=times)
+        fit(torch.randn(64, 1))
+        assert seen[-1].std() > 0.05
 
 
 def test_no_fake_steps():

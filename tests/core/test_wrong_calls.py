@@ -72,7 +72,7 @@ RESULTS = {
     "ScoreRegsError",
 }
 # The pure functions in every step, which check only what is free.
-FREE = {"bracket_of", "diffuse", "expand", "residual_of", "residual_through_prior"}
+FREE = {"bracket_of", "cast", "diffuse", "expand", "residual_of", "residual_through_prior"}
 # What the library calls itself, on what it has checked.
 PROTOCOL = {
     "checked_predict",

@@ -283,6 +283,18 @@ class TestPrecision:
         prior = DiffusersPrior(unet().bfloat16(), diffusers.DDPMScheduler())
         assert prior.epsilon(randn(2, 1, 8, 8), 0.5).dtype == torch.float32
 
+    def test_a_model_that_is_cast_later_is_called_in_its_new_precision(self):
+        seen, model = [], unet()
+        prior = DiffusersPrior(model, diffusers.DDPMScheduler())
+        model.register_forward_pre_hook(
+            lambda _, args, kwargs: seen.append(kwargs["sample"].dtype), with_kwargs=True
+        )
+        x = randn(2, 1, 8, 8)
+        for dtype in (torch.float32, torch.bfloat16, torch.float64):
+            model.to(dtype)
+            prior.epsilon(x, 0.5)
+        assert seen == [torch.float32, torch.bfloat16, torch.float64]
+
 
 class TestBadInput:
     def test_a_learned_variance_is_refused_or_dropped(self):
