@@ -20,7 +20,7 @@ print(json.dumps([seconds, sorted(set(sys.modules) - before)]))
 
 
 def import_core() -> tuple[float, set[str]]:
-    """The processor's seconds and the top-level packages that the core adds, in a fresh interpreter."""
+    """Processor seconds and top-level packages that the core adds, in a fresh interpreter."""
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, check=True)
     seconds, modules = json.loads(done.stdout)
     return seconds, {name.partition(".")[0] for name in modules}
