@@ -56,7 +56,12 @@ def replacing(path: Path) -> Iterator[Path]:
     """Returns a path beside `path` to write to; it takes its place when the block succeeds.
 
     It ends as `path` does, for writers that go by the suffix.
+
+    Raises:
+        RunError: `path` is a folder.
     """
+    if path.is_dir():
+        raise RunError(f"got the folder {path}, expected a file to write: name one in it")
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
     try:

@@ -204,3 +204,9 @@ def test_values_that_are_not_finite(tmp_path, value):
     for load in (load_tensors, lambda p: load_tensors_like(p, WEIGHTS, remedy="none")):
         with pytest.raises(RunError, match=r"values of bias that are not finite"):
             load(path)
+
+
+def test_a_folder_is_no_file_to_write(tmp_path):
+    with pytest.raises(RunError, match="got the folder"):
+        save_json(tmp_path, {})
+    assert not list(tmp_path.iterdir())

@@ -15,6 +15,7 @@ from scoreregs_offline_rl.data.pendulum import record_pendulum_swingup
 from scoreregs_offline_rl.files import load_json
 from tests.offline_rl.test_layouts import log as vector_log
 from tests.offline_rl.test_lerobot import columns, write
+from tests.offline_rl.test_ogbench import NAME, roll_out
 from tests.offline_rl.test_own_logs import log_of
 
 SMALL = [
@@ -32,6 +33,42 @@ def npz(folder: Path) -> list[str]:
 def hdf5(folder: Path) -> list[str]:
     save_hdf5(folder / "swing.hdf5", record_pendulum_swingup(episodes=2), "Pendulum-v1")
     return [str(folder / "swing.hdf5"), "--evaluation.episodes", "2"]
+
+
+def d4rl(folder: Path) -> list[str]:
+    """As D4RL's own files are: no next observations, infos in a group, named by the task."""
+    h5py = pytest.importorskip("h5py")
+    pytest.importorskip("mujoco")
+    env = gymnasium.make("Hopper-v4")
+    env.action_space.seed(0)
+    rows = []
+    for episode in range(4):
+        observation, _ = env.reset(seed=episode)
+        for step in range(12):
+            action = env.action_space.sample()
+            following, reward, *_ = env.step(action)
+            rows.append((observation, action, reward, step == 11 and episode < 2, step == 11))
+            observation = following
+    keys = ("observations", "actions", "rewards", "terminals", "timeouts")
+    with h5py.File(folder / "hopper_medium-v2.hdf5", "w") as file:
+        for key, column in zip(keys, zip(*rows, strict=True), strict=True):
+            kind = bool if key in keys[3:] else np.float32
+            file[key] = np.array(column).astype(kind)
+        file["timeouts"][()] &= ~file["terminals"][()]
+        file["infos/qpos"] = np.zeros((len(rows), 6))
+        file["metadata/algorithm"] = "SAC"
+    return [str(folder / "hopper_medium-v2.hdf5"), "--evaluation.episodes", "2"]
+
+
+def ogbench(folder: Path) -> list[str]:
+    package = pytest.importorskip("ogbench")
+    arrays = roll_out("pointmaze-medium-v0", trajectories=2, steps=20)
+    made = package.make_env_and_datasets(NAME, env_only=True)
+    made.reset()
+    # A random walk never arrives: put the goal where it passes.
+    arrays["qpos"][:, :2] += made.unwrapped.cur_goal_xy - arrays["qpos"][10, :2]
+    np.savez(folder / f"{NAME}.npz", **arrays)
+    return [str(folder / f"{NAME}.npz"), "--evaluation.episodes", "2"]
 
 
 def lerobot(folder: Path) -> list[str]:
@@ -72,7 +109,7 @@ def minari(folder: Path) -> list[str]:
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-@pytest.mark.parametrize("source", [npz, hdf5, lerobot, vector, minari])
+@pytest.mark.parametrize("source", [npz, hdf5, d4rl, ogbench, lerobot, vector, minari])
 def test_a_file_becomes_a_policy_with_figures(source, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(os.environ, "MINARI_DATASETS_PATH", str(tmp_path))
     monkeypatch.chdir(tmp_path)
@@ -87,7 +124,7 @@ def test_a_file_becomes_a_policy_with_figures(source, tmp_path, monkeypatch, cap
     assert main(["report", str(run_dir)]) == 0
     report = capsys.readouterr().out
     known = load_json(run_dir / "config.json")["evaluation"]["environment"] is not None
-    assert known == (source in (hdf5, minari))
+    assert known == (source in (hdf5, d4rl, ogbench, minari))
     assert ("IQM" if known else "no score") in report
     policy = load_policy(run_dir)
     assert (policy.interface and policy.interface.rate) == (10.0 if source is lerobot else None)

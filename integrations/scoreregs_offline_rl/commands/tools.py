@@ -6,12 +6,13 @@ from typing import Annotated, Literal
 
 import tyro
 
+from scoreregs.errors import ArgumentError
 from scoreregs_offline_rl.commands.console import Bars, evaluation_line, health_line
 from scoreregs_offline_rl.data.interface import MachineInterface
 from scoreregs_offline_rl.data.loading import LoadingConfig
 from scoreregs_offline_rl.data.sources import load_data
 from scoreregs_offline_rl.deployment.export import export_onnx
-from scoreregs_offline_rl.evaluation.video import record_video
+from scoreregs_offline_rl.evaluation.video import check_film, record_video
 from scoreregs_offline_rl.files import load_json
 from scoreregs_offline_rl.inspection.inspection import inspect_data
 from scoreregs_offline_rl.inspection.plot import draw_inspection
@@ -80,6 +81,8 @@ def evaluate(
         stage: Whose policy is filmed; None: that of policy where there is one, else the only one.
     """
     # Refused before the episodes, not after them.
+    if video is not None:
+        check_film(video)
     policy = None if video is None and stage is None else load_policy(run_dir, stage)
     for name, result in evaluate_run(run_dir, episodes, seed, environment=environment).items():
         print(evaluation_line(name, result))
@@ -103,6 +106,8 @@ def report(
         run_dirs: The runs' directories.
         picture: The PNG to draw.
     """
+    if not run_dirs:
+        raise ArgumentError("got no run directories, expected at least one: name them")
     offline = [run_dir for run_dir in run_dirs if lacks_evaluation(run_dir)]
     for run_dir in offline:
         print(f"{run_dir}, without an environment:\n\n{offline_figures(run_dir).table()}\n")

@@ -23,7 +23,7 @@ from scoreregs_offline_rl.evaluation.rollouts import (
 from scoreregs_offline_rl.files import replacing
 from scoreregs_offline_rl.tasks import environment_for
 
-__all__ = ["record_video"]
+__all__ = ["check_film", "record_video"]
 
 _FORMATS = (".gif", ".mp4")
 # Films of more frames a second are larger and look the same; GIF knows at most 50.
@@ -49,8 +49,7 @@ def record_video(
         MissingDependencyError: where ImageIO, or for `.mp4` its FFmpeg, is not installed.
         RunError: where the environment cannot draw itself here, or draws no pictures of one size.
     """
-    if path.suffix not in _FORMATS:
-        raise ArgumentError(f"got {path}, expected a file that ends in {' or '.join(_FORMATS)}")
+    check_film(path)
     environment = environment_for(environment)
     made = make_environment(environment, render_mode="rgb_array")
     try:
@@ -69,6 +68,25 @@ def record_video(
             return _film_episode(policy, made, environment, draw, every, seed)
     finally:
         made.close()
+
+
+def check_film(path: Path) -> None:
+    """Raises unless a film can be written under a name.
+
+    Args:
+        path: of the film.
+
+    Raises:
+        ArgumentError: where it has another suffix, or is a folder.
+        MissingDependencyError: where ImageIO, or for `.mp4` its FFmpeg, is not installed.
+    """
+    if path.suffix not in _FORMATS or path.is_dir():
+        raise ArgumentError(f"got {path}, expected a file that ends in {' or '.join(_FORMATS)}")
+    for package in ("imageio", "imageio_ffmpeg") if path.suffix == ".mp4" else ("imageio",):
+        try:
+            importlib.import_module(package)
+        except ImportError as error:
+            raise MissingDependencyError(package, "video") from error
 
 
 def _film_episode(
@@ -134,11 +152,6 @@ def _drawing_errors() -> tuple[type[Exception], ...]:
 
 def _open(path: Path, rate: float) -> Any:
     """A writer of frames, `rate` a second."""
-    for package in ("imageio", "imageio_ffmpeg") if path.suffix == ".mp4" else ("imageio",):
-        try:
-            importlib.import_module(package)
-        except ImportError as error:
-            raise MissingDependencyError(package, "video") from error
     import imageio
 
     if path.suffix == ".gif":
