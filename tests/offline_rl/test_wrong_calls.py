@@ -52,7 +52,9 @@ class Derived(TrainConfig):
     more: int = 1
 
 
-@pytest.mark.parametrize("call", [*CALLS.values(), *METHODS.values(), Derived], ids=str)
+@pytest.mark.parametrize(
+    "call", [*CALLS.values(), *METHODS.values(), Derived], ids=[*CALLS, *METHODS, "Derived"]
+)
 def test_a_mistyped_keyword_gets_the_nearest_name(call):
     parameters = inspect.signature(call).parameters.values()
     longest = max((p.name for p in parameters if p.name != "self"), key=len)
