@@ -1,6 +1,7 @@
 """Films: frames, pace, the episode that they show, and where nothing can be drawn."""
 
 import sys
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -129,7 +130,7 @@ class Shaped(Drawn):
         super().__init__(**options)
         self.shapes, self.dtype, self.drawn = shapes, dtype, 0
 
-    def render(self):
+    def render(self) -> Any:
         self.drawn += 1
         return np.zeros(self.shapes[min(self.drawn, len(self.shapes)) - 1], self.dtype)
 

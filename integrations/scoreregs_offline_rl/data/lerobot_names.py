@@ -44,8 +44,9 @@ def interface_of(
 
 
 def _rate(fps: object) -> Positive | None:
-    known = isinstance(fps, int | float) and not isinstance(fps, bool) and 0 < fps < float("inf")
-    return float(fps) if known else None
+    if isinstance(fps, bool) or not isinstance(fps, int | float) or not 0 < fps < float("inf"):
+        return None
+    return float(fps)
 
 
 def _signals(features: Mapping[str, Any], columns: Mapping[str, int]) -> tuple[Signal, ...]:

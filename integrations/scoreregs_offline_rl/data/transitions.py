@@ -196,7 +196,7 @@ class Transitions:
             columns = {key: column[kept] for key, column in columns.items()}
         trajectory = np.cumsum(np.append(False, recorded.last[:-1]))[kept]
         return cls(
-            **{key: torch.from_numpy(column) for key, column in columns.items()},
+            **{key: torch.from_numpy(column) for key, column in columns.items()},  # pyright: ignore[reportArgumentType]
             terminals=torch.from_numpy(terminal[kept]),
             ends=torch.from_numpy(np.append(trajectory[1:] != trajectory[:-1], True)),
             trajectory_returns=torch.from_numpy(recorded.returns.astype(np.float32)),
