@@ -67,7 +67,7 @@ def ogbench(folder: Path) -> list[str]:
     made.reset()
     # A random walk never arrives: put the goal where it passes.
     arrays["qpos"][:, :2] += made.unwrapped.cur_goal_xy - arrays["qpos"][10, :2]
-    np.savez(folder / f"{NAME}.npz", **arrays)
+    np.savez(folder / f"{NAME}.npz", **arrays)  # pyright: ignore[reportArgumentType]
     return [str(folder / f"{NAME}.npz"), "--evaluation.episodes", "2"]
 
 

@@ -106,6 +106,8 @@ def train_divided(
     await_parts(
         list(parts), lambda f: all(is_finished(RunDirectory(f, kind).stage(n)) for n in names)
     )
+    # All have seen that all are done before the parts are gone.
+    accelerator.wait_for_everyone()
     with together():
         if first:
             for name in names:
