@@ -243,8 +243,11 @@ def _range_maps(x: Tensor) -> Iterator[DataMap]:
 
 
 def _grid_maps(x: Tensor) -> Iterator[DataMap]:
-    """Yields a grid of maps by the deviation and the mean that they lead to."""
+    """Yields maps onto the usual ranges, and a grid by the deviation and mean that they lead to."""
     mean, deviation = x.double().mean().item(), x.double().std().item()
+    low, high = x.double().min().item(), x.double().max().item()
+    for start, width in ((0.0, 1.0), (-1.0, 2.0)):
+        yield DataMap(width / (high - low), start - width * low / (high - low))
     for scale in (0.35, 1.2):
         for offset in (-1.0, -0.5, 0.0, 0.5, 1.0):
             factor = scale / deviation

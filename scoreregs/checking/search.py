@@ -21,9 +21,12 @@ _FIRST, _FURTHER, _SIGNIFICANT = 0.015, 0.03, 4.0
 _FLOOR, _INFINITE = 1e-3, 1e30
 # The search looks at few levels and elements; what is not much worse than its best goes on.
 _COARSE_ELEMENTS, _COARSE_MARGIN, _FINE_MARGIN = 256, 0.3, 0.06
+# What is found at last has its map of the data fitted to more.
+_FINE_ELEMENTS = 4096
 _FITTED, _FINALISTS = 10, 12
-# Of a pattern search, which takes some ten.
+# Of a pattern search, which takes some ten; its steps, of a deviation, on few elements and on more.
 _ROUNDS = 40
+_COARSE_STEPS, _FINE_STEPS = (0.4, 0.05), (0.1, 0.0125)
 
 
 @dataclass(frozen=True)
@@ -66,25 +69,36 @@ def best_reading(probe: Probe, log_snr: Tensor, plain: Errors) -> Candidate | No
         plain: the errors of the claimed reading there.
     """
     claimed = claimed_reading(probe)
-    rows = _coarse_rows(probe)
-    inner = log_snr[1::2]
+    rows, inner = _rows(probe, _COARSE_ELEMENTS), log_snr[1::2]
     found = _search(probe, inner, rows)
     kept = _least(found, _COARSE_MARGIN)
     # A right reading of data that is not yet mapped right may look worse than many wrong ones.
     fitted = _of_each_kind([_Scored(claimed, found[0].levels), *found])
-    kept += [r for r in _refined(probe, inner, rows, fitted) if r not in kept]
+    kept += [r for r in _refined(probe, inner, rows, fitted, _COARSE_STEPS) if r not in kept]
     scored = [_score(r, probe.measure_one(r, log_snr, rows)) for r in kept]
     kept = [r for r in _least(scored, _FINE_MARGIN) if r != claimed]
     errors = [plain, *(probe.measure_one(r, log_snr, len(probe.x)) for r in kept)]
     readings = [claimed, *kept]
-    regrets = _regrets([_score(*pair) for pair in zip(readings, errors, strict=True)])
-    findings = [reading.findings(claimed) for reading in readings]
-    penalties = [_penalty(*pair) for pair in zip(readings, findings, strict=True)]
-    best = min(range(len(readings)), key=lambda i: regrets[i] + penalties[i])
+    best, penalty = _best(readings, errors)
+    if readings[best].data != claimed.data:
+        some = _rows(probe, _FINE_ELEMENTS)
+        finer = _refined(probe, inner, some, [readings[best]], _FINE_STEPS)
+        readings += [r for r in finer if r not in readings]
+        errors += [probe.measure_one(r, log_snr, len(probe.x)) for r in readings[len(errors) :]]
+        best, penalty = _best(readings, errors)
+    reading = readings[best]
     gain, z = _gain(plain, errors[best])
-    if best == 0 or gain < penalties[best] or z < _SIGNIFICANT:
+    if best == 0 or gain < penalty or z < _SIGNIFICANT:
         return None
-    return Candidate(readings[best], errors[best], gain, findings[best])
+    return Candidate(reading, errors[best], gain, reading.findings(claimed))
+
+
+def _best(readings: Sequence[Reading], errors: Sequence[Errors]) -> tuple[int, float]:
+    """Returns which reading explains the prior best, the first being claimed, and its penalty."""
+    regrets = _regrets([_score(*pair) for pair in zip(readings, errors, strict=True)])
+    penalties = [_penalty(reading, reading.findings(readings[0])) for reading in readings]
+    best = min(range(len(readings)), key=lambda i: regrets[i] + penalties[i])
+    return best, penalties[best]
 
 
 def _penalty(reading: Reading, findings: Sequence[str]) -> float:
@@ -156,19 +170,23 @@ def _search(probe: Probe, log_snr: Tensor, rows: int) -> list[_Scored]:
     return scored
 
 
-def _coarse_rows(probe: Probe) -> int:
-    wanted = math.ceil(_COARSE_ELEMENTS / (probe.x[0].numel() * 2 * len(probe.noise)))
+def _rows(probe: Probe, elements: int) -> int:
+    wanted = math.ceil(elements / (probe.x[0].numel() * 2 * len(probe.noise)))
     return min(len(probe.x), max(2, wanted))
 
 
 def _refined(
-    probe: Probe, log_snr: Tensor, rows: int, readings: Sequence[Reading]
+    probe: Probe,
+    log_snr: Tensor,
+    rows: int,
+    readings: Sequence[Reading],
+    steps: tuple[float, float],
 ) -> list[Reading]:
     """Returns readings with the map of the data that suits each best."""
     refined: list[Reading] = []
     deviation = probe.x.double().std().item()
     for reading in readings:
-        data = _fitted(probe, log_snr, rows, reading)
+        data = _fitted(probe, log_snr, rows, reading, steps)
         near = [m for m in named_maps(probe.x) if m.is_near(data, deviation)]
         refined += [replace(reading, data=m) for m in (near or [data])]
     return refined
@@ -186,10 +204,13 @@ def _of_each_kind(scored: Sequence[_Scored]) -> list[Reading]:
     return list(kinds.values())
 
 
-def _fitted(probe: Probe, log_snr: Tensor, rows: int, reading: Reading) -> DataMap:
+def _fitted(
+    probe: Probe, log_snr: Tensor, rows: int, reading: Reading, steps: tuple[float, float]
+) -> DataMap:
     """Returns the affine map of least error, by a pattern search from a reading's own.
 
-    The map is varied by its scale and by where it takes the data's mean, in units of the deviation.
+    The map is varied by its scale and by where it takes the data's mean, in units of the deviation,
+    by a step that is halved from the first of the two to the second.
     It ends: a round finds less error or halves the step, and there are at most `_ROUNDS`, for an
     error that falls for ever as the scale grows.
     """
@@ -203,7 +224,7 @@ def _fitted(probe: Probe, log_snr: Tensor, rows: int, reading: Reading) -> DataM
         return [_log_relative(e).nanmean().nan_to_num(math.inf).item() for e in found]
 
     at = (reading.data.scale, reading.data.scale * mean + reading.data.shift)
-    (least,), step = scores([at]), 0.4
+    (least,), (step, finest) = scores([at]), steps
     for _ in range(_ROUNDS):
         unit = step * at[0] * deviation
         around = [
@@ -215,7 +236,7 @@ def _fitted(probe: Probe, log_snr: Tensor, rows: int, reading: Reading) -> DataM
         found, place = min(zip(scores(around), around, strict=True))
         if found < least:
             least, at = found, place
-        elif step > 0.08:
+        elif step > 1.5 * finest:
             step /= 2
         else:
             break
