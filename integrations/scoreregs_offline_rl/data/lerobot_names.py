@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scoreregs_offline_rl.configuration import Positive
-from scoreregs_offline_rl.data.interface import MachineInterface, Signal
+from scoreregs_offline_rl.data.interface import MachineInterface, Signal, is_name
 
 __all__ = ["interface_of"]
 
@@ -73,8 +73,7 @@ def _numbered(column: str, size: int) -> list[str]:
 def _names(features: Mapping[str, Any], column: str, size: int) -> list[str] | None:
     """The names of a column's numbers, if each has one."""
     found = list(_leaves(features.get(column, {}).get("names")))
-    usable = all(isinstance(name, str) and name.strip() and name.isprintable() for name in found)
-    return found if usable and len(found) == size else None
+    return found if all(map(is_name, found)) and len(found) == size else None
 
 
 def _leaves(names: Any) -> Sequence[Any]:
