@@ -31,10 +31,10 @@ class Signal:
 
 
 def is_name(found: object) -> bool:
-    """Returns whether what a data set calls a number can be its name: a text of one line.
+    r"""Returns whether what a data set calls a number can be its name: a text of one line.
 
     Example:
-        >>> is_name("gripper"), is_name(" "), is_name("a\\nb"), is_name(7)
+        >>> is_name("gripper"), is_name(" "), is_name("a\nb"), is_name(7)
         (True, False, False, False)
     """
     return isinstance(found, str) and bool(found.strip()) and found.isprintable()
