@@ -5,6 +5,7 @@ import hashlib
 import json
 import math
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,6 +40,8 @@ _DISK = {
     for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EPERM", "EIO")
     if hasattr(errno, name)
 }
+# How Rust writes an error of the operating system.
+_RUST = re.compile(r"\(os error (\d+)\)")
 _DTYPES = {
     torch.float64: "F64",
     torch.float32: "F32",
@@ -229,8 +232,8 @@ def _obstacle(error: Exception) -> str | None:
     if isinstance(error, OSError):
         return error.strerror if error.errno in _DISK else None
     # Rust's and PyTorch's writers have a text alone, the latter one that says little.
-    if any(text in str(error) for text in ("No space left", "Disk quota exceeded")):
-        return os.strerror(errno.ENOSPC)
+    if (told := _RUST.search(str(error))) and int(told[1]) in _DISK:
+        return os.strerror(int(told[1]))
     if any(text in str(error) for text in ("inline_container", "iostream error")):
         return f"{os.strerror(errno.ENOSPC)}, or it is broken"
     return None

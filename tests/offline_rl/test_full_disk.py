@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from scoreregs_offline_rl import (
     BehaviorConfig,
@@ -16,7 +17,7 @@ from scoreregs_offline_rl import (
     TrainerConfig,
     train,
 )
-from scoreregs_offline_rl.files import save_json
+from scoreregs_offline_rl.files import save_json, save_tensors
 from tests.offline_rl.rl_data import make_transitions
 
 SIZE = 2**21
@@ -86,6 +87,24 @@ def test_a_run_goes_on_when_there_is_room_again(disk, tmp_path):
         shutil.rmtree(run_dir)
     assert 2 < len(failed) < len(ROOM), failed
     assert any("step-" in text for text in failed), failed
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of files")
+def test_a_limit_of_a_files_size_is_one_line(tmp_path):
+    import resource
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        for save in (
+            lambda: save_tensors(tmp_path / "a.safetensors", {"a": torch.zeros(1000)}),
+            lambda: save_json(tmp_path / "a.json", {"a": "a" * 1000}),
+        ):
+            with pytest.raises(RunError, match=r"cannot write .*: File too large"):
+                save()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list(tmp_path.iterdir())
 
 
 def test_another_error_is_not_the_disks(tmp_path):

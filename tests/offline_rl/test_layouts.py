@@ -167,6 +167,19 @@ def test_the_layout_is_found_and_the_reading_has_no_finding(read, layout, with_n
     assert not [f for f in well if "--loading.layout" in f or "without a flag" in f]
 
 
+@pytest.mark.parametrize("with_next", [True, False])
+def test_steps_are_not_taken_for_rows_that_only_reset(read, with_next):
+    arrays, _ = log(AutoresetMode.SAME_STEP)
+    if not with_next:
+        del arrays["next_observations"]
+    with pytest.raises(DataError, match="layout same_step") as caught:
+        read(arrays, layout="next_step")
+    assert caught.value.key == "rewards"
+    arrays, _ = log(AutoresetMode.NEXT_STEP)
+    shifted = read(arrays | {"rewards": arrays["rewards"] - 1.0}, layout="next_step")
+    assert len(shifted) == len(read(arrays, layout="next_step"))
+
+
 def test_episodes_that_were_reset_by_hand_have_no_such_finding():
     environment, rng = Walk(), np.random.default_rng(1)
     rows: list[list[Any]] = []

@@ -314,6 +314,12 @@ def test_one_file_of_a_data_set(tmp_path):
 STATE, ACTION = "observation.state", "action"
 
 
+def nested(names, depth):
+    for _ in range(depth):
+        names = [names]
+    return names
+
+
 @pytest.mark.parametrize(
     ("names", "expected"),
     [
@@ -330,6 +336,11 @@ STATE, ACTION = "observation.state", "action"
             {STATE: [1, 2], ACTION: None},
             [f"{STATE}_0", f"{STATE}_1", *(f"{ACTION}_{index}" for index in range(3))],
         ),
+        (
+            # Deeper than Python calls functions.
+            {STATE: ["x\ny", "\ud800"], ACTION: nested(["a", "b", "c"], 480)},
+            [f"{STATE}_0", f"{STATE}_1", "a", "b", "c"],
+        ),
     ],
 )
 def test_names_and_rate_are_the_policys(arrow, tmp_path, names, expected):
@@ -344,6 +355,6 @@ def test_names_and_rate_are_the_policys(arrow, tmp_path, names, expected):
     assert [signal.name for signal in interface.observations + interface.actions] == expected
 
 
-@pytest.mark.parametrize("fps", [None, 0, "10", True])
+@pytest.mark.parametrize("fps", [None, 0, "10", True, 10**400])
 def test_a_rate_that_is_none(arrow, tmp_path, fps):
     assert load_lerobot(write(arrow, tmp_path / "arm", columns(), fps=fps)).interface is None

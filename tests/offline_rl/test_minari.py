@@ -18,6 +18,7 @@ from gymnasium import spaces
 from scoreregs.errors import ArgumentError
 from scoreregs_offline_rl.data.loading import LoadingConfig
 from scoreregs_offline_rl.data.minari_data import load_minari
+from scoreregs_offline_rl.data.spaces import interface_of
 from scoreregs_offline_rl.environments.making import action_bounds, make_environment
 from scoreregs_offline_rl.errors import DataError
 from scoreregs_offline_rl.evaluation.rollouts import EvaluationResult, data_score, evaluate
@@ -484,6 +485,13 @@ def test_callers_at_one_time_share_one_download(folder, counted, tmp_path, monke
     assert [len(data) for data in loaded] == [9, 9, 9]
     assert downloads == [counted]
     assert counted in minari.list_local_datasets()
+
+
+@pytest.mark.parametrize("key", ["", " ", "a\nb", 0])
+def test_keys_that_are_no_names_leave_the_numbers_without(key):
+    one = spaces.Box(0, 1, (1,))
+    assert interface_of(spaces.Dict({"speed": one}), 1) is not None
+    assert interface_of(spaces.Dict({key: one, "speed": one}), 1) is None
 
 
 def test_a_cache_that_cannot_be_written_is_read(folder, counted, monkeypatch):

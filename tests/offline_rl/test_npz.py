@@ -113,3 +113,13 @@ def test_a_wrong_option_is_not_a_damaged_file(tmp_path):
     np.savez(tmp_path / "a.npz", **given)
     with pytest.raises(ArgumentError, match="expected int in"):
         load_npz(tmp_path / "a.npz", LoadingConfig(max_episode_steps=-1))
+
+
+def test_no_limit_is_told_where_there_is_none(tmp_path, caplog):
+    given = arrays()
+    del given["timeouts"]
+    np.savez(tmp_path / "a.npz", **given)
+    caplog.set_level("INFO")
+    with pytest.raises(DataError, match="max_episode_steps"):
+        load_npz(tmp_path / "a.npz")
+    assert "None steps" not in caplog.text

@@ -1,5 +1,6 @@
 """Numbers that break training quietly: each has its right value, its finding or its refusal."""
 
+import logging
 import re
 
 import numpy as np
@@ -16,6 +17,8 @@ from scoreregs_offline_rl.data.scaling import (
 from scoreregs_offline_rl.data.transitions import Transitions
 from scoreregs_offline_rl.errors import DataError
 from scoreregs_offline_rl.inspection.inspection import inspect_data
+from scoreregs_offline_rl.runs.configuration import TrainConfig
+from scoreregs_offline_rl.runs.scaled import scale
 
 ROWS = 2000
 
@@ -108,6 +111,9 @@ class TestActions:
         with pytest.raises(DataError, match=words) as caught:
             action_bounds_of(data)
         assert caught.value.row == 1234
+        assert str(outlying_actions(data)).endswith(
+            "commanded, give --action-low -1 --action-high 500"
+        )
         # With those bounds it trains, and nothing is beyond them.
         scaling = ActionScaling(torch.tensor([-1.0]), torch.tensor([1.0]))
         scaled = scaling.normalize(data.actions)
@@ -216,6 +222,23 @@ class TestActions:
     def test_what_is_no_glitch(self, draw):
         actions = draw(np.random.default_rng(0)).astype(np.float32)
         assert outlying_actions(short(actions)) is None
+
+    def test_a_measured_gripper_that_is_seldom_closed_trains_with_the_bounds_it_is_told(self):
+        rng = np.random.default_rng(0)
+        data = short((rng.uniform(size=(300, 1)) < 0.03) + 1e-3 * rng.normal(size=(300, 1)))
+        words = str(outlying_actions(data)).split("if they were commanded, give --action-low ")[1]
+        low, high = map(float, words.split(" --action-high "))
+        scaled = ActionScaling(torch.tensor([low]), torch.tensor([high])).normalize(data.actions)
+        assert (float(scaled.min()), float(scaled.max())) == pytest.approx((-1.0, 1.0), abs=1e-5)
+
+    def test_a_row_is_counted_as_inspect_counts_it(self, caplog):
+        actions = np.linspace(-1, 1, ROWS)[:, None]
+        actions[1234] = 500.0
+        # Of each cut trajectory the last row is left out.
+        data = made(actions=actions)
+        caplog.set_level(logging.WARNING)
+        scale(data, TrainConfig("log.npz", rewards="none", action_low=(-1.0,), action_high=(1.0,)))
+        assert "in row 1234, " in caplog.text
 
     def test_bounds_of_the_data(self):
         data = made(actions=np.linspace(-2, 3, ROWS)[:, None])

@@ -54,15 +54,17 @@ class OutlyingActions:
             f"the action {_short(self.value)} of row {self.row}{several} lies far beyond all "
             f"others, which lie within {low} and {high}"
         )
+        every = _shown(self.lowest, upward=False), _shown(self.highest, upward=True)
+        all_of_them = f"--action-low {every[0]} --action-high {every[1]}"
         if self.share <= MISTAKES:
             return (
-                f"{told}: give --action-low {low} --action-high {high}, or leave it out of the data"
+                f"{told}: give --action-low {low} --action-high {high}, or leave it out of the "
+                f"data; if it was commanded, give {all_of_them}"
             )
         # Of more rows, what lies beyond the bounds is refused.
-        every = _shown(self.lowest, upward=False), _shown(self.highest, upward=True)
         return (
             f"{told}: leave these rows out of the data, or, if they were commanded, give "
-            f"--action-low {every[0]} --action-high {every[1]}"
+            f"{all_of_them}"
         )
 
 

@@ -9,7 +9,7 @@ from scoreregs.arguments import named_calls
 from scoreregs.errors import ArgumentError
 from scoreregs_offline_rl.configuration import Positive, check_settings, require
 
-__all__ = ["MachineInterface", "Signal"]
+__all__ = ["MachineInterface", "Signal", "is_name"]
 
 
 @named_calls
@@ -28,6 +28,16 @@ class Signal:
     def __post_init__(self) -> None:
         check_settings(self)
         require(bool(self.name.strip()), "Signal.name", self.name, "what your machine calls it")
+
+
+def is_name(found: object) -> bool:
+    r"""Returns whether what a data set calls a number can be its name: a text of one line.
+
+    Example:
+        >>> is_name("gripper"), is_name(" "), is_name("a\nb"), is_name(7)
+        (True, False, False, False)
+    """
+    return isinstance(found, str) and bool(found.strip()) and found.isprintable()
 
 
 @named_calls

@@ -81,7 +81,9 @@ def rows_of_layout(arrays: Mapping[str, np.ndarray], layout: Layout, source: str
     last[(stretch or rows) - 1 :: stretch or rows] = True
     ends = given["terminals"] | given.get("timeouts", np.zeros(rows, dtype=bool))
     given["terminals"] = ~given.pop("masks") if "masks" in given else given["terminals"]
-    steps = _acted_rows(ends, last, source) if layout == "next_step" else np.arange(rows)
+    steps = np.arange(rows)
+    if layout == "next_step":
+        steps = _acted_rows(ends, last, given["rewards"], source)
     # Where the call resets itself, what follows an end is the next episode's.
     known = ~ends if layout == "same_step" else np.ones(rows, dtype=bool)
     if "next_observations" not in given:
@@ -150,7 +152,7 @@ def _of_states(given: Arrays, source: str) -> Arrays:
     }
 
 
-def _acted_rows(ends: np.ndarray, last: np.ndarray, source: str) -> np.ndarray:
+def _acted_rows(ends: np.ndarray, last: np.ndarray, rewards: np.ndarray, source: str) -> np.ndarray:
     """Those of `next_step` that do not only reset."""
     filler = np.append(False, ends[:-1] & ~last[:-1])
     if (wrong := filler & ends).any():
@@ -160,6 +162,18 @@ def _acted_rows(ends: np.ndarray, last: np.ndarray, source: str) -> np.ndarray:
             key="terminals",
             row=int(wrong.argmax()),
             remedy="give loading.layout same_step, or steps",
+        )
+    # A reset has no reward, whatever was then added to all of them.
+    got = rewards[filler]
+    if got.dtype.kind in "biuf" and (differs := (got != got[:1]) & np.isfinite(got)).any():
+        row = int(np.flatnonzero(filler)[differs.reshape(len(got), -1).any(axis=1).argmax()])
+        raise DataError(
+            "got rewards that differ in the rows after an end, expected rows that only reset",
+            source=source,
+            key="rewards",
+            row=row,
+            remedy="give loading.layout same_step, or steps; where these rows do only reset, store "
+            "rewards of 0 in them",
         )
     return np.flatnonzero(~filler)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scoreregs_offline_rl.configuration import Positive
-from scoreregs_offline_rl.data.interface import MachineInterface, Signal
+from scoreregs_offline_rl.data.interface import MachineInterface, Signal, is_name
 
 __all__ = ["interface_of"]
 
@@ -44,7 +45,12 @@ def interface_of(
 
 
 def _rate(fps: object) -> Positive | None:
-    if not isinstance(fps, int | float) or isinstance(fps, bool) or not 0 < fps < float("inf"):
+    # Python compares whole numbers of any size, and converts those below the largest float alone.
+    if (
+        not isinstance(fps, int | float)
+        or isinstance(fps, bool)
+        or not 0 < fps <= sys.float_info.max
+    ):
         return None
     return float(fps)
 
@@ -67,13 +73,16 @@ def _numbered(column: str, size: int) -> list[str]:
 def _names(features: Mapping[str, Any], column: str, size: int) -> list[str] | None:
     """The names of a column's numbers, if each has one."""
     found = list(_leaves(features.get(column, {}).get("names")))
-    usable = all(isinstance(name, str) and name.strip() for name in found)
-    return found if usable and len(found) == size else None
+    return found if all(map(is_name, found)) and len(found) == size else None
 
 
 def _leaves(names: Any) -> Sequence[Any]:
-    if isinstance(names, dict):
-        names = list(names.values())
-    if isinstance(names, list):
-        return [leaf for part in names for leaf in _leaves(part)]
-    return [] if names is None else [names]
+    """What lists and dictionaries hold in the end, in order, however deep they are nested."""
+    leaves, left = [], [names]
+    while left:
+        part = left.pop()
+        if isinstance(part, dict | list):
+            left += reversed(part.values() if isinstance(part, dict) else part)
+        elif part is not None:
+            leaves.append(part)
+    return leaves

@@ -203,7 +203,8 @@ def _build(
     limit = config.max_episode_steps
     if limit is None and "timeouts" not in arrays:
         limit = step_limit(task.name if task else environment)
-        logger.info("%s: no timeouts, so episodes are cut after %s steps", source, limit)
+        if limit is not None:
+            logger.info("%s: no timeouts, so episodes are cut after %s steps", source, limit)
     if config.rewards == "success":
         arrays |= _successful(arrays, limit, ends, source)
     return Transitions.from_arrays(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -121,7 +122,12 @@ class ActionScaling:
             )
 
     def normalize(
-        self, actions: Tensor, *, tolerance: float = 1e-3, source: str = "actions"
+        self,
+        actions: Tensor,
+        *,
+        tolerance: float = 1e-3,
+        source: str = "actions",
+        recorded_row: Callable[[int], int] = int,
     ) -> Tensor:
         """Returns the actions of a data set in [-1, 1]; what lies beyond is clipped and logged.
 
@@ -132,6 +138,7 @@ class ActionScaling:
             actions: shape (N, a), in the environment's units; left as they are.
             tolerance: how far beyond a bound counts as rounding, as a part of [-1, 1].
             source: what messages call the data.
+            recorded_row: what messages call a row, see `Transitions.recorded_row`.
 
         Raises:
             DataError: where more actions lie further out, or the number of features is another.
@@ -148,13 +155,14 @@ class ActionScaling:
         far = int((beyond > tolerance).sum())
         if far:
             row = int((beyond > tolerance).int().argmax())
+            recorded = recorded_row(row)
             if far > MISTAKES * len(actions):
                 raise DataError(
                     f"got {actions[row].tolist()}, expected {self.low.tolist()} to "
                     f"{self.high.tolist()}",
                     source=source,
                     key="actions",
-                    row=row,
+                    row=recorded,
                     remedy="name the environment that the data was recorded in, give "
                     "--action-low and --action-high, or leave the rows out "
                     f"({far} of them)",
@@ -166,7 +174,7 @@ class ActionScaling:
                 far,
                 len(actions),
                 actions[row].tolist(),
-                row,
+                recorded,
             )
         clipped = int((beyond > 0).sum())
         if clipped:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from scoreregs_offline_rl.data.interface import MachineInterface, Signal
+from scoreregs_offline_rl.data.interface import MachineInterface, Signal, is_name
 from scoreregs_offline_rl.errors import DataError
 
 __all__ = ["check_continuous", "flat_size", "flatten_rows", "interface_of"]
@@ -66,7 +66,7 @@ def interface_of(space: Any, actions: int) -> MachineInterface | None:
     from gymnasium import spaces
 
     names = _names(space, "") if isinstance(space, spaces.Dict) else []
-    if not names or len(set(names)) < len(names):
+    if not names or len(set(names)) < len(names) or not all(map(is_name, names)):
         return None
     return MachineInterface(
         tuple(map(Signal, names)), MachineInterface.numbered(1, actions).actions

@@ -68,7 +68,7 @@ def _beyond(data: Transitions, bounds: Bounds) -> str | None:
 
 def _outliers(data: Transitions) -> str | None:
     found = outlying_actions(data)
-    return None if found is None else f"{found}; no policy would reach it but by mistake"
+    return None if found is None else str(found)
 
 
 def _codes(data: Transitions) -> str | None:

@@ -48,7 +48,7 @@ def scale(data: Transitions, config: TrainConfig) -> ScaledData:
         data,
         observations=observations(data.observations),
         next_observations=observations(data.next_observations),
-        actions=actions.normalize(data.actions, source=data.source),
+        actions=actions.normalize(data.actions, source=data.source, recorded_row=data.recorded_row),
         rewards=RewardScaling.fit(config.rewards or RewardScaling.usual(data), data)(data.rewards),
     )
     return ScaledData(transitions, observations, actions)
