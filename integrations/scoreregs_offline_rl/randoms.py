@@ -6,7 +6,7 @@ its own part.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Generic, TypeVar
 
@@ -21,7 +21,7 @@ __all__ = [
     "EpochSampler",
     "StepDraws",
     "WeightedSampler",
-    "check_batch",
+    "check_batches",
     "derived_seed",
     "generator_for",
     "process_slice",
@@ -95,12 +95,19 @@ def process_slice(batch_size: int, process_index: int, num_processes: int) -> sl
     return slice(process_index * part, (process_index + 1) * part)
 
 
-def check_batch(batch_size: int, rows: int, purpose: str) -> None:
-    """Raises `RunError` unless a stage's batch can be filled from its rows."""
-    if not 1 <= batch_size <= rows:
+def check_batches(batches: Mapping[str, tuple[int, int]]) -> None:
+    """Raises `RunError`, of all at once, unless each stage's batch can be filled from its rows.
+
+    Args:
+        batches: batch size and rows by stage.
+    """
+    short = {name: pair for name, pair in batches.items() if not 1 <= pair[0] <= pair[1]}
+    if short:
+        batch_size, rows = next(iter(short.values()))
+        options = " ".join(f"--{name}.batch-size {rows}" for name, (_, rows) in short.items())
         raise RunError(
             f"got a batch size of {batch_size} for {rows} rows of data, expected at least 1 "
-            f"and at most {rows}: set --{purpose}.batch-size"
+            f"and at most {rows}: set {options} or less"
         )
 
 
@@ -135,7 +142,7 @@ class EpochSampler:
         purpose: str,
         device: torch.device | str = "cpu",
     ) -> None:
-        check_batch(batch_size, rows, purpose)
+        check_batches({purpose: (batch_size, rows)})
         self._rows = rows
         self._batch_size = batch_size
         self._seed = seed
@@ -233,7 +240,7 @@ class WeightedSampler:
         purpose: str,
         version: int = NEWEST_DRAWS,
     ) -> None:
-        check_batch(batch_size, len(weights), purpose)
+        check_batches({purpose: (batch_size, len(weights))})
         below = weights.double().cumsum(0)
         self._below = below / below[-1]
         self._batch_size = batch_size

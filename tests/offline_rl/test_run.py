@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+from typing import Any
 
 import numpy as np
 import pytest
@@ -210,7 +211,9 @@ def test_scaled_data(data_file):
 
 
 def test_a_batch_that_cannot_be_filled_is_refused_before_any_training(data_file, tmp_path):
-    config = small(data_file, behavior=BehaviorConfig(steps=3, batch_size=10**6))
-    with pytest.raises(RunError, match=r"--behavior\.batch-size"):
+    large: dict[str, Any] = {"steps": 3, "batch_size": 10**6}
+    config = small(data_file, behavior=BehaviorConfig(**large), policy=PolicyConfig(**large))
+    both = r"set --behavior\.batch-size (\d+) --policy\.batch-size \d+ or less"
+    with pytest.raises(RunError, match=both):
         train(config, tmp_path / "run")
     assert not (tmp_path / "run" / "critic").exists()

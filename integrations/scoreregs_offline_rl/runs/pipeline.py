@@ -15,7 +15,7 @@ from torch import Tensor
 
 from scoreregs_offline_rl.deployment.agent import TrainedPolicy
 from scoreregs_offline_rl.evaluation.learning_curve import learning_curve
-from scoreregs_offline_rl.randoms import check_batch, derived_seed
+from scoreregs_offline_rl.randoms import check_batches, derived_seed
 from scoreregs_offline_rl.runs.adoption import MemberKey, adopt
 from scoreregs_offline_rl.runs.building import (
     build,
@@ -163,11 +163,13 @@ class Pipeline:
 
     def _check_batches(self, names: Collection[str]) -> None:
         """Refuses a batch that a later stage cannot fill before an earlier one is trained."""
+        found = {}
         for name in names:
             settings, rows = getattr(self._config, name), self._rows(self._stages[name])
             count = len(self._data.transitions if rows is None else rows[0])
             if given_weights(self._config, name) is None and not self._is_finished(name):
-                check_batch(settings.batch_size, count, name)
+                found[name] = settings.batch_size, count
+        check_batches(found)
 
     def _train(self, kind: type[Stage[Any]]) -> None:
         """Trains a stage of all its members, loads it, or takes its weights from elsewhere."""
