@@ -75,7 +75,9 @@ class CapturedSteps:
         inputs.seek(first)
         self._indices.copy_(torch.stack([inputs.indices(first + k) for k in range(UNROLLED)]))
         rates = [self._step.next_rates() for _ in range(UNROLLED)]
-        self._rates.copy_(torch.tensor(rates, dtype=self._rates.dtype))
+        # Of pinned memory: a copy from any other waits for the device.
+        on_host = torch.tensor(rates, dtype=self._rates.dtype, pin_memory=self._rates.is_cuda)
+        self._rates.copy_(on_host, non_blocking=True)
         self._replay()
         self._stand_at(first + UNROLLED)
         return self._sums.clone()
