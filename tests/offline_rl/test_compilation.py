@@ -149,13 +149,28 @@ def test_a_trial_decides_for_long_stages_and_is_kept(tmp_path, monkeypatch, quic
     tried(monkeypatch, Program(faster, 2.0, 1.0, 7.0))
     step = new_step("critic")
     assert not choose_program(step, None, COMPILE_FROM - 1, tmp_path).compiled
-    assert not choose_program(step, False, COMPILE_FROM, tmp_path).compiled
     assert not (tmp_path / "program.json").exists()
     assert choose_program(step, None, COMPILE_FROM, tmp_path).compiled is faster
     assert Program(**load_json(tmp_path / "program.json")).compiled is faster
     # Another trial would say the opposite.
     tried(monkeypatch, Program(not faster))
     assert choose_program(step, None, COMPILE_FROM, tmp_path).compiled is faster
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_what_was_asked_for_is_kept_for_a_resume_that_does_not_ask(tmp_path, quick, wanted):
+    for asked in (wanted, None, not wanted, None):
+        compiled = choose_program(new_step("critic"), asked, COMPILE_FROM, tmp_path).compiled
+        wanted = wanted if asked is None else asked
+        assert compiled is wanted
+
+
+def test_a_missing_compiler_is_kept_for_a_resume_that_has_one(tmp_path, monkeypatch, quick):
+    monkeypatch.setattr(compilation, "_obstacle", lambda step: "no compiler")
+    assert not choose_program(new_step("critic"), None, COMPILE_FROM, tmp_path).compiled
+    monkeypatch.setattr(compilation, "_obstacle", lambda step: None)
+    tried(monkeypatch, Program(True))
+    assert not choose_program(new_step("critic"), None, COMPILE_FROM, tmp_path).compiled
 
 
 def test_a_trial_takes_no_step(tmp_path, quick):

@@ -135,8 +135,21 @@ def choose_program(step: TrainingStep, wanted: bool | None, steps: int, folder: 
     Raises:
         RunError: it is wanted, or was done before, and cannot be here.
     """
-    name, kept = step.stage.name, folder / _RECORD
-    before = Program(**load_json(kept)) if kept.exists() and wanted is None else None
+    kept = folder / _RECORD
+    before = Program(**load_json(kept)) if kept.exists() else None
+    program = _chosen(step, wanted, steps, before if wanted is None else None)
+    # A stage that is eager for its few steps is so again, whatever is there then to compile with.
+    settled = before is not None and before.compiled == program.compiled
+    by_length = wanted is None and before is None and steps < COMPILE_FROM
+    with together():
+        if not settled and not by_length and PartialState().is_main_process:
+            save_json(kept, asdict(program))
+    return program
+
+
+def _chosen(step: TrainingStep, wanted: bool | None, steps: int, before: Program | None) -> Program:
+    """Returns how a step runs, and has it run so."""
+    name = step.stage.name
     sure = bool(wanted) or (before is not None and before.compiled)
     short = steps < COMPILE_FROM if before is None else not before.compiled
     if wanted is False or not step.stage.compilable or (short and not sure):
@@ -162,9 +175,6 @@ def choose_program(step: TrainingStep, wanted: bool | None, steps: int, folder: 
         return Program(compiled=False)
     if program.compiled:
         logger.info("%s: compiled in %.0f seconds", name, program.compile_seconds)
-    with together():
-        if wanted is None and before is None and PartialState().is_main_process:
-            save_json(kept, asdict(program))
     return program
 
 
