@@ -1,12 +1,18 @@
 """Signals that ask a training to stop, taken note of until a step is over."""
 
+from __future__ import annotations
+
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import TYPE_CHECKING
 
-__all__ = ["InterruptedRun", "SignalWatch", "watch_signals"]
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+__all__ = ["InterruptedRun", "SignalWatch", "agreed", "interruption", "watch_signals"]
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -77,3 +83,18 @@ def watch_signals() -> Iterator[SignalWatch]:
         yield watch
     finally:
         restore()
+
+
+def agreed(accelerator: Accelerator, watch: SignalWatch) -> bool:
+    """Returns whether a signal came to any process; each must ask at the same step."""
+    if accelerator.num_processes == 1:
+        return watch.received is not None
+    if watch.received is not None:
+        accelerator.set_trigger()
+    return accelerator.check_trigger()
+
+
+def interruption(name: str, step: int, steps: int, watch: SignalWatch) -> InterruptedRun:
+    """Returns what to raise after a signal, which may have come to another process."""
+    number = signal.SIGINT if watch.received is None else watch.received
+    return InterruptedRun(name, step, steps, number)

@@ -1,7 +1,6 @@
 """The training loop, the same for every stage and for every way to take a step."""
 
 import logging
-import signal
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,14 +16,14 @@ from scoreregs_offline_rl.training.capture import UNROLLED, CapturedSteps, check
 from scoreregs_offline_rl.training.checkpoints import Checkpoints
 from scoreregs_offline_rl.training.compilation import choose_program
 from scoreregs_offline_rl.training.inputs import Inputs
-from scoreregs_offline_rl.training.interruption import InterruptedRun, SignalWatch
+from scoreregs_offline_rl.training.interruption import SignalWatch, agreed, interruption
 from scoreregs_offline_rl.training.lost_members import clear_lost, finite_metrics
 from scoreregs_offline_rl.training.metrics import MetricsFile, RunningMean
 from scoreregs_offline_rl.training.settings import TrainerConfig
 from scoreregs_offline_rl.training.stage_files import StageReport, identity_of
 from scoreregs_offline_rl.training.step import TrainingStep
 
-__all__ = ["Loop", "Progress", "StageMonitor", "agreed", "interruption"]
+__all__ = ["Loop", "Progress", "StageMonitor"]
 
 logger = logging.getLogger(__name__)
 
@@ -171,18 +170,3 @@ class Loop:
         named = {f"{self.stage.name}/{name}": value for name, value in metrics.items()}
         if self.config.log_with:
             self.accelerator.log(named, step=self.steps_before + step)
-
-
-def agreed(accelerator: Accelerator, watch: SignalWatch) -> bool:
-    """Returns whether a signal came to any process; each must ask at the same step."""
-    if accelerator.num_processes == 1:
-        return watch.received is not None
-    if watch.received is not None:
-        accelerator.set_trigger()
-    return accelerator.check_trigger()
-
-
-def interruption(name: str, step: int, steps: int, watch: SignalWatch) -> InterruptedRun:
-    """Returns what to raise after a signal, which may have come to another process."""
-    number = signal.SIGINT if watch.received is None else watch.received
-    return InterruptedRun(name, step, steps, number)

@@ -16,8 +16,8 @@ from scoreregs_offline_rl.randoms import NEWEST_DRAWS, process_slice
 from scoreregs_offline_rl.stages.stage import Stage
 from scoreregs_offline_rl.training.agreement import together
 from scoreregs_offline_rl.training.inputs import Inputs, Members, SeedInputs, StackedInputs
-from scoreregs_offline_rl.training.interruption import watch_signals
-from scoreregs_offline_rl.training.loop import Loop, Progress, StageMonitor, agreed, interruption
+from scoreregs_offline_rl.training.interruption import agreed, interruption, watch_signals
+from scoreregs_offline_rl.training.loop import Loop, Progress, StageMonitor
 from scoreregs_offline_rl.training.lost_members import clear_lost
 from scoreregs_offline_rl.training.settings import TrainerConfig
 from scoreregs_offline_rl.training.stage_files import (
