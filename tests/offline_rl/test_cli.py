@@ -125,7 +125,7 @@ def test_a_traceback_on_request(monkeypatch):
     ("arguments", "reader"),
     [
         (["inspect", "hopper-medium-v2"], "commands.tools.load_data"),
-        (["train", "--data", "hopper-medium-v2", "--run-dir", "r"], "runs.run.load_data"),
+        (["train", "--data", "hopper-medium-v2", "--run-dir", "r"], "runs.resolution.load_data"),
     ],
 )
 def test_a_download_has_a_bar(arguments, reader, monkeypatch, capsys):
