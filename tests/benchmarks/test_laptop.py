@@ -99,7 +99,10 @@ def test_methods_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     other[other.index("--seeds") + 1] = "1"
     main(other)
     assert [row["seed"] for row in load_json(output)["rows"]] == [0] * len(rows)
-    assert load_json(output)["earlier"][0]["command"].endswith("--paper-code SRPO")
+    main(other)
+    commands = [each["command"] for each in load_json(output)["earlier"]]
+    assert commands[0].endswith("--paper-code SRPO")
+    assert len(commands) == 2
 
 
 def row(method: str, seed: int, score: float, ok: bool | None = None) -> dict:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import tyro
@@ -67,6 +67,11 @@ def joined(outputs: list[list[Row]]) -> list[Row]:
     return sorted(found.values(), key=lambda row: (files.index(row["file"]), row["seed"]))
 
 
+def _origins(output: dict[str, Any]) -> list[dict[str, Any]]:
+    """Returns how an output's rows were measured: those that it took over, and its own."""
+    return [*output.get("earlier", ()), {k: v for k, v in output.items() if k not in _OWN}]
+
+
 def _rows(arguments: Arguments, data: Path, seed: int) -> list[Row]:
     folder, finished_only = arguments.run_dir / data.stem / str(seed), arguments.finished_only
     config = config_of(data, seed, episodes=arguments.episodes, minutes=arguments.minutes)
@@ -96,7 +101,7 @@ def main(words: Sequence[str] | None = None) -> None:
         "command": public_command("benchmarks.quality.laptop", words),
         "threads": torch.get_num_threads(),
         **machine(),
-        "earlier": [{k: v for k, v in output.items() if k not in _OWN} for output in before],
+        "earlier": [each for output in before for each in _origins(output)],
         "verdicts": verdicts(rows),
         "rows": rows,
     }
