@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from scoreregs.errors import ArgumentError, MissingDependencyError
 from scoreregs_offline_rl.tasks import environment_for
@@ -20,7 +21,7 @@ from scoreregs_offline_rl.tasks.recorded import RecordedEnvironment
 if TYPE_CHECKING:
     import gymnasium
 
-__all__ = ["action_bounds", "make_environment", "spaces_of"]
+__all__ = ["action_bounds", "leave_intervals", "make_environment", "spaces_of"]
 
 # Of what a data set may name to be run, beside the package of its own registered environment.
 _TRUSTED_WRAPPERS = ("gymnasium", "gymnasium_robotics", "minari")
@@ -56,6 +57,18 @@ def spaces_of(environment: str) -> tuple[int, np.ndarray, np.ndarray]:
         return size, space.low.astype(np.float32), space.high.astype(np.float32)
     finally:
         made.close()
+
+
+def leave_intervals(low: ArrayLike, high: ArrayLike) -> bool:
+    """Returns whether every low lies below its high, as float32 holds them, which are trained with.
+
+    Example:
+        >>> leave_intervals([-1.0, 0.0], [1.0, 2.0]), leave_intervals([1.0], [1.0 + 1e-9])
+        (True, False)
+    """
+    with np.errstate(over="ignore"):
+        lowest, highest = np.array(low, np.float32), np.array(high, np.float32)
+        return bool(((lowest < highest) & np.isfinite(highest - lowest)).all())
 
 
 def make_environment(environment: str, render_mode: str | None = None) -> gymnasium.Env[Any, Any]:
@@ -127,10 +140,7 @@ def _checked(made: gymnasium.Env[Any, Any], environment: str) -> gymnasium.Env[A
             f"got {environment} with actions {space}, expected a flat bounded box: wrap the "
             "environment and register it under another id"
         )
-    with np.errstate(over="ignore"):
-        low, high = space.low.astype(np.float32), space.high.astype(np.float32)
-        within = (low < high) & np.isfinite(high - low)
-    if not within.all():
+    if not leave_intervals(space.low, space.high):
         raise ArgumentError(
             f"got {environment} with actions from {space.low.tolist()} to {space.high.tolist()}, "
             "expected each low below its high, as float32 holds them: wrap the environment, "

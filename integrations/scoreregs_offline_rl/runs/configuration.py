@@ -3,11 +3,10 @@
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-import numpy as np
-
 from scoreregs.arguments import named_calls
 from scoreregs_offline_rl.configuration import Finite, Natural, Positive, check_settings, require
 from scoreregs_offline_rl.data.loading import LoadingConfig
+from scoreregs_offline_rl.environments.making import leave_intervals
 from scoreregs_offline_rl.evaluation.settings import EvaluationConfig
 from scoreregs_offline_rl.stages.registry import StageRows, Stages, stages_of
 from scoreregs_offline_rl.training.settings import TrainerConfig
@@ -93,11 +92,8 @@ def _check_bounds(low: tuple[float, ...] | None, high: tuple[float, ...] | None)
         return
     sizes = {len(low), len(high)}
     require(0 not in sizes and len(sizes - {1}) < 2, name, got, "as many of one as of the other")
-    # As they are trained with.
-    with np.errstate(over="ignore"):
-        lowest, highest = np.array(low, np.float32), np.array(high, np.float32)
-        within = (lowest < highest) & np.isfinite(highest - lowest)
-    require(bool(within.all()), name, got, "each low below its high, as float32 holds them")
+    within = leave_intervals(low, high)
+    require(within, name, got, "each low below its high, as float32 holds them")
 
 
 STAGES = tuple(TrainConfig.stages())
