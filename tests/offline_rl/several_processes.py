@@ -69,7 +69,7 @@ def make_stages() -> dict[str, Stage]:
     TD3+BC, whose weight of Q is each process's own, does not.
     """
     with seeded(0, "test"):
-        critic = CriticStage(*SIZES, CriticConfig(width=16))
+        critic = CriticStage(*SIZES, CriticConfig(steps=STEPS, width=16, warm_start=0.3))
         dropped = BehaviorStage(*SIZES, BehaviorConfig(width=16, dropout=0.25))
         undropped = BehaviorStage(*SIZES, BehaviorConfig(width=16, dropout=0.0))
         members = [BehaviorStage(*SIZES, BehaviorConfig(width=16)) for _ in range(2)]

@@ -30,7 +30,17 @@ from scoreregs_offline_rl.training.step import TrainingStep
 from scoreregs_offline_rl.training.trainer import Trainer
 from tests.offline_rl.rl_data import ACTION, OBSERVATION, make_transitions
 
-__all__ = ["CASES", "REMEMBERING", "STEPS", "Steps", "new_step", "state_of", "steps_of"]
+__all__ = [
+    "CASES",
+    "REMEMBERING",
+    "STEPS",
+    "WARM_STARTS",
+    "WARM_STEPS",
+    "Steps",
+    "new_step",
+    "state_of",
+    "steps_of",
+]
 
 BATCH, STEPS = 8, 1000
 GRID = SweepGrid(seeds=(0, 3), betas=(0.1, 0.5))
@@ -45,6 +55,10 @@ REMEMBERING: dict[str, dict[str, Any]] = {
 }
 ALONE = [*STAGES, *REMEMBERING]
 CASES = [*ALONE, *(f"stacked {name}" for name in ALONE)]
+# Beside the others: their rows follow from numbers, which a fake device does not have.
+WARM_STARTS = ["warm critic", "stacked warm critic"]
+WARM_STEPS = 20
+"""No multiple of the steps of a graph."""
 
 
 class Steps:
@@ -99,12 +113,13 @@ def new_step(name: str, **accelerator: Any) -> TrainingStep:
 
 def steps_of(name: str, **accelerator: Any) -> Steps:
     """Returns that step and those of the stages that it builds on."""
-    alone = name.removeprefix("stacked ")
+    alone, warm = name.removeprefix("stacked ").removeprefix("warm "), "warm " in name
     sizes: Any = {"batch_size": BATCH, "width": 16}
+    start: Any = {"steps": STEPS, "warm_start": WARM_STEPS / STEPS} if warm else {}
     config = TrainConfig(
         data="made",
         beta=0.1,
-        critic=CriticConfig(**sizes),
+        critic=CriticConfig(**sizes, **start),
         behavior=BehaviorConfig(**sizes, blocks=1, held_out=0),
         policy=PolicyConfig(**sizes, steps=STEPS, **REMEMBERING.get(alone, {})),
     )
@@ -118,7 +133,7 @@ def steps_of(name: str, **accelerator: Any) -> Steps:
     steps: Any = Steps(**accelerator)
     # One temperature where each member is a loop of its own: recording is what takes time.
     several = GRID if alone in STAGES else replace(GRID, betas=GRID.betas[:1])
-    grid = None if name == alone else several
+    grid = several if name.startswith("stacked ") else None
     config = replace(config, **own)
     pipeline = Pipeline(config, data, steps, RunDirectory(Path("none")), grid)
     pipeline.train(with_needs(config.stages(), {stage}, config))

@@ -11,11 +11,11 @@ from scoreregs_offline_rl.training.compilation import CompiledGradients
 from scoreregs_offline_rl.training.inputs import SeedInputs
 from scoreregs_offline_rl.training.step import TrainingStep
 from tests.offline_rl.rl_data import make_transitions
-from tests.offline_rl.step_cases import CASES, new_step, state_of
+from tests.offline_rl.step_cases import CASES, WARM_STARTS, new_step, state_of
 from tests.offline_rl.test_trainer import BATCH, make_stage, run
 
 # Steps of TD3+BC differ, and are not captured.
-ALIKE = [name for name in CASES if "td3_bc" not in name]
+ALIKE = [name for name in [*CASES, *WARM_STARTS] if "td3_bc" not in name]
 
 
 def run_again(take, step):

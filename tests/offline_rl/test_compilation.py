@@ -32,7 +32,7 @@ from scoreregs_offline_rl.training.compilation import (
 )
 from scoreregs_offline_rl.training.interruption import InterruptedRun
 from tests.offline_rl.rl_data import make_transitions
-from tests.offline_rl.step_cases import CASES, STEPS, new_step, state_of
+from tests.offline_rl.step_cases import CASES, STEPS, WARM_STARTS, new_step, state_of
 from tests.offline_rl.test_sweep import stop_at
 
 EXACT: dict[str, Any] = {"rtol": 0, "atol": 0}
@@ -53,7 +53,7 @@ def test_recorded_steps_end_where_eager_ones_do(name, monkeypatch):
     torch.testing.assert_close(state_of(recorded), state_of(eager), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [*CASES, *WARM_STARTS[:1]])
 def test_a_step_is_one_graph_and_stays_it(name, monkeypatch):
     """No break, nothing compiled again over 1,000 steps, and recording it changes nothing."""
     compiled, graphs, step = torch.compile, [], new_step(name)

@@ -39,7 +39,7 @@ SMALL: dict[str, Any] = {"steps": 8, "batch_size": 16, "width": 16}
 CRITICS: list[dict[str, Any]] = [
     {"layer_norm": True},
     {"members": 5, "rho": 0.5, "action_noise": 0.2, "layer_norm": True},
-    {"members": 1},
+    {"members": 1, "warm_start": 0.75},
 ]
 MODELS: list[dict[str, Any]] = [
     {"network": "small", "preconditioning": "edm", "dropout": 0.0},
@@ -199,5 +199,7 @@ def test_settings_that_say_two_things_are_refused():
         BehaviorConfig(preconditioning="edm", prediction="v_prediction")
     with pytest.raises(ArgumentError, match=r"beta_from and policy\.prior_error_ratio"):
         PolicyConfig(beta_from=3.0, prior_error_ratio=1.0)
+    with pytest.raises(ArgumentError, match=r"warm_start = 1\.5, expected .* in \[0, 1\]"):
+        CriticConfig(warm_start=1.5)
     with pytest.raises(ArgumentError, match="rho"):
         CriticConfig(rho=-1.0)

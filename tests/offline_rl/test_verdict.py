@@ -27,13 +27,13 @@ from scoreregs_offline_rl import (
 from scoreregs_offline_rl.commands.console import verdict_line
 from scoreregs_offline_rl.commands.main import main
 from scoreregs_offline_rl.data.sources import load_data
+from scoreregs_offline_rl.data.stretches import discounted_returns
 from scoreregs_offline_rl.data.transitions import Transitions
 from scoreregs_offline_rl.files import load_json
 from scoreregs_offline_rl.runs.building import probes_of
 from scoreregs_offline_rl.runs.scaled import scale
 from scoreregs_offline_rl.runs.verdict import (
     LARGEST,
-    discounted_returns,
     rank_correlation,
     with_little_noise,
 )

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from scoreregs import NoiseSchedule
 from scoreregs_offline_rl.data.episode_weights import row_weights
+from scoreregs_offline_rl.data.stretches import discounted_returns
 from scoreregs_offline_rl.data.transitions import Transitions
 from scoreregs_offline_rl.randoms import generator_for
 from scoreregs_offline_rl.runs.configuration import TrainConfig
@@ -26,7 +27,6 @@ __all__ = [
     "LARGEST",
     "NEAR",
     "Verdict",
-    "discounted_returns",
     "rank_correlation",
     "verdict_of",
     "with_little_noise",
@@ -177,16 +177,6 @@ def _mean(weights: Tensor, values: Tensor) -> float:
 def _discount(config: TrainConfig, stages: Stages) -> float:
     """Returns that of the value's stage; 1 where one of the user's own has none."""
     return getattr(getattr(config, stages.provider(ValueStage).name), "discount", 1.0)
-
-
-def discounted_returns(data: Transitions, discount: float) -> Tensor:
-    """Returns the discounted sum of rewards from each row to the end of its trajectory, (N,)."""
-    rewards, ends = data.rewards.double().tolist(), data.ends.tolist()
-    found, following = [0.0] * len(rewards), 0.0
-    for row in range(len(rewards) - 1, -1, -1):
-        following = rewards[row] + (0.0 if ends[row] else discount * following)
-        found[row] = following
-    return torch.tensor(found, dtype=torch.float64, device=data.rewards.device)
 
 
 def rank_correlation(a: Tensor, b: Tensor) -> float:

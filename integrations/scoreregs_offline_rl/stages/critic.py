@@ -21,7 +21,8 @@ from scoreregs_offline_rl.configuration import (
     Within,
     check_settings,
 )
-from scoreregs_offline_rl.data.transitions import Batch
+from scoreregs_offline_rl.data.stretches import FirstRows, Stretches, stretches
+from scoreregs_offline_rl.data.transitions import Batch, Transitions
 from scoreregs_offline_rl.stages.finding import Finding
 from scoreregs_offline_rl.stages.networks import EnsembleQ, ValueNetwork
 from scoreregs_offline_rl.stages.optimizers import adam, cosine_decay
@@ -77,6 +78,10 @@ class CriticConfig:
     action_noise: NotNegative = 0.0
     """Standard deviation of noise on the actions that Q is regressed at, of actions in [-1, 1]: a
     young critic is smoother in them."""
+    warm_start: Annotated[float, Within("[0, 1]")] = 0.0
+    """Share of the steps, in [0, 1] and from the first on, that regress Q on the discounted return
+    of each row: what is far off is learnt at once, not step by step. Where an episode was cut, the
+    return goes on with V of the state after. It takes the data's memory twice. 0: none; 1: all."""
     return_share: Share | None = None
     """Effective share of the rows, in (0, 1], when episodes of higher return are drawn more often;
     None: all rows alike, each once an epoch."""
@@ -164,6 +169,15 @@ class CriticStage(ValueStage[CriticConfig]):
     $$ L_Q = \mathbb E \sum_i (Q_i(s, a) - y)^2 / 2, \qquad
        y = r + \mathrm{discount}\, (1 - \mathrm{terminal})\, V(s') $$
 
+    In the share `warm_start` of the steps, the first ones, r and s' are those of all that follows a
+    row (see `stretches`), so that y is its return,
+
+    $$ y = \sum_{k<n} \mathrm{discount}^k\, r_{t+k}
+       + \mathrm{discount}^n\, (1 - \mathrm{terminal}_{t+n-1})\, V(s_{t+n}) $$
+
+    with n the steps to the trajectory's end. V is an expectile of Q in these steps too: one of the
+    returns themselves would take luck for skill.
+
     Both are taken at the parameters before the step. They share none, so one optimiser steps on
     their sum. Defaults: Appendix C. With a rho the minimum is the mean less rho standard
     deviations, as is usual for ensembles (Ghasemipour et al., 2022).
@@ -208,6 +222,12 @@ class CriticStage(ValueStage[CriticConfig]):
         return TwinValue(self.critic)
 
     @override
+    def first_rows(self, data: Transitions) -> FirstRows | None:
+        """Returns each row with its return, where there is a warm start."""
+        steps = round(self.config.warm_start * self.config.steps)
+        return FirstRows(steps, stretches(data, self.config.discount)) if steps else None
+
+    @override
     def draw(self, batch_size: int, generator: Generator) -> Randoms:
         """Returns noise on the actions, (batch, a), if there is any."""
         if self.config.action_noise == 0:
@@ -224,6 +244,8 @@ class CriticStage(ValueStage[CriticConfig]):
         with torch.no_grad():
             target = critic.lower_q(batch.actions, batch.observations)
             bootstrap = critic.value(batch.next_observations) * ~batch.terminals
+            if isinstance(batch, Stretches):
+                bootstrap = bootstrap * batch.later
             backup = batch.rewards + config.discount * bootstrap
         value = critic.value(batch.observations)
         value_loss = expectile_loss(target - value, config.expectile).mean(-1)

@@ -21,7 +21,8 @@ from typing_extensions import Self, override
 from scoreregs import ScorePrior
 from scoreregs.arguments import named_calls
 from scoreregs.errors import ArgumentError
-from scoreregs_offline_rl.data.transitions import Batch
+from scoreregs_offline_rl.data.stretches import FirstRows
+from scoreregs_offline_rl.data.transitions import Batch, Transitions
 from scoreregs_offline_rl.stages.finding import Finding
 from scoreregs_offline_rl.stages.probe import Probes
 from scoreregs_offline_rl.stages.value import Value
@@ -164,6 +165,11 @@ class Stage(nn.Module, ABC, Generic[C]):
         """Returns how many rows are kept out of its training, to judge it by."""
         del config
         return 0
+
+    def first_rows(self, data: Transitions) -> FirstRows | None:
+        """Returns what its first steps work on in place of scaled data; None: the data, always."""
+        del data
+        return None
 
     def draw(self, batch_size: int, generator: Generator) -> Randoms:
         """Returns what is random about a step: tensors of `batch_size` rows on its device."""

@@ -50,7 +50,7 @@ class Inputs(Protocol):
         ...
 
     def indices(self, step: int) -> Tensor:
-        """Returns which rows of the data a step works on."""
+        """Returns which rows a step works on, as `PackedRows` counts them."""
         ...
 
     def rows(self, indices: Tensor) -> Tensor:
@@ -97,7 +97,9 @@ class SeedInputs:
         weights: Tensor | None = None,
         version: int = NEWEST_DRAWS,
     ) -> None:
-        self.packed = data if isinstance(data, PackedRows) else PackedRows(data)
+        if not isinstance(data, PackedRows):
+            data = PackedRows(data, stage.first_rows(data))
+        self.packed = data
         device, purpose = self.packed.device, stage.stream()
         self._rows = None if rows is None else rows.to(device)
         count = len(self.packed) if rows is None else len(rows)
@@ -122,9 +124,9 @@ class SeedInputs:
         return self.rows(self.indices(step)), self.draw()
 
     def indices(self, step: int) -> Tensor:
-        """Returns the rows of the data that a step works on, (batch,)."""
+        """Returns the rows that a step works on, (batch,)."""
         indices = self._sampler(step)[self._part]
-        return indices if self._rows is None else self._rows[indices]
+        return self.packed.at(step, indices if self._rows is None else self._rows[indices])
 
     def draw(self) -> Randoms:
         """Returns what the next step draws, (batch, ...)."""
@@ -151,7 +153,7 @@ class StackedInputs:
         return self.rows(self.indices(step)), self.draw()
 
     def indices(self, step: int) -> Tensor:
-        """Returns the rows of the data that a step works on, (members, batch)."""
+        """Returns the rows that a step works on, (members, batch)."""
         return self._stack([inputs.indices(step) for inputs in self._seeds])
 
     def seek(self, step: int) -> None:

@@ -208,7 +208,8 @@ class Trainer:
     ) -> Inputs:
         accelerator = self._accelerator
         part = process_slice(batch_size, accelerator.process_index, accelerator.num_processes)
-        seeds, packed = (self._seed,) if members is None else members.seeds, PackedRows(data)
+        packed = PackedRows(data, stage.first_rows(data))
+        seeds = (self._seed,) if members is None else members.seeds
         chosen = (members and members.rows) or (rows,) * len(seeds)
         inputs = [
             SeedInputs(
