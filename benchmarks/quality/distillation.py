@@ -1,11 +1,12 @@
 """A teacher in two dimensions, distilled to one step, by sliced Wasserstein distance to its data.
 
-python -m benchmarks.quality.distillation --output distillation.json
+python -m benchmarks.quality.distillation --output distillation.json [--data spiral]
 
-The teacher is trained on a mixture of normals on a circle and sampled by Heun steps; each
-student starts as its denoiser at one noise level, and is the moving average of its weights: how
-many samples each mode has wanders slowly, which a rate that falls to zero would only freeze.
-Distances are of equally many samples, to data that nobody was trained on; that of other data is
+The teacher is trained on normals on a circle or on a spiral without gaps, and sampled by Heun
+steps; each student starts as its denoiser at one noise level, and is the moving average of its
+weights: how many samples each mode has wanders slowly, which a rate that falls to zero would only
+freeze. Distances are of equally many samples, to data that nobody was trained on; that of other
+data is
 what no model goes below.
 """
 
@@ -14,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -30,10 +31,11 @@ from scoreregs.recipes import diff_instruct, sid, vsd
 from scoreregs.times import LogNormalTimes
 from scoreregs_offline_rl.files import save_json
 
-__all__ = ["data_of", "measure", "sliced_wasserstein"]
+__all__ = ["DATA", "measure", "sliced_wasserstein"]
 
 RECIPES = {"vsd": vsd, "diff_instruct": diff_instruct, "sid": sid}
 MODES, RADIUS, STD = 6, 1.0, 0.15
+TURNS, THICKNESS = 1.5, 0.05  # of the spiral
 START = 2.0  # sigma at which a student starts as the teacher's denoiser
 # Of generator and fake prior, at the start and at the end of a cosine.
 LEARNING_RATES = ((1.5e-3, 5e-4), (2e-3, 1e-3))
@@ -46,6 +48,8 @@ class Arguments:
 
     output: Path
     """The JSON that is written."""
+    data: Literal["normals", "spiral"] = "normals"
+    """What the teacher is trained on."""
     recipes: tuple[str, ...] = tuple(RECIPES)
     """Which students are trained."""
     teacher_steps: int = 10_000
@@ -84,11 +88,22 @@ class Network(nn.Module):
         return skip + torch.tanh(time + 1).exp() / scale * self.layers(torch.cat(features, 1))
 
 
-def data_of(count: int, generator: torch.Generator) -> Tensor:
+def normals(count: int, generator: torch.Generator) -> Tensor:
     """Returns samples of the mixture, (count, 2)."""
     angle = torch.randint(MODES, (count,), generator=generator) * (2 * torch.pi / MODES)
     center = RADIUS * torch.stack([torch.cos(angle), torch.sin(angle)], 1)
     return center + STD * torch.randn(count, 2, generator=generator)
+
+
+def spiral(count: int, generator: torch.Generator) -> Tensor:
+    """Returns samples of a spiral whose radius grows from 0.2 to 1.2, (count, 2)."""
+    along = torch.rand(count, generator=generator)
+    angle = 2 * torch.pi * TURNS * along
+    center = (0.2 + along)[:, None] * torch.stack([torch.cos(angle), torch.sin(angle)], 1)
+    return center + THICKNESS * torch.randn(count, 2, generator=generator)
+
+
+DATA = {"normals": normals, "spiral": spiral}
 
 
 def sliced_wasserstein(x: Tensor, y: Tensor, directions: int = 64) -> float:
@@ -123,6 +138,7 @@ def measure(arguments: Arguments) -> dict[str, Any]:
     """Returns the distances of data, teacher and students."""
     torch.manual_seed(arguments.seed)
     random = torch.Generator().manual_seed(arguments.seed)
+    data_of = DATA[arguments.data]
     schedule = EDMSchedule(sigma_min=0.01, sigma_max=20.0)
 
     def time_map(t: Tensor) -> Tensor:

@@ -26,8 +26,11 @@ def test_the_distance_is_that_of_each_projection():
     assert sliced_wasserstein(x, y, directions=8) == pytest.approx(np.sqrt(np.mean(squares)))
 
 
-def test_every_recipe_gets_a_row():
-    shrunk = Arguments(Path("unused.json"), teacher_steps=20, steps=2, fake_steps=1, samples=200)
+@pytest.mark.parametrize("data", ["normals", "spiral"])
+def test_every_recipe_gets_a_row(data):
+    shrunk = Arguments(
+        Path("unused.json"), data, teacher_steps=20, steps=2, fake_steps=1, samples=200
+    )
     found = measure(shrunk)
     assert list(found["distances"]) == ["other data", "teacher", "vsd", "diff_instruct", "sid"]
     assert all(np.isfinite(d) and d > 0 for d in found["distances"].values())

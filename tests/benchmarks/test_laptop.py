@@ -9,7 +9,7 @@ import pytest
 from benchmarks.quality.laptop import beside, runs
 from benchmarks.quality.laptop.__main__ import main
 from benchmarks.quality.laptop.runs import HANDED_OVER, METHODS, PLAIN, WEIGHTED
-from benchmarks.quality.laptop.table import improvement, markdown, verdicts
+from benchmarks.quality.laptop.table import differences, improvement, markdown, verdicts
 from benchmarks.quality.scores.protocol import Protocol
 from benchmarks.quality.scores.rows import Row
 from benchmarks.quality.scores.selection import selecting_policy
@@ -128,5 +128,20 @@ def test_the_table_and_the_verdicts_by_hand() -> None:
         "refused and lower": 1,
         "ok and worse than plain": 0,
     }
-    assert markdown(rows).splitlines()[-1].endswith("| 94% |")
+    assert markdown(rows).splitlines()[-2].endswith("| 94% |")
     assert improvement([9.0, 3.0, 5.0], [1.0, 2.0, 3.0]) == pytest.approx(8.5 / 9)
+
+
+def test_differences_and_the_mean_over_files_by_hand() -> None:
+    rows = []
+    for file, ours, theirs in (("f", (4.0, 6.0), (1.0, 1.0)), ("g", (2.0, 2.0), (1.0, 3.0))):
+        for seed in range(2):
+            rows.append(row(HANDED_OVER, seed, ours[seed], ok=True) | {"file": file})
+            rows.append(row(PLAIN, seed, theirs[seed]) | {"file": file})
+    column = METHODS.index(PLAIN) + 1
+    f, g = (line.split(" | ")[column] for line in differences(rows).splitlines()[-2:])
+    assert f == "4.0 (3.0 to 5.0) +"
+    assert g == "0.0 (-1.0 to 1.0)"
+    # The middle two of {2, 2, 4, 6}; drawn within files, those of g stay 2 and 2.
+    told = markdown(rows).splitlines()[-1].split(" | ")[METHODS.index(HANDED_OVER) + 1]
+    assert told == "3.0 (3.0 to 4.0; 4)"

@@ -19,7 +19,7 @@ from benchmarks.machine import machine, public_command
 from benchmarks.quality.command import each_once, plain_errors
 from benchmarks.quality.laptop.beside import Run, rows_beside
 from benchmarks.quality.laptop.runs import config_of, rows_of
-from benchmarks.quality.laptop.table import markdown, verdicts
+from benchmarks.quality.laptop.table import differences, markdown, verdicts
 from benchmarks.quality.scores.rows import Row
 from scoreregs_offline_rl import load_data
 from scoreregs_offline_rl.files import load_json, save_json
@@ -107,6 +107,7 @@ def main(words: Sequence[str] | None = None) -> None:
     }
     save_json(arguments.output, content)
     print(markdown(rows))
+    print(f"\nWhat is handed over, less each:\n\n{differences(rows)}")
     print(f"\nverdicts: {content['verdicts']}")
 
 

@@ -4,40 +4,55 @@ from collections import defaultdict
 from typing import Any
 
 import numpy as np
-from scipy.stats import mannwhitneyu
+from scipy.stats import bootstrap, mannwhitneyu, trim_mean
 
 from benchmarks.quality.laptop.beside import LABELS
 from benchmarks.quality.laptop.runs import HANDED_OVER, METHODS, PLAIN, WEIGHTED
 from benchmarks.quality.scores.rows import Row
 from scoreregs_offline_rl import PolicyStage
-from scoreregs_offline_rl.evaluation.statistics import bootstrap_interval, interquartile_mean
 
-__all__ = ["improvement", "markdown", "verdicts"]
+__all__ = ["differences", "improvement", "markdown", "verdicts"]
+
+_QUARTER = 0.25
 
 
 def markdown(rows: list[Row]) -> str:
     """Returns a Markdown table: interquartile mean over seeds, its interval, and how many seeds.
 
     Beside it stands the probability that a run of what is handed over is better than a plain
-    clone, over all pairs.
+    clone, over all pairs. The last row is of all runs of all files, drawn anew within each file.
 
     Example:
-        >>> print(markdown([{"file": "f", "method": "data", "score": 1.0}]).splitlines()[-1])
+        >>> print(markdown([{"file": "f", "method": "data", "score": 1.0}]).splitlines()[-2])
         | f | 1.0 | – | – | – | – | – | – |
     """
-    scores = _scores(rows)
-    beside = [label for label in LABELS if any(row["method"] == label for row in rows)]
-    methods = [*METHODS, *beside]
-    heads = [method[0].upper() + method[1:] for method in methods]
-    lines = [
-        f"| File | {' | '.join(heads)} | Better than cloning |",
-        "|---" * (len(methods) + 2) + "|",
-    ]
-    for file in dict.fromkeys(row["file"] for row in rows):
-        own = [scores[file, method] for method in methods]
+    scores, methods = _scores(rows), _methods(rows)
+    files = list(dict.fromkeys(row["file"] for row in rows))
+    lines = _head(methods, "Better than cloning")
+    for file in files:
+        own = [_cell([scores[file, method]]) for method in methods]
         chance = improvement(scores[file, HANDED_OVER], scores[file, PLAIN])
-        told = "–" if chance is None else f"{chance:.0%}"
-        lines.append(f"| {file} | {' | '.join(map(_cell, own))} | {told} |")
+        lines.append(_line(file, [*own, "–" if chance is None else f"{chance:.0%}"]))
+    of_all = [_cell([scores[file, method] for file in files]) for method in methods]
+    return "\n".join([*lines, _line("all files", [*of_all, ""])])
+
+
+def differences(rows: list[Row]) -> str:
+    """Returns a Markdown table of what is handed over less each method, with its interval.
+
+    At least as good is a method whose interval is not wholly below 0; + marks one wholly above.
+
+    Example:
+        >>> scores = [(HANDED_OVER, 3.0), (HANDED_OVER, 4.0), (PLAIN, 1.0), (PLAIN, 1.0)]
+        >>> rows = [{"file": "f", "method": name, "score": score} for name, score in scores]
+        >>> print(differences(rows).splitlines()[-1])
+        | f | – | 2.5 (2.0 to 3.0) + | – | – | – |
+    """
+    scores, methods = _scores(rows), [m for m in _methods(rows) if m != HANDED_OVER]
+    lines = _head(methods)
+    for file in dict.fromkeys(row["file"] for row in rows):
+        ours = scores[file, HANDED_OVER]
+        lines.append(_line(file, [_difference(ours, scores[file, m]) for m in methods]))
     return "\n".join(lines)
 
 
@@ -95,11 +110,52 @@ def _scores(rows: list[Row]) -> dict[tuple[str, str], list[float]]:
     return found
 
 
-def _cell(scores: list[float]) -> str:
-    if not scores:
+def _methods(rows: list[Row]) -> list[str]:
+    return [*METHODS, *(label for label in LABELS if any(row["method"] == label for row in rows))]
+
+
+def _head(methods: list[str], *more: str) -> list[str]:
+    heads = ["File", *(method[0].upper() + method[1:] for method in methods), *more]
+    return [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+
+
+def _line(file: str, cells: list[str]) -> str:
+    return f"| {' | '.join([file, *cells])} |"
+
+
+def _cell(strata: list[list[float]]) -> str:
+    """Returns the interquartile mean of all scores, drawn anew within each stratum."""
+    if not all(strata):
         return "–"
-    middle = f"{float(interquartile_mean(np.asarray(scores))):.1f}"
-    if len(scores) == 1 or np.ptp(scores) < 0.05:
+    middle = f"{_of_all(*map(np.asarray, strata)):.1f}"
+    if min(map(len, strata)) == 1 or max(map(np.ptp, strata)) < 0.05:
         return middle
-    interval = bootstrap_interval([scores])
-    return f"{middle} ({interval.low:.1f} to {interval.high:.1f}; {len(scores)})"
+    low, high = _interval(strata, _of_all)
+    return f"{middle} ({low:.1f} to {high:.1f}; {sum(map(len, strata))})"
+
+
+def _difference(ours: list[float], theirs: list[float]) -> str:
+    if not ours or not theirs:
+        return "–"
+    middle = f"{_less(np.asarray(ours), np.asarray(theirs)):.1f}"
+    if min(len(ours), len(theirs)) == 1:
+        return middle
+    low, high = _interval([ours, theirs], _less)
+    sign = " +" if low > 0 else " -" if high < 0 else ""
+    return f"{middle} ({low:.1f} to {high:.1f}){sign}"
+
+
+def _of_all(*samples: np.ndarray, axis: int = -1) -> np.ndarray:
+    return trim_mean(np.concatenate(samples, axis=axis), _QUARTER, axis=axis)
+
+
+def _less(ours: np.ndarray, theirs: np.ndarray, axis: int = -1) -> np.ndarray:
+    return trim_mean(ours, _QUARTER, axis=axis) - trim_mean(theirs, _QUARTER, axis=axis)
+
+
+def _interval(strata: list[list[float]], statistic: Any) -> tuple[float, float]:
+    """Returns the percentile bootstrap interval of 95 %, as in Agarwal et al. (2021)."""
+    found = bootstrap(
+        strata, statistic, n_resamples=10_000, vectorized=True, method="percentile", rng=0
+    ).confidence_interval
+    return found.low, found.high

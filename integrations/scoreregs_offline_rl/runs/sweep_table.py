@@ -101,7 +101,7 @@ class SweepTable:
     def best(self) -> float | None:
         """The temperature of the best mean over seeds; without scores the largest that passes.
 
-        One passes at whose actions the prior's error, at little noise, is at most 2.5 % above that
+        One passes at whose actions the prior's error, at little noise, is at most 1 % above that
         at the clone's, or which, in a sweep without clones, leaves the data's support with at most
         half of its actions; for most seeds. Where none does it is the smallest. None where the
         policies follow no temperature, and where nothing was measured.

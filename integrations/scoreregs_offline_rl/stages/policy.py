@@ -70,7 +70,7 @@ class PolicyConfig(ActorConfig):
     or of the row but at least the batch's median (clipped); None: beta is absolute."""
     beta_choices: tuple[Positive, ...] | None = None
     """Temperatures in rising order, of which a run that is given none takes the largest that stays
-    near the data: where the prior's error, at little noise, is at most 2.5 % above that at the
+    near the data: where the prior's error, at little noise, is at most 1 % above that at the
     actions of the clone that the policy starts from. None, and for one that starts from none: it
     has to be given, or known."""
     beta_from: Positive | None = None
