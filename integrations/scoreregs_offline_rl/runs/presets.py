@@ -90,7 +90,12 @@ def _laptop(data: str) -> TrainConfig:
         rewards=paper_settings(data).rewards,
         hand_over_recommended=True,
         critic=CriticConfig(
-            steps=20_000, learning_rate=1e-3, decay=True, target_rate=0.02, layer_norm=True
+            steps=20_000,
+            learning_rate=1e-3,
+            decay=True,
+            target_rate=0.02,
+            layer_norm=True,
+            warm_start=0.25,
         ),
         behavior=BehaviorConfig(
             steps=10_000,
