@@ -28,7 +28,7 @@ from scoreregs_offline_rl.runs.presence import await_parts, present
 from scoreregs_offline_rl.runs.scaled import ScaledData
 from scoreregs_offline_rl.training.acceleration import alone
 from scoreregs_offline_rl.training.agreement import together
-from scoreregs_offline_rl.training.stage_files import StageReport, is_finished
+from scoreregs_offline_rl.training.stage_files import is_finished, load_report
 from scoreregs_offline_rl.training.trainer import Progress, Trainer, no_progress
 
 __all__ = ["check_members", "is_divided", "train_divided"]
@@ -188,12 +188,14 @@ def _put_together(parts: Sequence[Path], target: Path) -> None:
         "".join(json.dumps(_merged(its)) + "\n" for its in zip(*lines, strict=True))
     )
     save_tensors(target / _WEIGHTS, {n: torch.cat([t[n] for t in tensors]) for n in tensors[0]})
-    reports = [StageReport(**load_json(part / _REPORT)) for part in parts]
+    reports = [load_report(part) for part in parts]
     seconds = max(report.seconds for report in reports)
     metrics = _merged([report.metrics for report in reports])
     rate = reports[0].steps / seconds if seconds else 0.0
     lost = [label for report in reports for label in report.lost]
-    report = replace(reports[0], seconds=seconds, steps_per_second=rate, metrics=metrics, lost=lost)
+    unmoved = {label: rows for report in reports for label, rows in report.unmoved.items()}
+    together = {"metrics": metrics, "lost": lost, "unmoved": unmoved}
+    report = replace(reports[0], seconds=seconds, steps_per_second=rate, **together)
     save_json(target / _REPORT, asdict(report))
 
 
