@@ -2,18 +2,26 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file
 
-from scoreregs_offline_rl import EvaluationConfig, SweepGrid, TrainConfig
+from scoreregs_offline_rl import (
+    EvaluationConfig,
+    SweepGrid,
+    TrainConfig,
+    rehearse_sweep,
+    sweep,
+)
 from scoreregs_offline_rl.commands.main import main
 from scoreregs_offline_rl.data.hdf5 import save_hdf5
 from scoreregs_offline_rl.data.pendulum import record_pendulum_swingup
@@ -330,6 +338,55 @@ def test_a_divided_sweep_goes_on(of_two, swept, data_file):
         division.check_members(RunDirectory(run_dir), SweepGrid((0, 1, 2, 3), (0.1, 0.2)))
     assert main([*arguments, str(run_dir)]) == 0
     assert_same_sweep(swept, run_dir)
+
+
+def test_a_divided_sweep_is_planned_by_its_parts_and_tidied_after_a_kill(
+    swept, tmp_path, monkeypatch
+):
+    config, grid = RunDirectory(swept).read_config(), SweepGrid((0, 1, 2, 3), (0.1, 0.5))
+    arguments = {"grid": grid, "stages": INTERRUPTED}
+    for part in ("1-of-2", "2-of-2"):
+        (tmp_path / "parts" / part / "critic").mkdir(parents=True)
+    with pytest.raises(InterruptedRun):
+        sweep(config, tmp_path, **arguments, progress=signal_at("behavior", 4))
+    # One of two parts has all nine steps of the critic and four of the behavior model.
+    plan = rehearse_sweep(config, tmp_path, **arguments)
+    assert [(stage.name, stage.done) for stage in plan.stages] == [
+        ("critic", 4),
+        ("behavior", 2),
+        ("policy", 0),
+    ]
+
+    class KilledError(Exception):
+        pass
+
+    def die(folder):
+        raise KilledError
+
+    monkeypatch.setattr(division, "shutil", SimpleNamespace(rmtree=die))
+    with pytest.raises(KilledError):
+        sweep(config, tmp_path, **arguments)
+    assert (tmp_path / "parts").exists()
+    monkeypatch.undo()
+    sweep(config, tmp_path, **arguments, progress=no_step)
+    assert_same_sweep(swept, tmp_path)
+
+
+def no_step(stage, step, steps, metrics):
+    raise AssertionError(f"the {stage} stage was trained again")
+
+
+def test_parts_with_a_stage_that_is_not_put_together_stay(swept, tmp_path):
+    """As of a command with more stages, which was stopped."""
+    run_dir = Path(shutil.copytree(swept, tmp_path / "sweep"))
+    directory, accelerator = RunDirectory(run_dir), Accelerator(cpu=True)
+    for stage in ("critic", "awr"):
+        (run_dir / "parts/1-of-2" / stage).mkdir(parents=True)
+    division.remove_parts(directory, accelerator)
+    assert (run_dir / "parts/1-of-2/awr").exists()
+    (run_dir / "parts/1-of-2/awr").rmdir()
+    division.remove_parts(directory, accelerator)
+    assert not (run_dir / "parts").exists()
 
 
 def test_parts_that_cannot_be_had(tmp_path):
