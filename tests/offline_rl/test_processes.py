@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from scoreregs_offline_rl import (
     rehearse_sweep,
     sweep,
 )
+from scoreregs_offline_rl.commands.console import Bars
 from scoreregs_offline_rl.commands.main import main
 from scoreregs_offline_rl.data.hdf5 import save_hdf5
 from scoreregs_offline_rl.data.pendulum import record_pendulum_swingup
@@ -32,8 +34,10 @@ from scoreregs_offline_rl.runs.directory import RunDirectory
 from scoreregs_offline_rl.runs.run import train
 from scoreregs_offline_rl.training.interruption import InterruptedRun
 from tests.offline_rl.several_processes import (
+    GRID,
     INTERRUPTED,
     PLACES,
+    begin_in_one_part,
     configuration,
     make_stages,
     signal_at,
@@ -107,6 +111,7 @@ def launch(data_file, swept, tmp_path_factory):
             stages=INTERRUPTED,
             progress=signal_at("critic", 10),
         )
+    begin_in_one_part(RunDirectory(swept).read_config(), out / "few parts")
     script = str(Path(__file__).with_name("several_processes.py"))
     two, words = ["--nproc-per-node", "2", script], map(str, (data_file, out, swept))
     return out, launched(*torchrun(free_port()), *two, *words)
@@ -258,8 +263,8 @@ def test_a_launch_that_starts_one_process_for_several_is_refused(data_file, tmp_
     assert not (tmp_path / "run").exists()
 
 
-def test_accelerate_launch_drives_two_processes(data_file, tmp_path):
-    """Stages, checkpoints, and roll-outs while training."""
+def test_accelerate_launch_drives_two_processes(data_file, tmp_path, monkeypatch):
+    """Stages, checkpoints, and roll-outs while training, of a run that one process has begun."""
     launch = ["accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
     launch += ["--main_process_port", str(free_port()), "--module", "scoreregs_offline_rl"]
     arguments = ["train", "--preset", "paper", "--data", str(data_file), "--beta", "0.1"]
@@ -267,7 +272,13 @@ def test_accelerate_launch_drives_two_processes(data_file, tmp_path):
     arguments += ["--evaluation.episodes=1", "--evaluation.every=2"]
     for stage in ("critic", "behavior", "policy"):
         arguments += [f"--{stage}.steps=4", f"--{stage}.batch-size=32", f"--{stage}.width=16"]
+    with monkeypatch.context() as patch:
+        stop = signal_at("critic", 2)
+        patch.setattr(Bars, "__call__", lambda self, *told: stop(*told))
+        assert main([*arguments, "--run-dir", str(tmp_path / "two")]) == 128 + signal.SIGTERM
+    assert [line["step"] for line in metrics_of(tmp_path / "two/critic")] == [2]
     launched(sys.executable, "-m", *launch, *arguments, "--run-dir", str(tmp_path / "two"))
+    assert [line["step"] for line in metrics_of(tmp_path / "two/critic")] == [2, 4]
     assert main([*arguments, "--run-dir", str(tmp_path / "one")]) == 0
     for stage in STAGES:
         kept = sorted(path.name for path in (tmp_path / "two" / stage / "checkpoints").iterdir())
@@ -340,11 +351,15 @@ def test_a_divided_sweep_goes_on(of_two, swept, data_file):
     assert_same_sweep(swept, run_dir)
 
 
+def test_a_divided_sweep_goes_on_with_more_processes_than_parts(of_two, swept):
+    """A process without a part waits for the others."""
+    assert_same_sweep(swept, of_two / "few parts")
+
+
 def test_a_divided_sweep_is_planned_by_its_parts_and_tidied_after_a_kill(
     swept, tmp_path, monkeypatch
 ):
-    config, grid = RunDirectory(swept).read_config(), SweepGrid((0, 1, 2, 3), (0.1, 0.5))
-    arguments = {"grid": grid, "stages": INTERRUPTED}
+    config, arguments = RunDirectory(swept).read_config(), {"grid": GRID, "stages": INTERRUPTED}
     for part in ("1-of-2", "2-of-2"):
         (tmp_path / "parts" / part / "critic").mkdir(parents=True)
     with pytest.raises(InterruptedRun):
