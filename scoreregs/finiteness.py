@@ -77,8 +77,10 @@ class Finiteness:
 
     def guard(
         self, gradient: Tensor, value_gradient: Tensor | None, times: Tensor | None
-    ) -> Tensor:
-        """Returns the gradient, zero in the rows where it is not finite; waits for no device.
+    ) -> tuple[Tensor, Tensor | None]:
+        """Returns the gradient, zero in the rows where it is not finite, and which those are.
+
+        It waits for no device; where it is known without that there are none, the latter is None.
 
         Args:
             gradient: (batch, *event).
@@ -91,7 +93,7 @@ class Finiteness:
         on_cpu = gradient.device.type == "cpu"
         # A list of one element is read from memory; nothing else is done where all is well.
         if on_cpu and math.isfinite(gradient.reshape(1, -1).sum(1).tolist()[0]):
-            return gradient
+            return gradient, None
         largest = _largest(gradient)
         of_value = None if value_gradient is None else _largest(value_gradient)
         event = _Event(largest, of_value, times, self._calls)
@@ -104,11 +106,11 @@ class Finiteness:
                 logger.warning("%s (the rows did not move)", error)
         return _where_finite(largest, gradient)
 
-    def _guard_compiled(self, gradient: Tensor) -> Tensor:
-        largest = _largest(gradient)
-        count = (~_is_finite(largest)).sum()
+    def _guard_compiled(self, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        guarded, unmoved = _where_finite(_largest(gradient), gradient)
+        count = unmoved.sum()
         self._compiled = count if self._compiled is None else self._compiled + count
-        return _where_finite(largest, gradient)
+        return guarded, unmoved
 
     def check(self) -> None:
         """Raises the error of the first call that was not finite since the last check, if any.
@@ -141,6 +143,7 @@ def _is_finite(largest: Tensor) -> Tensor:
     return largest < math.inf
 
 
-def _where_finite(largest: Tensor, gradient: Tensor) -> Tensor:
-    rows = _is_finite(largest).reshape(-1, *[1] * (gradient.ndim - 1))
-    return torch.where(rows, gradient, 0.0)
+def _where_finite(largest: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
+    finite = _is_finite(largest)
+    rows = finite.reshape(-1, *[1] * (gradient.ndim - 1))
+    return torch.where(rows, gradient, 0.0), ~finite

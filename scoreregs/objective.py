@@ -262,8 +262,9 @@ class ScoreRegularizedObjective(PriorEstimator, ABC):
             validation.check_gradients(value, value_gradient, residuals, times)
             validation.check_overflow(gradient, strength)
             self._values_checked.add(skips_prior)
+            unmoved = None
         else:
-            gradient = self._finiteness.guard(gradient, value_gradient, times)
+            gradient, unmoved = self._finiteness.guard(gradient, value_gradient, times)
         if learner is not None and estimate is not None and estimate.error is not None:
             learner.observe(estimate.error, estimate.data_error)
         return ObjectiveResult(
@@ -271,6 +272,7 @@ class ScoreRegularizedObjective(PriorEstimator, ABC):
             gradient=gradient,
             value=value,
             diagnostics=_diagnostics(value_gradient, estimate) if diagnostics else None,
+            unmoved=unmoved,
         )
 
     def _value_and_gradient(

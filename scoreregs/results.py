@@ -75,12 +75,15 @@ class ObjectiveResult:
             mean reduction x.grad is this over the batch size.
         value: the value of each sample, (batch,), detached, or None without a value.
         diagnostics: on request, else None.
+        unmoved: the samples whose gradient was not finite and is 0 here, (batch,) of bool; None
+            where none is, and it is known without a wait for the device.
     """
 
     loss: Tensor
     gradient: Tensor
     value: Tensor | None
     diagnostics: Diagnostics | None
+    unmoved: Tensor | None = None
 
     @override
     def __repr__(self) -> str:

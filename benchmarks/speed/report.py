@@ -4,16 +4,17 @@ python -m benchmarks.speed.report speed.json --chart-file speed.png
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import tyro
 from matplotlib.figure import Figure
 
-__all__ = ["Line", "chart", "lines_of", "markdown", "summary"]
+from benchmarks.speed.ratios import REFERENCE, Line, lines_of
 
-_REFERENCE = "ours", "policy in torch"
+__all__ = ["chart", "markdown", "summary"]
+
 _COLOR, _OTHER = "#0072B2", "#999999"
 _SHOWN = {
     "paper code": "the paper's code",
@@ -23,51 +24,6 @@ _SHOWN = {
     "cleandiffuser": "CleanDiffuser",
     "policy in onnx": "policy in ONNX Runtime",
 }
-
-
-@dataclass(frozen=True)
-class Line:
-    """A row of a group.
-
-    Attributes:
-        group: What is timed.
-        name: By whom.
-        median: Milliseconds.
-        quartiles: Interquartile range, milliseconds.
-        ratio: Its median over that of our row of the group; above 1 we are faster.
-        flops: Of its matrix products, where they were counted.
-        memory: Milliseconds of the products' bytes at the memory's bandwidth, of limits.
-    """
-
-    group: str
-    name: str
-    median: float
-    quartiles: float
-    ratio: float
-    flops: int | None = None
-    memory: float | None = None
-
-
-def lines_of(content: dict[str, Any]) -> list[Line]:
-    """Returns the rows group by group, ours first, else in the file's order."""
-    rows = content["benchmarks"]
-    ours = {row["group"]: row["stats"]["median"] for row in rows if _name(row) in _REFERENCE}
-    groups = list(ours)
-    return [
-        Line(
-            group=row["group"],
-            name=_name(row),
-            median=1e3 * row["stats"]["median"],
-            quartiles=1e3 * row["stats"]["iqr"],
-            ratio=row["stats"]["median"] / ours[row["group"]],
-            flops=row.get("extra_info", {}).get("flops"),
-            memory=_milliseconds(row.get("extra_info", {}).get("bytes_seconds")),
-        )
-        for row in sorted(
-            (row for row in rows if row["group"] in ours),
-            key=lambda row: (groups.index(row["group"]), _name(row) not in _REFERENCE),
-        )
-    ]
 
 
 def markdown(lines: list[Line]) -> str:
@@ -95,7 +51,7 @@ def chart(lines: list[Line]) -> Figure:
     panels = figure.subplots(len(groups), 1, squeeze=False, height_ratios=counts)[:, 0]
     for axis, group in zip(panels, groups, strict=True):
         rows = [line for line in lines if line.group == group][::-1]
-        colors = [_COLOR if row.name in _REFERENCE else _OTHER for row in rows]
+        colors = [_COLOR if row.name in REFERENCE else _OTHER for row in rows]
         names = [_SHOWN.get(row.name, row.name) for row in rows]
         bars = axis.barh(names, [row.ratio for row in rows], color=colors)
         labels = axis.bar_label(bars, [_short(row.ratio) for row in rows], padding=3, fontsize=8)
@@ -114,19 +70,6 @@ def _short(ratio: float) -> str:
     return f"{ratio:,.0f}" if ratio >= 100 else f"{ratio:.3g}"
 
 
-def _milliseconds(seconds: float | None) -> float | None:
-    return None if seconds is None else 1e3 * seconds
-
-
-def _name(row: dict[str, Any]) -> str:
-    """Who a row is of; parameters that make the group are left out."""
-    name, _, parameters = row["name"].removeprefix("test_").removesuffix("]").partition("[")
-    if name == "diffusion_policy":
-        sampler, steps, candidates = parameters.rsplit("-", 2)
-        return f"{sampler}, {steps} steps, best of {candidates}"
-    return name.replace("_", " ")
-
-
 def summary(content: dict[str, Any], command: str) -> dict[str, Any]:
     """Returns the rows with their machine and command, without the single rounds."""
     machine = content["machine_info"]
@@ -136,7 +79,7 @@ def summary(content: dict[str, Any], command: str) -> dict[str, Any]:
         "command": command,
         "datetime": content["datetime"],
         "machine": {name: machine.get(name) for name in kept} | {"cpu": processor},
-        "rows": [asdict(line) for line in lines_of(content)],
+        "rows": [asdict(line) for line in lines_of(content["benchmarks"])],
     }
 
 
@@ -155,7 +98,7 @@ def main(
         command: What made the result, for the summary.
     """
     content = json.loads(result.read_text())
-    lines = lines_of(content)
+    lines = lines_of(content["benchmarks"])
     print(markdown(lines))
     if summary_file is not None:
         summary_file.write_text(json.dumps(summary(content, command), indent=2) + "\n")

@@ -1,12 +1,19 @@
 """The speed benchmark's own parts; what it times is timed by hand."""
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
 from benchmarks.speed.limits import MatrixProducts, bandwidth, flops_of
 from benchmarks.speed.paired import Paired, assert_within, time_in_turn
 from benchmarks.speed.plain import PLAIN
-from benchmarks.speed.report import chart, lines_of, markdown, summary
+from benchmarks.speed.ratios import lines_of
+from benchmarks.speed.report import chart, markdown, summary
 from benchmarks.speed.workload import make_stage, random_rows
 
 
@@ -22,22 +29,69 @@ def test_a_ratio_is_to_our_row_of_the_group():
             entry("test_policy_in_torch[1]", "acting", 0.001),
             entry("test_diffusion_policy[DDPM-5-1]", "acting", 0.1),
             entry("test_alone", "nobody's", 1.0),
+            entry("test_through_prior[eq_15]", "through", 0.001),
+            entry("test_through_prior[through_prior]", "through", 0.003),
         ]
     }
-    lines = lines_of(content)
+    lines = lines_of(content["benchmarks"])
     assert [(line.name, round(line.ratio, 6)) for line in lines] == [
         ("ours", 1.0),
         ("paper code", 1.5),
         ("policy in torch", 1.0),
         ("DDPM, 5 steps, best of 1", 100.0),
+        ("Eq. 15", 1.0),
+        ("through the prior", 3.0),
     ]
-    assert markdown(lines).count("\n") == 5
+    assert markdown(lines).count("\n") == 7
     content |= {"machine_info": {"torch": "2.6", "node": "secret"}, "datetime": "today"}
     kept = summary(content, "a command")
     assert kept["rows"][1]["ratio"] == pytest.approx(1.5)
     assert kept["machine"]["torch"] == "2.6"
     assert "secret" not in str(kept)
-    assert len(chart(lines).axes) == 2
+    assert len(chart(lines).axes) == 3
+
+
+HOOKS = "from benchmarks.conftest import pytest_benchmark_group_stats, pytest_terminal_summary"
+ROWS = """
+import pytest
+
+@pytest.mark.parametrize("group", ["critic"])
+def test_ours(benchmark, group):
+    benchmark.group = group
+    benchmark.pedantic(sum, args=([1],), rounds=2)
+
+def test_limit(benchmark):
+    benchmark.group = "critic"
+    benchmark.pedantic(sum, args=([1],), rounds=2)
+
+def test_alone(benchmark):
+    benchmark.group = "nobody's"
+    benchmark.pedantic(sum, args=([1],), rounds=2)
+"""
+
+
+@pytest.mark.parametrize("seconds", [[], ["--benchmark-columns=median"]], ids=["ratios", "columns"])
+def test_the_terminal_shows_ratios_and_seconds_where_they_are_asked_for(tmp_path, seconds):
+    (tmp_path / "conftest.py").write_text(HOOKS)
+    (tmp_path / "test_rows.py").write_text(ROWS)
+    options = ["--benchmark-only", "--benchmark-json=rows.json", *seconds]
+    printed = subprocess.run(
+        [sys.executable, "-m", "pytest", "--rootdir=.", "-p", "no:cacheprovider", *options],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout
+    lines = [line.split() for line in printed.splitlines()]
+    assert ["critic:", "time", "over", "that", "of", "ours", "limit"] in lines
+    assert any(line[:2] == ["ours", "1.00"] for line in lines), printed
+    assert any(line[:1] == ["limit"] and line[2:] == ["1.00"] for line in lines), printed
+    assert "nobody's: no row of ours" in printed
+    assert ("Median" in printed) == bool(seconds)
+    content = json.loads((tmp_path / "rows.json").read_text())
+    assert [line.group for line in lines_of(content["benchmarks"])] == ["critic", "critic"]
+    assert len(content["benchmarks"]) == 3
 
 
 def test_the_limit_is_every_product_forward_and_backward():

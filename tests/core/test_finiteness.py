@@ -109,12 +109,22 @@ def test_a_value_is_named_as_such():
 def test_large_numbers_whose_sum_overflows_are_finite():
     gradient = torch.full((2, 4), 2e38)
     watch = Finiteness()
-    assert torch.equal(watch.guard(gradient, None, torch.ones(1, 2)), gradient)
+    assert torch.equal(watch.guard(gradient, None, torch.ones(1, 2))[0], gradient)
     watch.check()
 
 
 def test_without_a_cpu_nothing_is_read(monkeypatch):
     """The path of an accelerator, on the meta device, where a read is impossible."""
     gradient = torch.ones(3, 2, device="meta")
-    guarded = Finiteness().guard(gradient, gradient, torch.ones(1, 3, device="meta"))
+    guarded, unmoved = Finiteness().guard(gradient, gradient, torch.ones(1, 3, device="meta"))
     assert guarded.shape == gradient.shape
+    assert unmoved is not None
+    assert unmoved.shape == (3,)
+
+
+def test_the_result_says_which_rows_did_not_move():
+    regularized, x = objective(Later(2, (1, 2))), torch.ones(BATCH, 2)
+    found = [regularized(x).unmoved for _ in range(3)]
+    assert found[0] is found[2] is None
+    assert found[1] is not None
+    assert found[1].tolist() == [False, True, True, False]

@@ -53,6 +53,7 @@ from tests.offline_rl.rl_data import ACTION, OBSERVATION, make_transitions
 STEPS, BATCH = 100, 16
 INTERRUPTED = ("critic", "behavior", "policy")
 SIZES = (OBSERVATION, ACTION)
+GRID = SweepGrid((0, 1, 2, 3), (0.1, 0.5))
 # Where the main process writes alone, in the order in which a run comes there.
 PLACES = (
     (directory, "save_json"),
@@ -177,13 +178,19 @@ def sweep_arguments(data: str) -> list[str]:
 
 def sweep_interrupted(config: TrainConfig, run_dir: Path) -> None:
     """Each process receives a signal of its own, another one when they go on, and leaves it."""
-    grid = SweepGrid((0, 1, 2, 3), (0.1, 0.5))
     place = PartialState().process_index
     for stages in (("critic", "behavior"), ("behavior", "policy")):
         progress = signal_at(stages[place], 4)
         # The processes beside the first tell nobody of their steps.
         with mock.patch.object(division, "no_progress", progress), suppress(InterruptedRun):
-            sweep(config, run_dir, grid=grid, stages=INTERRUPTED, progress=progress)
+            sweep(config, run_dir, grid=GRID, stages=INTERRUPTED, progress=progress)
+
+
+def begin_in_one_part(config: TrainConfig, run_dir: Path) -> None:
+    """One process begins a divided sweep, whose only part leaves nothing for a second one."""
+    (run_dir / "parts/1-of-1/critic").mkdir(parents=True)
+    with suppress(InterruptedRun):
+        sweep(config, run_dir, grid=GRID, stages=INTERRUPTED, progress=signal_at("critic", 2))
 
 
 def full_disk(*given: object, **named: object) -> None:
@@ -220,7 +227,10 @@ def main() -> None:
     train_stages(out / "begun by one")
     train_on_a_full_disk(data, out / "full")
     train_interrupted(data, out / "run")
-    sweep_interrupted(RunDirectory(swept).read_config(), out / "stopped")
+    config = RunDirectory(swept).read_config()
+    sweep_interrupted(config, out / "stopped")
+    with mock.patch.object(Accelerator, "end_training"):
+        sweep(config, out / "few parts", grid=GRID, stages=INTERRUPTED)
     # The last one: processes part where training ends.
     if command_line([*sweep_arguments(data), str(out / "sweep")]):
         raise SystemExit("the sweep failed")

@@ -3,6 +3,7 @@
 import json
 import logging
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from safetensors.torch import load_file
 from scoreregs_offline_rl import TrainConfig, TrainerConfig
 from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.runs.run import train
-from scoreregs_offline_rl.training.acceleration import tracked_settings
+from scoreregs_offline_rl.training.acceleration import make_accelerator, tracked_settings
 from tests.offline_rl.killable import configuration
 from tests.offline_rl.rl_data import make_transitions
 
@@ -74,6 +75,25 @@ def test_a_tracker_that_is_not_installed(tmp_path, tracker, package, monkeypatch
     with pytest.raises(RunError, match=rf"got the trackers \['{tracker}'\].*pip install {package}"):
         train(small(log_with=(tracker,)), tmp_path / "run", data=make_transitions(400))
     assert not (tmp_path / "run").exists()
+
+
+def test_processes_wait_for_a_long_evaluation(tmp_path, fresh, monkeypatch):
+    """The limit of every collective call reaches the process group; what is usual are minutes."""
+
+    class AskedError(Exception):
+        pass
+
+    def ask(**options):
+        raise AskedError(options["timeout"])
+
+    launch = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2"}
+    launch |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
+    for name, value in launch.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.distributed, "init_process_group", ask)
+    with pytest.raises(AskedError) as asked:
+        make_accelerator(TrainerConfig(cpu=True), tmp_path)
+    assert asked.value.args[0] >= timedelta(days=1)
 
 
 def test_settings_for_trackers():

@@ -2,18 +2,28 @@
 
 import json
 import os
+import shutil
+import signal
 import socket
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file
 
-from scoreregs_offline_rl import EvaluationConfig, SweepGrid, TrainConfig
+from scoreregs_offline_rl import (
+    EvaluationConfig,
+    SweepGrid,
+    TrainConfig,
+    rehearse_sweep,
+    sweep,
+)
+from scoreregs_offline_rl.commands.console import Bars
 from scoreregs_offline_rl.commands.main import main
 from scoreregs_offline_rl.data.hdf5 import save_hdf5
 from scoreregs_offline_rl.data.pendulum import record_pendulum_swingup
@@ -24,8 +34,10 @@ from scoreregs_offline_rl.runs.directory import RunDirectory
 from scoreregs_offline_rl.runs.run import train
 from scoreregs_offline_rl.training.interruption import InterruptedRun
 from tests.offline_rl.several_processes import (
+    GRID,
     INTERRUPTED,
     PLACES,
+    begin_in_one_part,
     configuration,
     make_stages,
     signal_at,
@@ -99,6 +111,7 @@ def launch(data_file, swept, tmp_path_factory):
             stages=INTERRUPTED,
             progress=signal_at("critic", 10),
         )
+    begin_in_one_part(RunDirectory(swept).read_config(), out / "few parts")
     script = str(Path(__file__).with_name("several_processes.py"))
     two, words = ["--nproc-per-node", "2", script], map(str, (data_file, out, swept))
     return out, launched(*torchrun(free_port()), *two, *words)
@@ -250,8 +263,8 @@ def test_a_launch_that_starts_one_process_for_several_is_refused(data_file, tmp_
     assert not (tmp_path / "run").exists()
 
 
-def test_accelerate_launch_drives_two_processes(data_file, tmp_path):
-    """Stages, checkpoints, and roll-outs while training."""
+def test_accelerate_launch_drives_two_processes(data_file, tmp_path, monkeypatch):
+    """Stages, checkpoints, and roll-outs while training, of a run that one process has begun."""
     launch = ["accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
     launch += ["--main_process_port", str(free_port()), "--module", "scoreregs_offline_rl"]
     arguments = ["train", "--preset", "paper", "--data", str(data_file), "--beta", "0.1"]
@@ -259,7 +272,13 @@ def test_accelerate_launch_drives_two_processes(data_file, tmp_path):
     arguments += ["--evaluation.episodes=1", "--evaluation.every=2"]
     for stage in ("critic", "behavior", "policy"):
         arguments += [f"--{stage}.steps=4", f"--{stage}.batch-size=32", f"--{stage}.width=16"]
+    with monkeypatch.context() as patch:
+        stop = signal_at("critic", 2)
+        patch.setattr(Bars, "__call__", lambda self, *told: stop(*told))
+        assert main([*arguments, "--run-dir", str(tmp_path / "two")]) == 128 + signal.SIGTERM
+    assert [line["step"] for line in metrics_of(tmp_path / "two/critic")] == [2]
     launched(sys.executable, "-m", *launch, *arguments, "--run-dir", str(tmp_path / "two"))
+    assert [line["step"] for line in metrics_of(tmp_path / "two/critic")] == [2, 4]
     assert main([*arguments, "--run-dir", str(tmp_path / "one")]) == 0
     for stage in STAGES:
         kept = sorted(path.name for path in (tmp_path / "two" / stage / "checkpoints").iterdir())
@@ -330,6 +349,59 @@ def test_a_divided_sweep_goes_on(of_two, swept, data_file):
         division.check_members(RunDirectory(run_dir), SweepGrid((0, 1, 2, 3), (0.1, 0.2)))
     assert main([*arguments, str(run_dir)]) == 0
     assert_same_sweep(swept, run_dir)
+
+
+def test_a_divided_sweep_goes_on_with_more_processes_than_parts(of_two, swept):
+    """A process without a part waits for the others."""
+    assert_same_sweep(swept, of_two / "few parts")
+
+
+def test_a_divided_sweep_is_planned_by_its_parts_and_tidied_after_a_kill(
+    swept, tmp_path, monkeypatch
+):
+    config, arguments = RunDirectory(swept).read_config(), {"grid": GRID, "stages": INTERRUPTED}
+    for part in ("1-of-2", "2-of-2"):
+        (tmp_path / "parts" / part / "critic").mkdir(parents=True)
+    with pytest.raises(InterruptedRun):
+        sweep(config, tmp_path, **arguments, progress=signal_at("behavior", 4))
+    # One of two parts has all nine steps of the critic and four of the behavior model.
+    plan = rehearse_sweep(config, tmp_path, **arguments)
+    assert [(stage.name, stage.done) for stage in plan.stages] == [
+        ("critic", 4),
+        ("behavior", 2),
+        ("policy", 0),
+    ]
+
+    class KilledError(Exception):
+        pass
+
+    def die(folder):
+        raise KilledError
+
+    monkeypatch.setattr(division, "shutil", SimpleNamespace(rmtree=die))
+    with pytest.raises(KilledError):
+        sweep(config, tmp_path, **arguments)
+    assert (tmp_path / "parts").exists()
+    monkeypatch.undo()
+    sweep(config, tmp_path, **arguments, progress=no_step)
+    assert_same_sweep(swept, tmp_path)
+
+
+def no_step(stage, step, steps, metrics):
+    raise AssertionError(f"the {stage} stage was trained again")
+
+
+def test_parts_with_a_stage_that_is_not_put_together_stay(swept, tmp_path):
+    """As of a command with more stages, which was stopped."""
+    run_dir = Path(shutil.copytree(swept, tmp_path / "sweep"))
+    directory, accelerator = RunDirectory(run_dir), Accelerator(cpu=True)
+    for stage in ("critic", "awr"):
+        (run_dir / "parts/1-of-2" / stage).mkdir(parents=True)
+    division.remove_parts(directory, accelerator)
+    assert (run_dir / "parts/1-of-2/awr").exists()
+    (run_dir / "parts/1-of-2/awr").rmdir()
+    division.remove_parts(directory, accelerator)
+    assert not (run_dir / "parts").exists()
 
 
 def test_parts_that_cannot_be_had(tmp_path):

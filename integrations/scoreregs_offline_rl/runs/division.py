@@ -1,8 +1,8 @@
 """A sweep over several processes: each trains whole seeds, and talks to nobody until all are done.
 
 Each part of the seeds has a directory of its own in `parts`, a sweep of its seeds. When the last
-one has finished, the stages are put together as one process would have left them, and the parts are
-gone. Parts that are there are trained by however many processes go on with them.
+one has finished, the stages are put together as one process would have left them, and parts with
+nothing else are gone. Those that are there are trained by however many processes go on with them.
 """
 
 import json
@@ -28,10 +28,10 @@ from scoreregs_offline_rl.runs.presence import await_parts, present
 from scoreregs_offline_rl.runs.scaled import ScaledData
 from scoreregs_offline_rl.training.acceleration import alone
 from scoreregs_offline_rl.training.agreement import together
-from scoreregs_offline_rl.training.stage_files import StageReport, is_finished
+from scoreregs_offline_rl.training.stage_files import is_finished, load_report
 from scoreregs_offline_rl.training.trainer import Progress, Trainer, no_progress
 
-__all__ = ["check_members", "is_divided", "train_divided"]
+__all__ = ["check_members", "is_divided", "remove_parts", "seeds_of_parts", "train_divided"]
 
 _PARTS, _WEIGHTS, _REPORT, _METRICS = "parts", "weights.safetensors", "report.json", "metrics.jsonl"
 
@@ -39,6 +39,29 @@ _PARTS, _WEIGHTS, _REPORT, _METRICS = "parts", "weights.safetensors", "report.js
 def is_divided(directory: RunDirectory) -> bool:
     """Returns whether several processes have begun a sweep, and not put it together."""
     return _begun(directory) > 0
+
+
+def seeds_of_parts(directory: RunDirectory, grid: SweepGrid) -> dict[Path, int]:
+    """Returns how many seeds each part of a sweep has, by its folder; empty: it is not divided."""
+    count = _begun(directory)
+    parts = _divided(directory, grid, count) if count else {}
+    return {folder: len(own.seeds) for folder, own in parts.items()}
+
+
+def remove_parts(directory: RunDirectory, accelerator: Accelerator) -> None:
+    """Removes parts whose stages are all put together, also after a kill before it was done.
+
+    Args:
+        directory: of the sweep, claimed.
+        accelerator: of all processes, each of which calls it.
+    """
+    parts = directory.path / _PARTS
+    with together():
+        if accelerator.is_main_process and parts.exists():
+            folders = _folders(directory)
+            begun = {n for part in folders for n in part.stages if part.stage(n).exists()}
+            if all(is_finished(directory.stage(name)) for name in begun):
+                shutil.rmtree(parts)
 
 
 def check_members(directory: RunDirectory, grid: SweepGrid) -> None:
@@ -114,7 +137,8 @@ def train_divided(
                 if name not in finished:
                     its = [RunDirectory(folder, kind).stage(name) for folder in parts]
                     _put_together(its, directory.stage(name))
-            shutil.rmtree(directory.path / _PARTS)
+    # Others stay, which another command has begun in them.
+    remove_parts(directory, accelerator)
 
 
 def _check_members(directory: RunDirectory, grid: SweepGrid) -> None:
@@ -132,8 +156,14 @@ def _check_members(directory: RunDirectory, grid: SweepGrid) -> None:
 
 def _begun(directory: RunDirectory) -> int:
     """Returns how many parts there are; 0 where the sweep is not divided."""
-    found = [folder.name for folder in (directory.path / _PARTS).glob("*-of-*")]
-    return int(found[0].split("-")[-1]) if found else 0
+    found = _folders(directory)
+    return int(found[0].path.name.split("-")[-1]) if found else 0
+
+
+def _folders(directory: RunDirectory) -> list[RunDirectory]:
+    """Returns the parts that have a folder."""
+    found = (directory.path / _PARTS).glob("*-of-*")
+    return [RunDirectory(folder, directory.kind) for folder in found]
 
 
 def _divided(directory: RunDirectory, grid: SweepGrid, count: int) -> dict[Path, SweepGrid]:
@@ -188,12 +218,14 @@ def _put_together(parts: Sequence[Path], target: Path) -> None:
         "".join(json.dumps(_merged(its)) + "\n" for its in zip(*lines, strict=True))
     )
     save_tensors(target / _WEIGHTS, {n: torch.cat([t[n] for t in tensors]) for n in tensors[0]})
-    reports = [StageReport(**load_json(part / _REPORT)) for part in parts]
+    reports = [load_report(part) for part in parts]
     seconds = max(report.seconds for report in reports)
     metrics = _merged([report.metrics for report in reports])
     rate = reports[0].steps / seconds if seconds else 0.0
     lost = [label for report in reports for label in report.lost]
-    report = replace(reports[0], seconds=seconds, steps_per_second=rate, metrics=metrics, lost=lost)
+    unmoved = {label: rows for report in reports for label, rows in report.unmoved.items()}
+    together = {"metrics": metrics, "lost": lost, "unmoved": unmoved}
+    report = replace(reports[0], seconds=seconds, steps_per_second=rate, **together)
     save_json(target / _REPORT, asdict(report))
 
 

@@ -30,7 +30,7 @@ from scoreregs_offline_rl.stages.registry import actors_of, known_name
 from scoreregs_offline_rl.stages.stacking import share, stack
 from scoreregs_offline_rl.stages.stage import Given, PriorStage, Stage, ValueStage
 from scoreregs_offline_rl.stages.value import Value
-from scoreregs_offline_rl.training.stage_files import is_finished, load_stage
+from scoreregs_offline_rl.training.stage_files import is_finished, load_report, load_stage
 
 __all__ = ["RunModels", "diagnose", "handed_over", "load_models", "load_policy"]
 
@@ -176,7 +176,11 @@ def diagnose(
     probes = probes_of(config, scaled.transitions, config.seed)
     stages = _load_stages(directory, config, scaled.sizes)
     found = {name: stage.check(probes) for name, stage in stages.items()}
-    findings = {name: finding for name, finding in found.items() if finding is not None}
+    findings = {
+        name: finding.with_unmoved(sum(load_report(directory.stage(name)).unmoved.values()))
+        for name, finding in found.items()
+        if finding is not None
+    }
     if not findings:
         raise RunError(
             f"got {run_dir}, where no stage that can be checked is finished: train a stage first"

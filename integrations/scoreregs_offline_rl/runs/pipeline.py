@@ -167,7 +167,8 @@ class Pipeline:
         for name in names:
             settings, rows = getattr(self._config, name), self._rows(self._stages[name])
             count = len(self._data.transitions if rows is None else rows[0])
-            if given_weights(self._config, name) is None and not self._is_finished(name):
+            done = is_finished(self._directory.stage(name))
+            if given_weights(self._config, name) is None and not done:
                 found[name] = settings.batch_size, count
         check_batches(found)
 
@@ -194,7 +195,7 @@ class Pipeline:
             folder=folder,
             members=Members(labels, seeds, self._rows(kind)) if labels else None,
             rows=None if labels else (self._rows(kind) or (None,))[0],
-            weights=self._row_weights(settings),
+            weights=weights_of(settings, self._data.transitions),
             monitor=self._monitor(trained, settings.steps),
             steps_before=self._steps_before(kind.name),
             keep_others=self._grid is not None,
@@ -252,13 +253,6 @@ class Pipeline:
             return None
         return tuple(probes.trained_rows for probes in self._probes)
 
-    def _row_weights(self, settings: Any) -> Tensor | None:
-        """Returns how often each row is drawn; None: all alike."""
-        return weights_of(settings, self._data.transitions)
-
-    def _is_finished(self, name: str) -> bool:
-        return is_finished(self._directory.stage(name))
-
     def _monitor(self, trained: _Trained, steps: int) -> Any:
         """Returns what is measured of a stage while it trains: its check, its policies' scores."""
         labels, first = trained.labels or ("",), int(trained.joint.settled_after * steps)
@@ -309,6 +303,11 @@ class Pipeline:
         beta = index % (configs // seeds) if each > 1 else 0
         return [first + k * each + beta for k in range(trained.policies)]
 
+    def _labels_of(self, trained: _Trained, index: int) -> set[str]:
+        return {
+            trained.labels[p] if trained.labels else "" for p in self._places_of(trained, index)
+        }
+
     def _members_of(self, trained: _Trained, index: int) -> list[Stage[Any]]:
         return [trained.members[place] for place in self._places_of(trained, index)]
 
@@ -316,7 +315,7 @@ class Pipeline:
         """Returns the stages of a configuration that are lost, or build on one that is."""
         lost: list[str] = []
         for name, trained in self._finished.items():
-            own = {trained.labels[p] for p in self._places_of(trained, index) if trained.labels}
+            own = self._labels_of(trained, index)
             needs = self._stages[name].needs_for(getattr(self._config, name))
             builds_on = {self._stages.provider(need).name for need in needs}
             if own & set(self._reports[name].lost) or builds_on & set(lost):
@@ -340,7 +339,8 @@ class Pipeline:
             else:
                 finding = first.check(probes)
             if finding is not None:
-                found.findings[name] = finding
+                unmoved = self._reports[name].unmoved_of(self._labels_of(trained, index))
+                found.findings[name] = finding.with_unmoved(unmoved)
         return replace(found, verdict=self._verdict(index, whole))
 
     def _verdict(self, index: int, finished: Mapping[str, _Trained]) -> Verdict | None:

@@ -17,7 +17,12 @@ from scoreregs_offline_rl.evaluation.settings import EvaluationConfig
 from scoreregs_offline_rl.files import load_json, save_json
 from scoreregs_offline_rl.runs.configuration import TrainConfig
 from scoreregs_offline_rl.runs.directory import GRID, MEMBERS, RunDirectory
-from scoreregs_offline_rl.runs.division import check_members, is_divided, train_divided
+from scoreregs_offline_rl.runs.division import (
+    check_members,
+    is_divided,
+    remove_parts,
+    train_divided,
+)
 from scoreregs_offline_rl.runs.grid import SweepGrid
 from scoreregs_offline_rl.runs.lock import holding
 from scoreregs_offline_rl.runs.needs import check_needs
@@ -95,6 +100,7 @@ def sweep(
         told = None if _is_done(directory, config, names) else plan
         config = planned(config, scaled, directory, names, told=told, start=start, grid=grid)
         directory.claim(config, data, accelerator, {GRID: to_dict(grid)})
+        remove_parts(directory, accelerator)
         if not _is_done(directory, config, names):
             settings = tracked_settings(config)
             trainer = Trainer(

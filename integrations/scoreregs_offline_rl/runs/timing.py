@@ -11,6 +11,7 @@ from scoreregs_offline_rl.environments.making import make_environment
 from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.runs.configuration import TrainConfig
 from scoreregs_offline_rl.runs.directory import RunDirectory
+from scoreregs_offline_rl.runs.division import seeds_of_parts
 from scoreregs_offline_rl.runs.grid import SweepGrid
 from scoreregs_offline_rl.runs.pipeline import Pipeline
 from scoreregs_offline_rl.runs.plan import Plan, duration
@@ -56,7 +57,8 @@ def measure(
         RunError: as of the training, before its first step.
     """
     accelerator = make_accelerator(config.trainer, directory.path)
-    rehearsal = Rehearsal(accelerator, config.trainer, seed=config.seed)
+    parts = {} if grid is None else seeds_of_parts(directory, grid)
+    rehearsal = Rehearsal(accelerator, config.trainer, seed=config.seed, parts=parts)
     placed = replace(data, transitions=data.transitions.to(accelerator.device))
     Pipeline(config, placed, rehearsal, directory, grid).train(names)
     evaluation = _evaluation_seconds(config, names, 1 if grid is None else len(grid.labels))

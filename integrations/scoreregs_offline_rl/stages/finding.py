@@ -41,6 +41,20 @@ class Finding:
         found = cls(check, measured, limit, numbers, more)
         return found if found.ok else replace(found, message=numbers + remedy)
 
+    def with_unmoved(self, rows: int) -> "Finding":
+        """Returns the finding, or one that is not ok where rows did not move in training.
+
+        Args:
+            rows: how many, over all steps.
+        """
+        if not rows:
+            return self
+        message = (
+            f"the gradient was not finite in {rows} rows of its training, which did not move (none "
+            f"allowed); look at the warnings of its steps; besides, {self.message}"
+        )
+        return replace(self, measured=float(rows), limit=0.0, message=message)
+
     @property
     def ok(self) -> bool:
         """Whether the number is within the limit; one that is not finite never is."""

@@ -23,6 +23,7 @@ from scoreregs_offline_rl.stages.networks import DiracPolicy
 from scoreregs_offline_rl.stages.plug_ins import PlugIns
 from scoreregs_offline_rl.stages.stacking import StackedPrior
 from scoreregs_offline_rl.stages.stage import (
+    UNMOVED,
     Context,
     Curve,
     Given,
@@ -212,14 +213,17 @@ class PolicyStage(ActorStage[PolicyConfig]):
             data=batch.actions.flatten(0, len(members)) if self._learns_beta else None,
         )
         gradient = result.gradient.norm(dim=-1)
-        loss, q, gradient = (
+        # Where it is known that all moved there is nothing to count.
+        none = torch.zeros_like(gradient)
+        unmoved = none if result.unmoved is None else result.unmoved.to(gradient.dtype)
+        loss, q, gradient, unmoved = (
             numbers.unflatten(0, (*members, -1)).mean(-1)
-            for numbers in (result.loss, result.value, gradient)
+            for numbers in (result.loss, result.value, gradient, unmoved)
         )
         if self.config.data_weight > 0:
             distance = (action - batch.actions).square().sum(-1).mean(-1)
             loss = loss + self.config.data_weight / 2 * distance
-        return loss, {"q": q, "gradient": gradient}
+        return loss, {"q": q, "gradient": gradient, UNMOVED: unmoved}
 
     @override
     def after_step(self) -> None:

@@ -28,6 +28,7 @@ from scoreregs_offline_rl.stages.probe import Probes
 from scoreregs_offline_rl.stages.value import Value
 
 __all__ = [
+    "UNMOVED",
     "Context",
     "Curve",
     "Given",
@@ -42,6 +43,11 @@ __all__ = [
 C = TypeVar("C")
 Randoms = dict[str, Tensor]
 Metrics = dict[str, Tensor]
+UNMOVED = "unmoved"
+"""The metric of a stage that leaves rows alone whose gradient is not finite: the share of them.
+
+They are counted and told at the logging interval, and the stage's check is not passed with any.
+"""
 
 
 @named_calls

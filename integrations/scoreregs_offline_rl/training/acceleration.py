@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from accelerate import Accelerator, DistributedType, PartialState
 from accelerate.state import AcceleratorState
 from accelerate.tracking import get_available_trackers
+from accelerate.utils import InitProcessGroupKwargs
 
 from scoreregs_offline_rl.configuration import to_dict
 from scoreregs_offline_rl.errors import RunError
@@ -20,6 +22,9 @@ __all__ = ["alone", "make_accelerator", "tracked_settings"]
 
 # What brings a tracker; another is a package of its name.
 _EXTRAS = {"tensorboard": "'scoreregs[trackers]'"}
+# What one process does while the others wait is an evaluation, a download or compiling at most. A
+# process that ends is noticed at once; one that hangs, after this time.
+_PATIENCE = timedelta(days=2)
 
 
 def make_accelerator(trainer: TrainerConfig, run_dir: Path) -> Accelerator:
@@ -48,6 +53,8 @@ def make_accelerator(trainer: TrainerConfig, run_dir: Path) -> Accelerator:
             project_dir=run_dir,
             # A step of ours is one of the schedule, however many processes share it.
             step_scheduler_with_optimizer=False,
+            # Without, one process may wait 10 minutes for another on GPUs, and 30 on CPUs.
+            kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)],
         )
     except ValueError as error:
         raise RunError(

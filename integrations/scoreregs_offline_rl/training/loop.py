@@ -22,6 +22,7 @@ from scoreregs_offline_rl.training.metrics import MetricsFile, RunningMean
 from scoreregs_offline_rl.training.settings import TrainerConfig
 from scoreregs_offline_rl.training.stage_files import StageReport, identity_of
 from scoreregs_offline_rl.training.step import TrainingStep
+from scoreregs_offline_rl.training.unmoved import tell_unmoved, unmoved_rows
 
 __all__ = ["Loop", "Progress", "StageMonitor"]
 
@@ -51,8 +52,10 @@ class Loop:
         steps_before: where trackers count on from.
         monitor: gives further metrics.
         labels: of the members, where there are several.
+        batch_size: rows of a step of each, over all processes.
         separate: of the members of a sweep, where the others go on when one is lost.
         lost: of those that are.
+        unmoved: rows that did not move so far, by their member's label.
     """
 
     accelerator: Accelerator
@@ -65,8 +68,10 @@ class Loop:
     steps_before: int
     monitor: StageMonitor
     labels: tuple[str, ...]
+    batch_size: int
     separate: tuple[str, ...] = ()
     lost: set[str] = field(default_factory=set)
+    unmoved: dict[str, int] = field(default_factory=dict)
 
     def run(self, inputs: Inputs, watch: SignalWatch) -> StageReport:
         """Takes the steps and returns how it went.
@@ -90,6 +95,7 @@ class Loop:
             step, seconds, latest = kept["step"], kept["seconds"], kept["latest"]
             mean.load(kept["mean"])
             self.lost.update(kept.get("lost", ()))
+            self.unmoved.update(kept.get("unmoved", {}))
             logger.info("%s: going on from step %d of %d", name, step, steps)
         with together():
             if accelerator.is_main_process:
@@ -108,6 +114,7 @@ class Loop:
                 step += 1
             if step % config.log_every == 0 or step == steps:
                 latest = self._finite(step, mean.mean())
+                self._count_unmoved(step, mean.count, latest)
                 mean.reset()
                 if self.lost:
                     clear_lost(self.stage, self.separate)
@@ -120,6 +127,7 @@ class Loop:
                 seconds = time.perf_counter() - start
                 state: dict[str, object] = {"seconds": seconds, "latest": latest}
                 state |= {"mean": mean.state(), "lost": sorted(self.lost)}
+                state |= {"unmoved": self.unmoved}
                 checkpoints.save(step, state)
             self.progress(name, step, steps, latest)
             if stop:
@@ -134,10 +142,19 @@ class Loop:
             latest,
             compile_seconds=program.compile_seconds,
             identity=identity_of(self.stage),
+            unmoved=self.unmoved,
         )
 
     def _finite(self, step: int, metrics: dict[str, float]) -> dict[str, float]:
         return finite_metrics(self.stage.name, step, metrics, self.separate, self.lost)
+
+    def _count_unmoved(self, step: int, steps: int, metrics: dict[str, float]) -> None:
+        rows = steps * self.batch_size
+        found = unmoved_rows(metrics, rows, self.lost)
+        if found:
+            tell_unmoved(self.stage.name, (step - steps + 1, step), found, rows)
+        for label, count in found.items():
+            self.unmoved[label] = self.unmoved.get(label, 0) + count
 
     def _captured(self, step: TrainingStep, *, alone: bool) -> CapturedSteps | None:
         if self.config.capture and self.stage.phase is not None:

@@ -33,9 +33,16 @@ class RunningMean:
 
     def add(self, values: Tensor, names: Sequence[str], steps: int = 1) -> None:
         """Takes in a step's numbers, or the sums of several; names are the same in every step."""
+        if self._count and self._names != list(names):
+            self._add_names(names)
         self._sums = self._sums + values if self._count else values
         self._names = list(names)
         self._count += steps
+
+    @property
+    def count(self) -> int:
+        """The steps since the last reset."""
+        return self._count
 
     def mean(self) -> dict[str, float]:
         """Returns the means since the last reset."""
@@ -69,6 +76,12 @@ class RunningMean:
         ]
         self._sums = torch.tensor(sums, device=self._accelerator.device)
         self._count = state["count"]
+
+    def _add_names(self, names: Sequence[str]) -> None:
+        """Has sums of 0 for numbers that the older version did not have whose state was loaded."""
+        own = dict(zip(self._names, self._sums, strict=True))
+        none = torch.zeros_like(self._sums[0])
+        self._sums = torch.stack([own.get(name, none) for name in names])
 
     def _totals(self) -> dict[str, Any]:
         """Returns the sums by name, over all processes."""

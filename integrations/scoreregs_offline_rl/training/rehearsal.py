@@ -1,8 +1,10 @@
 """A trainer that trains nothing: a few steps of each stage tell what all of them take."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import final
 
 import torch
@@ -59,14 +61,22 @@ class Rehearsal:
         accelerator: its own, since a scale of losses that it moves is not to be the training's.
         config: as for the training.
         seed: of rows and noise.
+        parts: where the stages of a divided sweep lie, each with its number of seeds.
     """
 
-    def __init__(self, accelerator: Accelerator, config: TrainerConfig, *, seed: int) -> None:
+    def __init__(
+        self,
+        accelerator: Accelerator,
+        config: TrainerConfig,
+        *,
+        seed: int,
+        parts: Mapping[Path, int] = MappingProxyType({}),
+    ) -> None:
         self.timings: list[StageTiming] = []
         """What was found, in the order of training."""
         self.next_times = 1
         """How often the next stage is trained at most."""
-        self._accelerator = accelerator
+        self._accelerator, self._parts = accelerator, parts
         self._trainer = Trainer(accelerator, config, seed=seed)
         self._kept: set[Path] = set()
 
@@ -91,9 +101,8 @@ class Rehearsal:
         """
         del monitor, steps_before, keep_others
         stage.to(self._accelerator.device)
-        done, seconds = steps, 0.0
-        if not is_finished(folder) and folder not in self._kept:
-            done = min(newest_step(folder / "checkpoints"), steps)
+        done, seconds = self._done(folder, steps), 0.0
+        if done < steps:
             one_step = self._trainer.stepping(
                 stage, data, batch_size=batch_size, rows=rows, weights=weights, members=members
             )
@@ -108,6 +117,15 @@ class Rehearsal:
         """Takes note of a stage whose weights come from elsewhere."""
         del stage, report
         self._kept.add(folder)
+
+    def _done(self, folder: Path, steps: int) -> int:
+        """Returns the steps that a stage has taken; where it lies in parts, the mean of seeds."""
+        if folder in self._kept:
+            return steps
+        if is_finished(folder) or not self._parts:
+            return _steps_in(folder, steps)
+        taken = (seeds * _steps_in(p / folder.name, steps) for p, seeds in self._parts.items())
+        return sum(taken) // sum(self._parts.values())
 
     def _measure(self, one_step: TrainingStep) -> float:
         """Returns the seconds of a step, the same in every process."""
@@ -131,3 +149,8 @@ class Rehearsal:
         if self._accelerator.device.type != "cpu":
             torch.accelerator.synchronize(self._accelerator.device)
         return time.perf_counter() - start
+
+
+def _steps_in(folder: Path, steps: int) -> int:
+    """Returns the steps that a stage's folder has of so many."""
+    return steps if is_finished(folder) else min(newest_step(folder / "checkpoints"), steps)

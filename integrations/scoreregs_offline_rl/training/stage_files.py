@@ -1,5 +1,6 @@
 """What a finished stage leaves in its folder."""
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ __all__ = [
     "check_identity",
     "identity_of",
     "is_finished",
+    "load_report",
     "load_stage",
     "save_stage",
 ]
@@ -33,6 +35,8 @@ class StageReport:
         compile_seconds: of the time, what the first step of compiled networks took.
         identity: the settings that say what the weights mean, beside the sizes.
         lost: labels of a sweep's members whose weights stopped being finite, and are 0.
+        unmoved: how many rows did not move as their gradient was not finite, by the label of their
+            member, "" for the only one.
     """
 
     steps: int
@@ -43,6 +47,11 @@ class StageReport:
     compile_seconds: float = 0.0
     identity: dict[str, Any] = field(default_factory=dict)
     lost: list[str] = field(default_factory=list)
+    unmoved: dict[str, int] = field(default_factory=dict)
+
+    def unmoved_of(self, labels: Collection[str]) -> int:
+        """Returns the rows that did not move of some members, by their labels."""
+        return sum(self.unmoved.get(label, 0) for label in labels)
 
 
 def is_finished(folder: Path) -> bool:
@@ -66,17 +75,26 @@ def load_stage(stage: Stage, folder: Path) -> StageReport:
     Raises:
         RunError: where the folder holds no finished stage, or one of other sizes.
     """
-    try:
-        report = StageReport(**load_json(folder / _REPORT))
-    except TypeError as error:
-        raise RunError(
-            f"got another record in {folder / _REPORT} than that of a stage ({error}): remove it, "
-            f"and the {stage.name} stage is trained again"
-        ) from error
+    report = load_report(folder)
     check_identity(stage, report.identity, folder)
     remedy = f"give the sizes that the {stage.name} stage was trained with"
     stage.load_state_dict(load_tensors_like(folder / _WEIGHTS, stage.state_dict(), remedy=remedy))
     return report
+
+
+def load_report(folder: Path) -> StageReport:
+    """Returns the report of a finished stage.
+
+    Raises:
+        RunError: where the folder holds none, or something else under its name.
+    """
+    try:
+        return StageReport(**load_json(folder / _REPORT))
+    except TypeError as error:
+        raise RunError(
+            f"got another record in {folder / _REPORT} than that of a stage ({error}): remove it, "
+            f"and the {folder.name} stage is trained again"
+        ) from error
 
 
 def identity_of(stage: Stage[Any]) -> dict[str, Any]:

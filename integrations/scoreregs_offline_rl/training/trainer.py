@@ -122,6 +122,7 @@ class Trainer:
                 steps_before,
                 monitor or (lambda step: {}),
                 labels,
+                batch_size,
                 labels if keep_others else (),
             )
             inputs = self._inputs(stage, data, batch_size, rows, weights, members)
