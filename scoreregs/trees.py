@@ -8,7 +8,15 @@ from torch import Tensor
 
 from scoreregs.errors import ArgumentError
 
-__all__ = ["Condition", "check_condition", "concatenate", "leaves", "map_tensors", "repeat_rows"]
+__all__ = [
+    "Condition",
+    "check_condition",
+    "concatenate",
+    "leaves",
+    "map_tensors",
+    "repeat_rows",
+    "shapes",
+]
 
 Condition: TypeAlias = (
     "Tensor | dict[str, Condition] | list[Condition] | tuple[Condition, ...] | None"
@@ -151,6 +159,22 @@ def leaves(condition: Condition) -> Iterator[Tensor]:
 
     map_tensors(keep, condition)
     yield from found
+
+
+def shapes(condition: Condition) -> str:
+    """Returns how a condition's tensors are shaped, for a message.
+
+    Example:
+        >>> shapes({"text": torch.zeros(2, 3), "labels": [torch.zeros(2), None]})
+        '{text: (2, 3), labels: [(2,), None]}'
+    """
+    if isinstance(condition, Tensor):
+        return str(tuple(condition.shape))
+    if isinstance(condition, dict):
+        return "{" + ", ".join(f"{key}: {shapes(leaf)}" for key, leaf in condition.items()) + "}"
+    if isinstance(condition, list | tuple):
+        return "[" + ", ".join(map(shapes, condition)) + "]"
+    return str(condition)
 
 
 def _like(original: tuple[Condition, ...], leaves: list[Condition]) -> tuple[Condition, ...]:

@@ -312,7 +312,7 @@ class TestBadInput:
         [
             (SimpleNamespace, {}, "torch module"),
             (lambda: nn.Linear(1, 1), {}, "timestep"),
-            (unet, {"learned_variance": "cut"}, "'refuse' or 'drop'"),
+            (unet, {"learned_variance": "cut"}, "'refuse', 'drop'"),
             (unet, {"interpolation": "linear"}, "nearest"),
         ],
     )
