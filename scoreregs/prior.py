@@ -109,11 +109,13 @@ class ScorePrior(Constructed, ABC):
         """Yields the modules of this prior and of the priors it wraps.
 
         They are found among its attributes, in lists, tuples and dicts of them, and behind the
-        functions among them (see `scoreregs.discovery`); a prior may be a module itself.
+        functions among them and `predict` itself (see `scoreregs.discovery`); a prior may be a
+        module itself.
         """
         if isinstance(self, nn.Module):
             yield self
-        yield from modules_of(vars(self))
+        ours = type(self).predict.__module__.startswith("scoreregs")
+        yield from modules_of(vars(self) if ours else [vars(self), self.predict])
 
     def checked_predict(self, x_t: Tensor, level: NoiseLevel, condition: Condition) -> Tensor:
         """Returns `predict` in x_t's dtype, with the current gradient and module modes.

@@ -1,5 +1,7 @@
 """A network of one's own, however it is wrapped: found, in eval mode, in its dtype; or said."""
 
+import collections
+import dataclasses
 import functools
 import logging
 from typing import cast
@@ -8,7 +10,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from scoreregs import DenoiserPrior, EDMPrior, NetworkPrior, ScoreRegularizedObjective, VPSchedule
+from scoreregs import (
+    DenoiserPrior,
+    EDMPrior,
+    GuidedPrior,
+    NetworkPrior,
+    ScorePrior,
+    ScoreRegularizedObjective,
+    VPSchedule,
+)
 from scoreregs.discovery import modules_of
 from scoreregs.errors import ArgumentError, ValueFunctionError
 from scoreregs.options import ValueFunction
@@ -83,6 +93,63 @@ def decorated(network):
     return call
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Slotted:
+    """Without a dictionary of its own."""
+
+    network: nn.Module
+
+    def __call__(self, x_t, t, condition):
+        return self.network(x_t, t)
+
+
+def class_with(network):
+    """A class that holds a network, and ways to it."""
+
+    class Holder:
+        held = network
+
+        def __call__(self, x_t, t, condition):
+            return self.by_name(x_t, t)
+
+        def by_name(self, x_t, t):
+            return self.held(x_t, t)
+
+        @classmethod
+        def of_class(cls, x_t, t, condition):
+            return cls.held(x_t, t)
+
+        @staticmethod
+        def of_none(x_t, t, condition):
+            return network(x_t, t)
+
+        @property
+        def model(self):
+            return network
+
+        def of_property(self, x_t, t, condition):
+            return self.model(x_t, t)
+
+    return Holder
+
+
+def cached(network):
+    @functools.cache
+    def call(x_t, t, condition):
+        return network(x_t, t)
+
+    return call
+
+
+def any_of(held):
+    return lambda x_t, t, condition: next(iter(held))(x_t, t)
+
+
+def of_a_class(network):
+    holder = class_with(network)
+    return lambda x_t, t, condition: holder.held(x_t, t)
+
+
 WRAPS = {
     "the module": lambda m: m,
     "its method": lambda m: m.forward,
@@ -97,6 +164,15 @@ WRAPS = {
     "method of an object": lambda m: Agent(m).denoise,
     "callable object": lambda m: Agent(m),
     "closure of an object": lambda m: (lambda agent: lambda x_t, t, c: agent(x_t, t, c))(Agent(m)),
+    "slots": Slotted,
+    "attribute of a class": lambda m: class_with(m)(),
+    "class": of_a_class,
+    "class method": lambda m: class_with(m).of_class,
+    "static method": lambda m: class_with(m).of_none,
+    "property": lambda m: class_with(m)().of_property,
+    "cache": cached,
+    "set": lambda m: any_of({m}),
+    "deque": lambda m: any_of(collections.deque([m])),
     "list": lambda m: (lambda held: lambda x_t, t, c: held[0](x_t, t))([m]),
 }
 
@@ -125,6 +201,25 @@ def test_a_module_that_a_function_refers_to_is_found(function):
     GLOBAL.train()
     GLOBAL.modes.clear()
     assert NetworkPrior(function, SCHEDULE).epsilon(X, 0.5).dtype == torch.float32
+    assert GLOBAL.modes == [False]
+    assert GLOBAL.training
+
+
+class OwnPrior(ScorePrior):
+    """Refers to its network, and has none."""
+
+    def predict(self, x_t, t, condition=None):
+        return self.call(x_t, t)
+
+    def call(self, x_t, t):
+        return GLOBAL(x_t.double(), t)
+
+
+@pytest.mark.parametrize("wrap", [lambda p: p, lambda p: GuidedPrior(p, 2.0, X)])
+def test_a_module_that_a_prior_of_ones_own_refers_to_is_found(wrap):
+    GLOBAL.train()
+    GLOBAL.modes.clear()
+    wrap(OwnPrior(SCHEDULE)).epsilon(X, 0.5, X)
     assert GLOBAL.modes == [False]
     assert GLOBAL.training
 
