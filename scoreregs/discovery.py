@@ -222,10 +222,13 @@ def _in_training(networks: Iterable[nn.Module]) -> list[nn.Module]:
 
 
 def dtype_of(module: nn.Module) -> torch.dtype | None:
-    """Returns the dtype of the first floating parameter, in the order of `modules`."""
+    """Returns the dtype of the first floating parameter, in the order of `modules`.
+
+    One of an eighth of a word is only kept in it.
+    """
     for parameters in _parameters(module):
         for parameter in parameters:
-            if parameter is not None and parameter.is_floating_point():
+            if parameter is not None and parameter.is_floating_point() and parameter.itemsize > 1:
                 return parameter.dtype
     return None
 

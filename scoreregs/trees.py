@@ -120,6 +120,11 @@ def concatenate(conditions: Sequence[Condition]) -> Condition:
 def _concatenate_tensors(tensors: Sequence[Tensor]) -> Tensor:
     last = tensors[-1]
     for tensor in tensors:
+        if tensor.is_nested:
+            raise ArgumentError(
+                "got a nested tensor beside another condition, expected dense ones of one length: "
+                "pad them and give their lengths or masks beside them"
+            )
         if tensor.shape[1:] != last.shape[1:] or tensor.device != last.device:
             raise ArgumentError(
                 f"got conditions of shape {tuple(tensor.shape)} on {tensor.device} and "

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from scoreregs import (
     GaussianMixturePrior,
+    GuidedPrior,
     NetworkPrior,
     ScorePrior,
     ScoreRegularizedObjective,
@@ -24,6 +25,7 @@ from scoreregs.errors import (
     SingularTimeError,
     ValueFunctionError,
 )
+from scoreregs.recipes import sds
 
 SCHEDULE = VPSchedule()
 NAN, INF = float("nan"), float("inf")
@@ -480,3 +482,29 @@ def test_shapes_are_checked_at_every_call():
         objective(X, X[:3])
     with pytest.raises(ArgumentError, match=r"\[0, 1\]"):
         objective(X, t=2.0)
+
+
+RAGGED = [torch.ones(length, 2) for length in (1, 2, 3, 4)]
+JAGGED = torch.nested.nested_tensor(RAGGED, layout=torch.jagged)
+
+
+@pytest.mark.parametrize("condition", [X.to_sparse(), torch.nested.nested_tensor(RAGGED)])
+def test_a_condition_without_a_dense_batch_is_refused(condition):
+    with pytest.raises(ArgumentError, match="dense"):
+        build()(X, {"text": condition})
+
+
+def test_rows_of_other_lengths_are_passed_on_where_torch_can():
+    seen = []
+
+    def network(x_t, t, condition):
+        seen.append(condition)
+        return x_t
+
+    prior = NetworkPrior(network, VPSchedule(), modules=())
+    sds(prior)(X, JAGGED)
+    assert seen[0].is_nested
+    with pytest.raises(ArgumentError, match="draws=1"):
+        sds(prior, draws=2)(X, JAGGED)
+    with pytest.raises(ArgumentError, match="pad them"):
+        sds(GuidedPrior(prior, 2.0, JAGGED))(X, JAGGED)

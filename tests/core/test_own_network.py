@@ -255,6 +255,19 @@ def test_modules_of_several_dtypes_leave_x_in_its_own():
     assert seen == [torch.float32]
 
 
+def test_weights_that_are_kept_in_an_eighth_of_a_word_are_not_computed_in_it():
+    class Cast(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.kept = nn.Parameter(torch.eye(2).to(torch.float8_e4m3fn), requires_grad=False)
+            self.layer = nn.Linear(2, 2).double()
+
+        def forward(self, x_t, t):
+            return self.layer(x_t @ self.kept.to(x_t.dtype))
+
+    assert NetworkPrior(Cast(), SCHEDULE).epsilon(X, 0.5).dtype == torch.float32
+
+
 def test_it_is_said_once_where_no_module_is_found(caplog):
     def network(x_t, t, condition):
         return x_t
