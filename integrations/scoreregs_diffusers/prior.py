@@ -1,5 +1,6 @@
 """A prior from a diffusers model and its scheduler."""
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from scoreregs.arguments import (
 from scoreregs.errors import ArgumentError
 from scoreregs.priors.edm import Preconditioned
 from scoreregs.priors.guided import Coefficient, coefficient_at
+from scoreregs.reprs import short
 from scoreregs.schedules.tabulated import Interpolation
 from scoreregs.trees import Condition
 from scoreregs_diffusers.calls import ModelCall
@@ -119,9 +121,31 @@ class DiffusersPrior(ScorePrior):
         reading = fitted(reading, scheduler, calls[0].family, image_tokens)
         super().__init__(reading.schedule, reading.prediction)
         self._models = models  # where `networks` finds them
+        options = {
+            "interpolation": interpolation,
+            "learned_variance": learned_variance,
+            "autocast": autocast,
+            "guidance": guidance,
+            "arguments": arguments,
+            "image_tokens": image_tokens,
+            "low_noise_model": low_noise_model,
+            "boundary_ratio": boundary_ratio,
+        }
+        parameters = inspect.signature(DiffusersPrior).parameters
+        told = {k: short(v) for k, v in options.items() if v != parameters[k].default}
+        # Not the scheduler itself, which the pipeline goes on using.
+        self._told = {
+            "model": short(model),
+            "scheduler": f"{type(scheduler).__name__}(...)",
+            **told,
+        }
         self._reading: NetworkReading = reading
         self._family = calls[0].family
         self._call = Experts(calls, boundary_ratio, scheduler.config.num_train_timesteps)
+
+    @override
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{k}={v}' for k, v in self._told.items())})"
 
     @classmethod
     @named_calls

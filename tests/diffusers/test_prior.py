@@ -618,6 +618,29 @@ def test_conditions_of_a_batch_are_cut_with_it():
     torch.testing.assert_close(together[1:2], alone, rtol=1e-4, atol=1e-4)
 
 
+def test_reads_like_its_construction():
+    scheduler = diffusers.DDPMScheduler()
+    told = "DiffusersPrior(model=UNet2DModel(...), scheduler=DDPMScheduler(...)"
+    assert repr(DiffusersPrior(unet(), scheduler)) == f"{told})"
+    prior = DiffusersPrior(
+        unet(),
+        scheduler,
+        interpolation="log_snr",
+        autocast=torch.bfloat16,
+        low_noise_model=unet(),
+        boundary_ratio=0.25,
+    )
+    assert repr(prior) == (
+        f"{told}, interpolation='log_snr', autocast=torch.bfloat16, "
+        "low_noise_model=UNet2DModel(...), boundary_ratio=0.25)"
+    )
+    assert repr(read_scheduler(diffusers.FlowMatchEulerDiscreteScheduler())) == (
+        "NetworkReading(schedule=RectifiedFlowSchedule(shift=1), prediction='flow_prediction', "
+        "time_map=<lambda>, sign=1)"
+    )
+    assert f"prior={prior!r}, " in repr(ScoreRegularizedObjective.from_value(None, prior))
+
+
 @pytest.mark.parametrize(
     ("call", "keyword"),
     [
