@@ -21,6 +21,15 @@ _ODD_PIPELINES = {
     "MarigoldDepthPipeline": "its channels begin with the picture",
     "MarigoldIntrinsicsPipeline": "its channels begin with the picture",
     "MarigoldNormalsPipeline": "its channels begin with the picture",
+    **dict.fromkeys(
+        (
+            "QwenImageEditInpaintPipeline",
+            "QwenImageEditPipeline",
+            "QwenImageEditPlusPipeline",
+            "QwenImageLayeredPipeline",
+        ),
+        "its model is handed the tokens of a picture behind those of x",
+    ),
     "StableDiffusionLatentUpscalePipeline": "its model is called with log sigma and pads a channel",
 }
 
@@ -66,17 +75,7 @@ def load_pipeline(
         )
     config = _read_config(path)
     index = _components(config)
-    kind = config.get("_class_name")
-    if kind in _ODD_PIPELINES:
-        raise ArgumentError(
-            f"got a {kind} at {path}, expected another pipeline: {_ODD_PIPELINES[kind]}; write "
-            "scoreregs.NetworkPrior with a function that calls the model as it does"
-        )
-    if config.get("expand_timesteps") and kind == "WanImageToVideoPipeline":
-        raise ArgumentError(
-            f"got a {kind} with expand_timesteps at {path}, whose model is handed a time for each "
-            "token, zero for the picture's: expected a WanPipeline, which has one time for all"
-        )
+    _refuse_odd(config, path)
     names = [name for name in _MODELS if name in index]
     if not names:
         raise ArgumentError(
@@ -90,6 +89,27 @@ def load_pipeline(
         low_noise_model=second,
         boundary_ratio=config.get("boundary_ratio"),
     )
+
+
+def _refuse_odd(config: dict[str, Any], path: str | Path) -> None:
+    """Raises `ArgumentError` for a pipeline whose model is called by a rule of its own."""
+    kind = config.get("_class_name")
+    if kind in _ODD_PIPELINES:
+        raise ArgumentError(
+            f"got a {kind} at {path}, expected another pipeline: {_ODD_PIPELINES[kind]}; write "
+            "scoreregs.NetworkPrior with a function that calls the model as it does"
+        )
+    if config.get("expand_timesteps") and kind == "WanImageToVideoPipeline":
+        raise ArgumentError(
+            f"got a {kind} with expand_timesteps at {path}, whose model is handed a time for each "
+            "token, zero for the picture's: expected a WanPipeline, which has one time for all"
+        )
+    if config.get("is_distilled"):
+        raise ArgumentError(
+            f"got a {kind} with is_distilled at {path}, a model distilled to few steps, whose "
+            "output is no posterior mean, so that there is no score in it: expected the model that "
+            "it was distilled from"
+        )
 
 
 def load_model(

@@ -79,6 +79,14 @@ def test_what_is_refused_for_a_reason_is_not_also_a_family():
     assert not REFUSED.keys() & KNOWN.keys()
 
 
+@pytest.mark.parametrize("option", ["zero_cond_t", "use_additional_t_cond"])
+def test_a_model_that_edits_pictures_is_told_by_its_configuration(option):
+    model = blank("QwenImageTransformer2DModel")
+    model._internal_dict = {option: True}
+    with pytest.raises(ArgumentError, match="edits pictures"):
+        DiffusersPrior(model, FLOW())
+
+
 def text_unet(**config) -> Any:
     torch.manual_seed(0)
     return diffusers.UNet2DConditionModel(

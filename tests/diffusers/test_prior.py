@@ -455,6 +455,19 @@ class TestPretrained:
         with pytest.raises(ArgumentError, match="MarigoldDepthPipeline"):
             DiffusersPrior.from_pretrained(tmp_path)
 
+    @pytest.mark.parametrize(
+        ("index", "reason"),
+        [
+            ({"_class_name": "QwenImageEditPlusPipeline"}, "tokens of a picture"),
+            ({"_class_name": "Flux2KleinPipeline", "is_distilled": True}, "no posterior mean"),
+        ],
+    )
+    def test_a_pipeline_whose_model_is_not_the_familys_is_refused(self, tmp_path, index, reason):
+        part = {"transformer": ["diffusers", "QwenImageTransformer2DModel"]}
+        (tmp_path / "model_index.json").write_text(json.dumps(index | part))
+        with pytest.raises(ArgumentError, match=f"{index['_class_name']}.*{reason}"):
+            DiffusersPrior.from_pretrained(tmp_path)
+
     def test_a_folder_without_a_pipeline_is_refused(self, tmp_path):
         with pytest.raises(ArgumentError, match=r"model_index\.json"):
             DiffusersPrior.from_pretrained(tmp_path)
