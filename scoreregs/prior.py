@@ -22,7 +22,7 @@ from scoreregs.reprs import Constructed
 from scoreregs.schedules import NoiseLevel, NoiseSchedule, as_time
 from scoreregs.schedules.base import check_schedule
 from scoreregs.times import check_times
-from scoreregs.trees import Condition, map_tensors
+from scoreregs.trees import Condition, map_tensors, repeat_rows
 
 __all__ = ["NetworkPrior", "ScorePrior", "check_prior_type", "times_for"]
 
@@ -82,10 +82,10 @@ class ScorePrior(Constructed, ABC):
         Args:
             x_t: noisy samples, (batch, *event).
             t: a time in [0, 1], or one for each sample, (batch,).
-            condition: passed to `predict`.
+            condition: passed to `predict`, of x_t's batch or of one row for all.
 
         Raises:
-            ArgumentError: for times outside [0, 1].
+            ArgumentError: for times outside [0, 1] and a condition of another batch.
             SingularTimeError: where it has no finite value, as a sample prediction's at sigma = 0.
             PriorError: where `predict` does not return a tensor of x_t's shape.
         """
@@ -152,6 +152,7 @@ class ScorePrior(Constructed, ABC):
         condition: Condition,
     ) -> Tensor:
         times = times_for(x_t, t)
+        condition = repeat_rows(condition, len(x_t))
         with self.evaluating():
             level = self.schedule.at(times)
             output = self.checked_predict(x_t, level, condition)

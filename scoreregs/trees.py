@@ -81,7 +81,7 @@ def repeat_rows(condition: Condition, count: int) -> Condition:
                 f"got a condition of shape {tuple(leaf.shape)} for a batch of {count}, expected "
                 f"1 or {count} rows: add the batch dimension with condition[None]"
             )
-        return leaf.expand(count, *leaf.shape[1:])
+        return leaf if len(leaf) == count else leaf.expand(count, *leaf.shape[1:])
 
     return map_tensors(repeat, condition)
 

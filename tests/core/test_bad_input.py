@@ -508,3 +508,14 @@ def test_rows_of_other_lengths_are_passed_on_where_torch_can():
         sds(prior, draws=2)(X, JAGGED)
     with pytest.raises(ArgumentError, match="pad them"):
         sds(GuidedPrior(prior, 2.0, JAGGED))(X, JAGGED)
+
+
+@pytest.mark.parametrize("method", ["epsilon", "denoise", "score"])
+def test_a_prior_takes_a_condition_of_one_row_or_of_each(method):
+    prior = NetworkPrior(lambda x_t, t, c: c["goal"].expand(x_t.shape), SCHEDULE, modules=())
+    goals = X[:1].expand(4, 2)
+    evaluate = getattr(prior, method)
+    assert torch.equal(evaluate(X, 0.5, {"goal": X[:1]}), evaluate(X, 0.5, {"goal": goals}))
+    for goal in (X[:3], torch.tensor(1.0)):
+        with pytest.raises(ArgumentError, match="1 or 4 rows"):
+            evaluate(X, 0.5, {"goal": goal})

@@ -247,6 +247,8 @@ class TestExperts:
             torch.testing.assert_close(got[row], alone[expert][row])
         assert not torch.allclose(alone[0], alone[1])
         assert set(prior.networks()) == {high, low}
+        same = prior.epsilon(x, t, text[:1].expand(5, -1, -1))
+        torch.testing.assert_close(prior.epsilon(x, t, text[:1]), same)
 
     def test_each_may_have_a_condition_of_its_own(self):
         high, low = text_unet(), text_unet(cross_attention_dim=7)
