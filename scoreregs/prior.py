@@ -121,10 +121,22 @@ class ScorePrior(Constructed, ABC):
         """Returns `predict` in x_t's dtype, with the current gradient and module modes.
 
         Raises:
-            PriorError: where it returns anything but a floating tensor of x_t's shape and device.
+            PriorError: where it returns anything but a floating tensor of x_t's shape and device,
+                or writes to its input.
         """
+        # What is traced, or made in inference mode, has no version.
+        watched = not (
+            torch.compiler.is_compiling() or x_t.is_inference() or level.t.is_inference()
+        )
+        versions = (x_t._version, level.t._version) if watched else None
         output = self.predict(x_t, level.t, condition)
         name = type(self).__name__
+        if watched and (x_t._version, level.t._version) != versions:
+            raise PriorError(
+                f"got {name}.predict that writes to its x_t or t in place, expected it to leave "
+                "them as they are, as the noise is told from them afterwards: let the network "
+                "begin with x_t.clone()"
+            )
         if not isinstance(output, Tensor):
             raise PriorError(
                 f"got a {type(output).__name__} from {name}.predict, expected a tensor of shape "
@@ -214,6 +226,15 @@ class NetworkPrior(ScorePrior):
                     f"got a {name} of type {type(function).__name__}, expected a callable: a "
                     "module (an instance, not the class) or a function"
                 )
+        if getattr(getattr(network, "forward", None), "__func__", None) is nn.Module.forward:
+            raise ArgumentError(
+                f"got a network of type {type(network).__name__}, which has no forward, expected a "
+                "module that can be called, or a function that calls those in it"
+            )
+        if time_map is not None and accepts(time_map, 1) is False:
+            raise ArgumentError(
+                "got a time_map that does not take t alone, expected a function of t, (batch,)"
+            )
         self.network = network
         self.time_map = time_map
         self.modules = _as_modules(modules)

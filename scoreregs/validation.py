@@ -261,6 +261,10 @@ def check_value(value: Tensor, x: Tensor) -> None:
         )
     if not value.requires_grad:
         raise ValueFunctionError(INDEPENDENT_VALUE)
+    if value.is_complex():
+        raise ValueFunctionError(
+            f"got a value of type {value.dtype}, expected real ones: use .real or .abs()"
+        )
 
 
 def check_gradients(

@@ -20,7 +20,7 @@ from scoreregs import (
     VPSchedule,
 )
 from scoreregs.discovery import modules_of
-from scoreregs.errors import ArgumentError, ValueFunctionError
+from scoreregs.errors import ArgumentError, PriorError, ValueFunctionError
 from scoreregs.options import ValueFunction
 
 SCHEDULE = VPSchedule()
@@ -294,6 +294,39 @@ def test_the_search_ends_in_a_circle():
     assert len(list(prior.networks())) == 1
 
 
+@pytest.mark.parametrize(
+    "network",
+    [
+        lambda x_t, t: x_t.mul_(2),
+        lambda x_t, t: nn.functional.relu(x_t, inplace=True),
+        lambda x_t, t: x_t + 0 * t.mul_(2)[:, None],
+    ],
+    ids=["x_t", "a layer", "t"],
+)
+def test_a_network_that_writes_to_its_input_is_refused(network):
+    """Else a sample prediction would be turned to noise with an x_t that is no longer it."""
+    x = X.double()
+    prior = NetworkPrior(network, SCHEDULE, "sample", modules=())
+    with pytest.raises(PriorError, match=r"in place.*clone"):
+        ScoreRegularizedObjective.from_value(None, prior)(x)
+    with torch.inference_mode():
+        NetworkPrior(lambda x_t, t: x_t, SCHEDULE, modules=()).epsilon(x.clone(), 0.5)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"network": nn.ModuleList([nn.Linear(2, 2)])}, "no forward"),
+        ({"network": nn.Linear(2, 2).forward}, "takes neither"),
+        ({"time_map": lambda t, condition: t}, "does not take t alone"),
+        ({"prediction": "velocity"}, "'flow_prediction' here, else 'v_prediction'"),
+    ],
+)
+def test_what_cannot_be_called_is_refused_when_the_prior_is_made(options, message):
+    with pytest.raises(ArgumentError, match=message):
+        NetworkPrior(**{"network": Watched(), "schedule": SCHEDULE} | options)
+
+
 class TestWithoutACondition:
     class Plain(nn.Module):
         def forward(self, x_t, t):
@@ -334,6 +367,11 @@ class TestValues:
         prior = NetworkPrior(Watched(), SCHEDULE)
         with pytest.raises(TypeError, match="str"):
             ScoreRegularizedObjective.from_value(value, prior)(X)
+
+    def test_of_complex_numbers_are_refused(self):
+        prior = NetworkPrior(Watched(), SCHEDULE)
+        with pytest.raises(ValueFunctionError, match="complex64"):
+            ScoreRegularizedObjective.from_value(lambda x: (x + 0j).sum(-1), prior)(X)
 
     def test_of_a_float_are_refused(self):
         prior, wrong = NetworkPrior(Watched(), SCHEDULE), cast(ValueFunction, lambda x: 1.0)
