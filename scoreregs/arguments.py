@@ -25,6 +25,7 @@ __all__ = [
     "check_function",
     "check_generator",
     "check_keywords",
+    "check_method",
     "check_numbers",
     "check_pair",
     "check_positive",
@@ -258,6 +259,16 @@ def check_function(name: str, got: object, of: str) -> None:
     if not callable(got) or isinstance(got, type):
         kind = f"the class {got.__name__}" if isinstance(got, type) else type(got).__name__
         raise ArgumentError(f"got {name} of type {kind}, expected a function of {of}")
+
+
+def check_method(instance: object, name: str, arguments: Sequence[str]) -> None:
+    """Raises `ArgumentError` unless a method that a subclass wrote takes these arguments."""
+    if accepts(getattr(instance, name), len(arguments)) is False:
+        kind, told = type(instance).__name__, ", ".join(("self", *arguments))
+        raise ArgumentError(
+            f"got a {kind}.{name} of other arguments, expected `def {name}({told})`, whether it "
+            "uses them all or not"
+        )
 
 
 def check_flag(name: str, got: object) -> None:

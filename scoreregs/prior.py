@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from scoreregs.arguments import accepts, check_floating, named_calls
+from scoreregs.arguments import accepts, check_floating, check_method, named_calls
 from scoreregs.discovery import Evaluating, dtype_of, modules_of
 from scoreregs.errors import ArgumentError, PriorError, SingularTimeError
 from scoreregs.predictions import PredictionLike, as_prediction, cast
@@ -58,6 +58,7 @@ class ScorePrior(Constructed, ABC):
 
     def __init__(self, schedule: NoiseSchedule, prediction: PredictionLike = "epsilon") -> None:
         check_schedule(schedule)
+        check_method(self, "predict", ("x_t", "t", "condition"))
         self.schedule = schedule
         self.prediction = as_prediction(prediction)
 
@@ -301,6 +302,11 @@ def check_prior_type(prior: object) -> None:
         raise ArgumentError(
             f"got a prior of type {type(prior).__name__}, expected a ScorePrior: wrap a "
             "network in scoreregs.NetworkPrior(network, schedule, prediction)"
+        )
+    if not hasattr(prior, "schedule"):
+        raise ArgumentError(
+            f"got a {type(prior).__name__} without a schedule, expected its __init__ to call "
+            "super().__init__(schedule, prediction)"
         )
 
 

@@ -13,6 +13,7 @@ from scoreregs import (
     GaussianMixturePrior,
     GuidedPrior,
     NetworkPrior,
+    NoiseSchedule,
     ScorePrior,
     ScoreRegularizedObjective,
     VPSchedule,
@@ -52,8 +53,8 @@ def network(function: Callable[[Tensor], Any], prediction: Any = "epsilon") -> N
 class Constant(ScorePrior):
     """A prior that returns whatever it is told to."""
 
-    def __init__(self, output: Any) -> None:
-        super().__init__(SCHEDULE)
+    def __init__(self, output: Any, schedule: NoiseSchedule = SCHEDULE) -> None:
+        super().__init__(schedule)
         self.output = output
 
     def predict(self, x_t, t, condition=None):
@@ -519,3 +520,55 @@ def test_a_prior_takes_a_condition_of_one_row_or_of_each(method):
     for goal in (X[:3], torch.tensor(1.0)):
         with pytest.raises(ArgumentError, match="1 or 4 rows"):
             evaluate(X, 0.5, {"goal": goal})
+
+
+class OfX(ScoreRegularizedObjective):
+    def value(self, x):  # pyright: ignore[reportIncompatibleMethodOverride]
+        return x.sum(-1)
+
+
+class OfTime(ScorePrior):
+    def predict(self, x_t, t):  # pyright: ignore[reportIncompatibleMethodOverride]
+        return x_t
+
+
+class Unmade(ScorePrior):
+    def __init__(self) -> None:
+        pass
+
+    def predict(self, x_t, t, condition=None):
+        return x_t
+
+
+class Alone(NoiseSchedule):
+    def __call__(self, t):  # pyright: ignore[reportIncompatibleMethodOverride]
+        return 1 - t
+
+
+class Reversed(NoiseSchedule):
+    """As in much of flow matching, where t = 1 is the data."""
+
+    def __call__(self, t):
+        return t, 1 - t
+
+
+def weighted(weighting: Any) -> ScoreRegularizedObjective:
+    return sds(gaussian(), weighting=weighting)
+
+
+OWN: dict[str, tuple[Callable[[], Any], str]] = {
+    "a value without a condition": (lambda: OfX(gaussian()), r"def value\(self, x, condition\)"),
+    "a prior without one": (lambda: OfTime(SCHEDULE), r"def predict\(self, x_t, t, condition\)"),
+    "a prior that is not made": (lambda: sds(Unmade()), r"super\(\).__init__"),
+    "a schedule of one number": (lambda: Constant(X, Alone()), r"return \(alpha, sigma\)"),
+    "a reversed schedule": (lambda: Constant(X, Reversed()), "give it 1 - t"),
+    "a weight of two": (lambda: weighted(lambda a, b: a), "NoiseLevel alone"),
+    "a weight of time": (lambda: weighted(lambda t: t**2), r"level\.t \*\* 2"),
+}
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_a_part_of_ones_own_that_does_not_fit_is_refused_when_it_is_plugged_in(name):
+    make, message = OWN[name]
+    with pytest.raises(ArgumentError, match=message):
+        make()
