@@ -115,7 +115,8 @@ class ScorePrior(Constructed, ABC):
         """
         if isinstance(self, nn.Module):
             yield self
-        ours = type(self).predict.__module__.startswith("scoreregs")
+        # What is read from a string has no module.
+        ours = (type(self).predict.__module__ or "").startswith("scoreregs")
         yield from modules_of(vars(self) if ours else [vars(self), self.predict])
 
     def checked_predict(self, x_t: Tensor, level: NoiseLevel, condition: Condition) -> Tensor:

@@ -224,6 +224,13 @@ def test_a_module_that_a_prior_of_ones_own_refers_to_is_found(wrap):
     assert GLOBAL.training
 
 
+def test_a_prior_that_is_read_from_a_string_is_searched_too():
+    names = {"ScorePrior": ScorePrior, "network": GLOBAL}
+    source = "class Own(ScorePrior):\n def predict(self, x_t, t, c=None): return network(x_t, t)"
+    exec(source, names)
+    assert list(names["Own"](SCHEDULE).networks()) == [GLOBAL]
+
+
 def test_a_module_that_is_replaced_is_found_again():
     held = [Watched()]
     prior = NetworkPrior(lambda x_t, t, condition: held[0](x_t, t), SCHEDULE)
