@@ -5,7 +5,7 @@ import functools
 import inspect
 import numbers
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Any, TypeGuard, TypeVar, get_args, get_origin
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from typing_extensions import Unpack
 from scoreregs.errors import ArgumentError
 
 __all__ = [
+    "COMPUTED",
     "accepts",
     "as_device",
     "check_choice",
@@ -24,10 +25,13 @@ __all__ = [
     "check_function",
     "check_generator",
     "check_keywords",
+    "check_method",
     "check_numbers",
     "check_pair",
     "check_positive",
     "check_range",
+    "is_computed",
+    "kind_of",
     "named_calls",
     "nearest",
 ]
@@ -257,6 +261,16 @@ def check_function(name: str, got: object, of: str) -> None:
         raise ArgumentError(f"got {name} of type {kind}, expected a function of {of}")
 
 
+def check_method(instance: object, name: str, arguments: Sequence[str]) -> None:
+    """Raises `ArgumentError` unless a method that a subclass wrote takes these arguments."""
+    if accepts(getattr(instance, name), len(arguments)) is False:
+        kind, told = type(instance).__name__, ", ".join(("self", *arguments))
+        raise ArgumentError(
+            f"got a {kind}.{name} of other arguments, expected `def {name}({told})`, whether it "
+            "uses them all or not"
+        )
+
+
 def check_flag(name: str, got: object) -> None:
     """Raises `ArgumentError` unless a flag is True or False."""
     if not isinstance(got, bool):
@@ -280,12 +294,34 @@ def check_generator(generator: object, device: torch.device | None = None) -> No
         )
 
 
+# An eighth of a word is for keeping numbers, not for computing with them.
+COMPUTED = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
+
+
+def is_computed(got: object) -> TypeGuard[Tensor]:
+    """Whether this is a dense floating point tensor that can be computed with."""
+    return (
+        isinstance(got, Tensor)
+        and got.dtype in COMPUTED
+        and got.layout is torch.strided
+        and not got.is_nested
+    )
+
+
+def kind_of(got: object) -> str:
+    """Returns what kind of tensor or object this is, for a message."""
+    if not isinstance(got, Tensor):
+        return type(got).__name__
+    nested = "nested " if got.is_nested else ""
+    layout = "" if got.layout is torch.strided else f" with layout {got.layout}"
+    return f"{nested}{got.dtype}{layout}"
+
+
 def check_floating(name: str, got: object) -> None:
     """Raises `ArgumentError` unless this is a floating point tensor with a batch."""
-    if not isinstance(got, Tensor) or not got.is_floating_point():
-        kind = got.dtype if isinstance(got, Tensor) else type(got).__name__
+    if not is_computed(got):
         raise ArgumentError(
-            f"got {name} of type {kind}, expected a floating point tensor: use "
+            f"got {name} of type {kind_of(got)}, expected a floating point tensor: use "
             f"torch.as_tensor({name}, dtype=torch.float32)"
         )
     if got.ndim < 2 or not got.numel():

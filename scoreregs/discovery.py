@@ -2,8 +2,8 @@
 
 import dis
 import functools
-import inspect
 import types
+from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
@@ -16,6 +16,8 @@ __all__ = ["Evaluating", "dtype_of", "dtypes_of", "modules_of"]
 
 # What one looks into: this many steps from the callable, and no longer containers.
 _DEEPEST, _LONGEST = 6, 256
+# How an object is called: any, and a prior.
+_CALLED = ("__call__", "predict")
 _PLAIN = (str, int, float, type, type(None))
 _OURS = ("scoreregs",)
 # Classes that hold numbers alone; a subclass of one's own is in another module.
@@ -28,7 +30,8 @@ def modules_of(found: object) -> Iterator[nn.Module]:
 
     It is a module; a partial, a bound method, a function with modules among what it closes over,
     its defaults or the globals that it refers to, directly or through functions beside it; an
-    object with modules among its attributes; or a list, tuple or dict of these.
+    object with modules among its attributes, slots or what its class's methods refer to; or a
+    list, tuple, dict, set or deque of these.
 
     Example:
         >>> import torch
@@ -62,22 +65,27 @@ def _parts(found: Any) -> list[Any]:
         return list(found[:_LONGEST])
     if isinstance(found, dict):
         return list(found.values()) if len(found) <= _LONGEST else []
+    if isinstance(found, set | frozenset | deque):
+        return list(found) if len(found) <= _LONGEST else []
     if type(found).__module__.startswith(_EMPTY):
         return []
     if isinstance(found, functools.partial):
         return [found.func, found.args, found.keywords]
     if isinstance(found, types.MethodType):
-        return [found.__self__, found.__func__]
+        owner = found.__self__
+        kind = owner if isinstance(owner, type) else type(owner)
+        return [owner, found.__func__, *_of_class(kind, (found.__name__,))]
     if isinstance(found, types.FunctionType):
         return _referred(found)
-    if isinstance(found, types.ModuleType) or _within(type(found), _OPAQUE):
-        return []
     held = getattr(found, "__dict__", {})
+    if isinstance(found, types.ModuleType) or _within(type(found), _OPAQUE):
+        return [held.get("__wrapped__")]  # as of functools.cache
     if isinstance(held.get("modules"), tuple):  # a prior that was told
         return list(held["modules"])
     if _within(type(found), _OURS):
         return list(held.values())
-    return [held, inspect.getattr_static(type(found), "__call__", None)]
+    slots = [getattr(found, name, None) for name in _slots(type(found))]
+    return [held, *slots, *_of_class(type(found), _CALLED)]
 
 
 def _within(found: Any, packages: tuple[str, ...]) -> bool:
@@ -85,22 +93,56 @@ def _within(found: Any, packages: tuple[str, ...]) -> bool:
     return (found.__module__ or "").split(".")[0] in packages
 
 
+@functools.lru_cache(maxsize=256)
+def _slots(kind: type) -> tuple[str, ...]:
+    """Returns the slots of a class."""
+    slots = [base.__dict__.get("__slots__", ()) for base in kind.__mro__]
+    return tuple(name for each in slots for name in ([each] if isinstance(each, str) else each))
+
+
+def _of_class(kind: type, names: tuple[str, ...]) -> list[Any]:
+    """Returns methods of a class, those that they refer to, and its attributes that these name."""
+    return [_of_kind(kind, name) for name in _reached(kind, names)]
+
+
+@functools.lru_cache(maxsize=256)
+def _reached(kind: type, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Returns the names of a class's own attributes that methods of these names lead to."""
+    reached: dict[str, None] = {}
+    waiting = [] if _within(kind, (*_OPAQUE, *_OURS)) else list(names)
+    while waiting:
+        name = waiting.pop()
+        value = _of_kind(kind, name)
+        if name not in reached and value is not None:
+            reached[name] = None
+            if isinstance(value, types.FunctionType):
+                waiting += _names(value.__code__)[0]
+    return tuple(reached)
+
+
+def _of_kind(kind: type, name: str) -> Any:
+    """Returns an attribute of a class as it is written there, the function of a method."""
+    for base in kind.__mro__[:-1]:
+        if name in base.__dict__:
+            value = base.__dict__[name]
+            return getattr(value, "__func__", getattr(value, "fget", value))
+    return None
+
+
 def _referred(function: types.FunctionType) -> list[Any]:
+    cells = list(map(_contents, function.__closure__ or ()))
     if _within(function, (*_OPAQUE, *_OURS)):
-        wrapped = getattr(function, "__wrapped__", None)
-        cells = function.__closure__ or ()
-        return [wrapped, *map(_contents, cells)]
-    parts = [*map(_contents, function.__closure__ or ()), *(function.__defaults__ or ())]
-    parts += (function.__kwdefaults__ or {}).values()
+        return [getattr(function, "__wrapped__", None), *cells]
+    parts = [*cells, *(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
     attributes, names = _names(function.__code__)
-    for name in names:
-        value = function.__globals__.get(name)
+    parts += [function.__globals__.get(name) for name in names]
+    for value in list(parts):
         if isinstance(value, types.ModuleType):
             # As `models.network(x)` after `import models`.
             held = (vars(value).get(attribute) for attribute in attributes)
-            parts += [v for v in held if isinstance(v, nn.Module)]
-        else:
-            parts.append(value)
+            parts += [v for v in held if isinstance(v, nn.Module | types.FunctionType)]
+        elif isinstance(value, type):
+            parts += _of_class(value, attributes)
     return parts
 
 
@@ -129,8 +171,9 @@ def _names(code: types.CodeType) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return tuple(attributes), tuple(names)
 
 
-# What torch.compiler.assume_constant_result sets, which by itself would load the compiler.
-_names._dynamo_marked_constant = True  # pyright: ignore[reportAttributeAccessIssue]
+for _constant in (_names, _reached, _slots):
+    # What torch.compiler.assume_constant_result sets, which by itself would load the compiler.
+    _constant._dynamo_marked_constant = True  # pyright: ignore[reportAttributeAccessIssue]
 
 
 class Evaluating(AbstractContextManager[None]):
@@ -179,10 +222,13 @@ def _in_training(networks: Iterable[nn.Module]) -> list[nn.Module]:
 
 
 def dtype_of(module: nn.Module) -> torch.dtype | None:
-    """Returns the dtype of the first floating parameter, in the order of `modules`."""
+    """Returns the dtype of the first floating parameter, in the order of `modules`.
+
+    One of an eighth of a word is only kept in it.
+    """
     for parameters in _parameters(module):
         for parameter in parameters:
-            if parameter is not None and parameter.is_floating_point():
+            if parameter is not None and parameter.is_floating_point() and parameter.itemsize > 1:
                 return parameter.dtype
     return None
 

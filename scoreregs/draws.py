@@ -51,7 +51,16 @@ def fold(condition: Condition, batch: int, draws: int) -> Condition:
 
 
 def repeated(x: Tensor, draws: int) -> Tensor:
-    """Returns a batch `draws` times, one after the other."""
+    """Returns a batch `draws` times, one after the other.
+
+    Raises:
+        ArgumentError: for rows of other lengths.
+    """
+    if draws > 1 and x.is_nested:
+        raise ArgumentError(
+            f"got a nested tensor for draws={draws}, expected draws=1, as torch cannot repeat it: "
+            "or pad it and give its lengths or mask beside it"
+        )
     return x if draws == 1 else repeat(x, "b ... -> (k b) ...", k=draws)
 
 

@@ -9,7 +9,14 @@ from torch import Tensor
 from typing_extensions import Unpack, override
 
 from scoreregs import validation
-from scoreregs.arguments import check_choice, check_count, check_flag, check_keywords, named_calls
+from scoreregs.arguments import (
+    check_choice,
+    check_count,
+    check_flag,
+    check_keywords,
+    check_method,
+    named_calls,
+)
 from scoreregs.baselines import BaselineLike
 from scoreregs.betas import Beta
 from scoreregs.draws import at_least_single
@@ -128,6 +135,7 @@ class ScoreRegularizedObjective(PriorEstimator, ABC):
             through_prior=through_prior,
             generator=generator,
         )
+        check_method(self, "value", ("x", "condition"))
         check_choice("check", check, ("first", "always"))
         check_choice("normalize", normalize, (None, "l2", "rms", "batch", "clipped"))
         check_choice("beta_on", beta_on, ("prior", "value"))

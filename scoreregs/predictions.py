@@ -270,7 +270,7 @@ _OTHER_NAMES = {
     **dict.fromkeys(("x0", "x_0", "x_start", "xstart", "start_x", "pred_x0", "data"), "sample"),
     **dict.fromkeys(("denoised", "clean", "original"), "sample"),
     **dict.fromkeys(("eps", "noise", "pred_noise", "e"), "epsilon"),
-    **dict.fromkeys(("v", "velocity", "pred_v"), "v_prediction"),
+    **dict.fromkeys(("v", "pred_v"), "v_prediction"),
     **dict.fromkeys(("flow", "flow_matching", "rectified_flow", "u"), "flow_prediction"),
 }
 
@@ -292,6 +292,8 @@ def as_prediction(prediction: PredictionLike) -> Prediction:
         return PREDICTIONS[prediction]
     known = _OTHER_NAMES.get(prediction) if isinstance(prediction, str) else None
     hint = f"; it is called {known!r} here" if known else nearest(prediction, PREDICTIONS)
+    if prediction == "velocity":
+        hint = "; of flow matching it is called 'flow_prediction' here, else 'v_prediction'"
     raise ArgumentError(
         f"got prediction={prediction!r}, expected one of {', '.join(map(repr, PREDICTIONS))}{hint}"
     )

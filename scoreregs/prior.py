@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from scoreregs.arguments import accepts, check_floating, named_calls
+from scoreregs.arguments import accepts, check_floating, check_method, named_calls
 from scoreregs.discovery import Evaluating, dtype_of, modules_of
 from scoreregs.errors import ArgumentError, PriorError, SingularTimeError
 from scoreregs.predictions import PredictionLike, as_prediction, cast
@@ -22,7 +22,7 @@ from scoreregs.reprs import Constructed
 from scoreregs.schedules import NoiseLevel, NoiseSchedule, as_time
 from scoreregs.schedules.base import check_schedule
 from scoreregs.times import check_times
-from scoreregs.trees import Condition, map_tensors
+from scoreregs.trees import Condition, map_tensors, repeat_rows
 
 __all__ = ["NetworkPrior", "ScorePrior", "check_prior_type", "times_for"]
 
@@ -58,6 +58,7 @@ class ScorePrior(Constructed, ABC):
 
     def __init__(self, schedule: NoiseSchedule, prediction: PredictionLike = "epsilon") -> None:
         check_schedule(schedule)
+        check_method(self, "predict", ("x_t", "t", "condition"))
         self.schedule = schedule
         self.prediction = as_prediction(prediction)
 
@@ -82,10 +83,10 @@ class ScorePrior(Constructed, ABC):
         Args:
             x_t: noisy samples, (batch, *event).
             t: a time in [0, 1], or one for each sample, (batch,).
-            condition: passed to `predict`.
+            condition: passed to `predict`, of x_t's batch or of one row for all.
 
         Raises:
-            ArgumentError: for times outside [0, 1].
+            ArgumentError: for times outside [0, 1] and a condition of another batch.
             SingularTimeError: where it has no finite value, as a sample prediction's at sigma = 0.
             PriorError: where `predict` does not return a tensor of x_t's shape.
         """
@@ -109,20 +110,35 @@ class ScorePrior(Constructed, ABC):
         """Yields the modules of this prior and of the priors it wraps.
 
         They are found among its attributes, in lists, tuples and dicts of them, and behind the
-        functions among them (see `scoreregs.discovery`); a prior may be a module itself.
+        functions among them and `predict` itself (see `scoreregs.discovery`); a prior may be a
+        module itself.
         """
         if isinstance(self, nn.Module):
             yield self
-        yield from modules_of(vars(self))
+        # What is read from a string has no module.
+        ours = (type(self).predict.__module__ or "").startswith("scoreregs")
+        yield from modules_of(vars(self) if ours else [vars(self), self.predict])
 
     def checked_predict(self, x_t: Tensor, level: NoiseLevel, condition: Condition) -> Tensor:
         """Returns `predict` in x_t's dtype, with the current gradient and module modes.
 
         Raises:
-            PriorError: where it returns anything but a floating tensor of x_t's shape and device.
+            PriorError: where it returns anything but a floating tensor of x_t's shape and device,
+                or writes to its input.
         """
+        # What is traced, or made in inference mode, has no version.
+        watched = not (
+            torch.compiler.is_compiling() or x_t.is_inference() or level.t.is_inference()
+        )
+        versions = (x_t._version, level.t._version) if watched else None
         output = self.predict(x_t, level.t, condition)
         name = type(self).__name__
+        if watched and (x_t._version, level.t._version) != versions:
+            raise PriorError(
+                f"got {name}.predict that writes to its x_t or t in place, expected it to leave "
+                "them as they are, as the noise is told from them afterwards: let the network "
+                "begin with x_t.clone()"
+            )
         if not isinstance(output, Tensor):
             raise PriorError(
                 f"got a {type(output).__name__} from {name}.predict, expected a tensor of shape "
@@ -150,6 +166,7 @@ class ScorePrior(Constructed, ABC):
         condition: Condition,
     ) -> Tensor:
         times = times_for(x_t, t)
+        condition = repeat_rows(condition, len(x_t))
         with self.evaluating():
             level = self.schedule.at(times)
             output = self.checked_predict(x_t, level, condition)
@@ -211,6 +228,15 @@ class NetworkPrior(ScorePrior):
                     f"got a {name} of type {type(function).__name__}, expected a callable: a "
                     "module (an instance, not the class) or a function"
                 )
+        if getattr(getattr(network, "forward", None), "__func__", None) is nn.Module.forward:
+            raise ArgumentError(
+                f"got a network of type {type(network).__name__}, which has no forward, expected a "
+                "module that can be called, or a function that calls those in it"
+            )
+        if time_map is not None and accepts(time_map, 1) is False:
+            raise ArgumentError(
+                "got a time_map that does not take t alone, expected a function of t, (batch,)"
+            )
         self.network = network
         self.time_map = time_map
         self.modules = _as_modules(modules)
@@ -277,6 +303,11 @@ def check_prior_type(prior: object) -> None:
         raise ArgumentError(
             f"got a prior of type {type(prior).__name__}, expected a ScorePrior: wrap a "
             "network in scoreregs.NetworkPrior(network, schedule, prediction)"
+        )
+    if not hasattr(prior, "schedule"):
+        raise ArgumentError(
+            f"got a {type(prior).__name__} without a schedule, expected its __init__ to call "
+            "super().__init__(schedule, prediction)"
         )
 
 

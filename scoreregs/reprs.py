@@ -86,7 +86,7 @@ def short(value: object) -> str:
     text = repr(value)
     if "\n" in text:  # as an optimiser's, of its parameters
         return f"{type(value).__name__}(...)"
-    custom = type(value).__module__.split(".")[0] == "scoreregs"
+    custom = type(value).__module__.startswith("scoreregs")
     return text if custom or len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 

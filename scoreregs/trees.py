@@ -8,7 +8,15 @@ from torch import Tensor
 
 from scoreregs.errors import ArgumentError
 
-__all__ = ["Condition", "check_condition", "concatenate", "leaves", "map_tensors", "repeat_rows"]
+__all__ = [
+    "Condition",
+    "check_condition",
+    "concatenate",
+    "leaves",
+    "map_tensors",
+    "repeat_rows",
+    "shapes",
+]
 
 Condition: TypeAlias = (
     "Tensor | dict[str, Condition] | list[Condition] | tuple[Condition, ...] | None"
@@ -73,7 +81,7 @@ def repeat_rows(condition: Condition, count: int) -> Condition:
                 f"got a condition of shape {tuple(leaf.shape)} for a batch of {count}, expected "
                 f"1 or {count} rows: add the batch dimension with condition[None]"
             )
-        return leaf.expand(count, *leaf.shape[1:])
+        return leaf if len(leaf) == count else leaf.expand(count, *leaf.shape[1:])
 
     return map_tensors(repeat, condition)
 
@@ -112,6 +120,11 @@ def concatenate(conditions: Sequence[Condition]) -> Condition:
 def _concatenate_tensors(tensors: Sequence[Tensor]) -> Tensor:
     last = tensors[-1]
     for tensor in tensors:
+        if tensor.is_nested:
+            raise ArgumentError(
+                "got a nested tensor beside another condition, expected dense ones of one length: "
+                "pad them and give their lengths or masks beside them"
+            )
         if tensor.shape[1:] != last.shape[1:] or tensor.device != last.device:
             raise ArgumentError(
                 f"got conditions of shape {tuple(tensor.shape)} on {tensor.device} and "
@@ -151,6 +164,22 @@ def leaves(condition: Condition) -> Iterator[Tensor]:
 
     map_tensors(keep, condition)
     yield from found
+
+
+def shapes(condition: Condition) -> str:
+    """Returns how a condition's tensors are shaped, for a message.
+
+    Example:
+        >>> shapes({"text": torch.zeros(2, 3), "labels": [torch.zeros(2), None]})
+        '{text: (2, 3), labels: [(2,), None]}'
+    """
+    if isinstance(condition, Tensor):
+        return str(tuple(condition.shape))
+    if isinstance(condition, dict):
+        return "{" + ", ".join(f"{key}: {shapes(leaf)}" for key, leaf in condition.items()) + "}"
+    if isinstance(condition, list | tuple):
+        return "[" + ", ".join(map(shapes, condition)) + "]"
+    return str(condition)
 
 
 def _like(original: tuple[Condition, ...], leaves: list[Condition]) -> tuple[Condition, ...]:

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from scoreregs.arguments import check_generator
+from scoreregs.arguments import COMPUTED, check_generator, is_computed, kind_of
 from scoreregs.draws import Draw
 from scoreregs.errors import ArgumentError, SingularTimeError, ValueFunctionError
 from scoreregs.finiteness import nonfinite_prediction, nonfinite_value
@@ -13,6 +13,9 @@ from scoreregs.kernel import BetaPlacement
 from scoreregs.prior import ScorePrior
 from scoreregs.trees import Condition, leaves
 from scoreregs.weightings import Weighting
+
+# Rows of other lengths have a batch dimension in the jagged layout alone.
+_CONDITIONS = {torch.strided, torch.jagged}
 
 INDEPENDENT_VALUE = (
     "got a value that does not depend on x, expected one differentiable in x: compute it from the "
@@ -100,9 +103,16 @@ def check_inputs(
     x: Tensor, condition: Condition, generator: torch.Generator | None, check_values: bool
 ) -> None:
     """Raises `ArgumentError` unless x and condition are a batch on one device."""
-    if not isinstance(x, Tensor) or not x.is_floating_point():
-        got = x.dtype if isinstance(x, Tensor) else type(x).__name__
-        raise ArgumentError(f"got x of type {got}, expected a floating point tensor: use x.float()")
+    # `is_computed` without its call, as every step comes by.
+    if (
+        not isinstance(x, Tensor)
+        or x.dtype not in COMPUTED
+        or x.layout is not torch.strided
+        or x.is_nested
+    ):
+        raise ArgumentError(
+            f"got x of type {kind_of(x)}, expected a dense floating point tensor: use x.float()"
+        )
     if x.ndim < 2 or x.numel() == 0:
         raise ArgumentError(
             f"got x of shape {tuple(x.shape)}, expected a non-empty (batch, *event): add the batch "
@@ -110,6 +120,11 @@ def check_inputs(
         )
     check_generator(generator, x.device)
     for leaf in () if condition is None else leaves(condition):
+        if leaf.layout not in _CONDITIONS or (leaf.is_nested and leaf.layout is torch.strided):
+            raise ArgumentError(
+                f"got a condition of type {kind_of(leaf)}, expected a dense tensor: use "
+                "condition.to_dense(), or the jagged layout for rows of other lengths"
+            )
         if leaf.shape[:1] != x.shape[:1]:
             raise ArgumentError(
                 f"got a condition of shape {tuple(leaf.shape)} for x of shape {tuple(x.shape)}, "
@@ -128,10 +143,9 @@ def check_inputs(
 
 def check_data(data: Tensor, condition: Condition, least: int) -> None:
     """Raises `ArgumentError` unless data and condition are finite, of `least` samples or more."""
-    if not isinstance(data, Tensor) or not data.is_floating_point():
-        got = data.dtype if isinstance(data, Tensor) else type(data).__name__
+    if not is_computed(data):
         raise ArgumentError(
-            f"got data of type {got}, expected a floating point tensor: use "
+            f"got data of type {kind_of(data)}, expected a floating point tensor: use "
             "torch.as_tensor(data, dtype=torch.float32)"
         )
     if data.ndim < 2 or len(data) < least or not data.numel():
@@ -247,6 +261,10 @@ def check_value(value: Tensor, x: Tensor) -> None:
         )
     if not value.requires_grad:
         raise ValueFunctionError(INDEPENDENT_VALUE)
+    if value.is_complex():
+        raise ValueFunctionError(
+            f"got a value of type {value.dtype}, expected real ones: use .real or .abs()"
+        )
 
 
 def check_gradients(

@@ -8,11 +8,23 @@ from torch import Tensor, nn
 
 from scoreregs.discovery import dtypes_of
 from scoreregs.errors import ArgumentError
-from scoreregs.trees import Condition, map_tensors
+from scoreregs.trees import Condition, map_tensors, shapes
 from scoreregs_diffusers.channels import EXTRA, LearnedVariance, ModelChannels
 from scoreregs_diffusers.families import Family, ModelInput, family_of
 
 __all__ = ["ModelCall", "inner_model", "is_distilled"]
+
+
+# What a model raises, or its embedding or convolution, over inputs that do not fit it.
+_OF_ARGUMENTS = (
+    AssertionError,
+    AttributeError,
+    IndexError,
+    KeyError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 
 class ModelCall:
@@ -107,22 +119,42 @@ class ModelCall:
         )
         arguments: dict[str, Any] = dict(given) if isinstance(given, dict) else {}
         x = self._channels.join(x_t.to(dtype), arguments.pop(EXTRA, None))
-        packed = self.family.layout.pack(x)
-        inputs = ModelInput(self._config, x, packed, {**arguments, **self._fixed})
-        arguments = {**arguments, **self._derived(inputs), **self._fixed, self._first: packed}
-        if self._returns_dict:
-            arguments["return_dict"] = False
         time = self.family.time(timestep, self._steps, self._config)
         if self.family.time_in_own_dtype:
             time = time.to(dtype)
         elif time.is_floating_point():
             time = time.to(torch.promote_types(dtype, torch.float32))
-        enabled = self._autocast is not None
-        with torch.autocast(x_t.device.type, self._autocast, enabled=enabled):
-            output = self.model(timestep=time, **arguments)
-        output = output if isinstance(output, Tensor) else output[0]
-        output = self._channels.cut(self.family.layout.unpack(output, x))
+        try:
+            output = self._output(x, time, arguments)
+        # Those alone that models raise over what they are given: no subclass, as of memory.
+        except _OF_ARGUMENTS as error:
+            if type(error) not in _OF_ARGUMENTS:
+                raise
+            raise self._misfit(x_t, condition, error) from error
+        output = self._channels.cut(output)
         return output if self.family.sign == 1 else self.family.sign * output
+
+    def _output(self, x: Tensor, time: Tensor, given: dict[str, Any]) -> Tensor:
+        """Returns the model's output, shaped as x but for its channels."""
+        packed = self.family.layout.pack(x)
+        inputs = ModelInput(self._config, x, packed, {**given, **self._fixed})
+        arguments = {**given, **self._derived(inputs), **self._fixed, self._first: packed}
+        if self._returns_dict:
+            arguments["return_dict"] = False
+        enabled = self._autocast is not None
+        with torch.autocast(x.device.type, self._autocast, enabled=enabled):
+            output = self.model(timestep=time, **arguments)
+        if not isinstance(output, Tensor):
+            output = output["sample"] if type(output) is dict else output[0]
+        return self.family.layout.unpack(output, x)
+
+    def _misfit(self, x_t: Tensor, condition: Condition, error: Exception) -> ArgumentError:
+        pipelines = " or ".join(self.family.pipelines) or "its own pipeline"
+        return ArgumentError(
+            f"got x of shape {tuple(x_t.shape)} and the condition {shapes(condition)} for a "
+            f"{self._name}, which raised {type(error).__name__}: {error}; expected what "
+            f"{pipelines} hands it beside the time, batch first"
+        )
 
     def _derived(self, inputs: ModelInput) -> dict[str, Any]:
         derived = self.family.derived(inputs)
@@ -186,12 +218,18 @@ class ModelCall:
 
 
 def inner_model(model: Any) -> Any:
-    """Returns the model within torch.compile's and the data-parallel wrappers."""
+    """Returns the model within what wraps it.
+
+    That are torch.compile's, data-parallel and averaging wrappers, the engines of trainers, and
+    PEFT's model with adapters.
+    """
     while True:
         wrapped = getattr(model, "_orig_mod", None)
-        if wrapped is None and type(model).__name__.endswith("DataParallel"):
-            wrapped = model.module
-        if wrapped is None:
+        if wrapped is None and "timestep" not in inspect.signature(model.forward).parameters:
+            wrapped = getattr(model, "module", None)
+            if wrapped is None and hasattr(model, "get_base_model"):
+                wrapped = model.get_base_model()
+        if not isinstance(wrapped, nn.Module):
             return model
         model = wrapped
 

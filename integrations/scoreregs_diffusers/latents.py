@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Self, override
 
-from scoreregs.arguments import named_calls
+from scoreregs.arguments import check_floating, named_calls
 from scoreregs.errors import ArgumentError
-from scoreregs_diffusers.pipelines import load_component
+from scoreregs_diffusers.calls import inner_model
+from scoreregs_diffusers.pipelines import load_model
 
 __all__ = ["LatentCodec"]
 
@@ -22,6 +23,9 @@ _LATENTS: dict[str, Callable[[Any], Tensor]] = {
     "AutoencoderTiny": lambda output: output.latents,
     "AutoencoderDC": lambda output: output.latent,
 }
+_VIDEOS = {"AutoencoderKLWan", "AutoencoderKLQwenImage"}
+# Images that are optimised leave [-1, 1], but not so far.
+_FAR = 20.0
 # What their pipelines do between autoencoder and model that is no scale and shift of channels.
 _REFUSED = {
     "AutoencoderKLFlux2": "its pipelines normalise patches of latents by its batch norm",
@@ -67,7 +71,8 @@ class LatentCodec:
     """
 
     def __init__(self, vae: nn.Module) -> None:
-        kinds = [base.__name__ for base in type(vae).__mro__]
+        self._vae: Any = inner_model(vae) if isinstance(vae, nn.Module) else vae
+        kinds = [base.__name__ for base in type(self._vae).__mro__]
         kind = next((name for name in kinds if name in _LATENTS), None)
         if kind is None:
             reason = _REFUSED.get(kinds[0])
@@ -76,16 +81,24 @@ class LatentCodec:
                 f"{', '.join(_LATENTS)}: for another, encode x yourself and call the objective "
                 "with its latents"
             )
-        self._vae: Any = vae
         self._latents = _LATENTS[kind]
+        self._dimensions = 5 if kind in _VIDEOS else 4
         config = self._vae.config
+        self._channels = _channels(config)
         # One, or one for each channel.
-        self._factor = torch.tensor([config.get("scaling_factor", 1.0)], dtype=torch.float64)
+        self._factor = torch.tensor([config.get("scaling_factor") or 1.0], dtype=torch.float64)
         self._offset = torch.tensor([config.get("shift_factor") or 0.0], dtype=torch.float64)
         mean, std = config.get("latents_mean"), config.get("latents_std")
         if mean is not None and std is not None:
             self._factor = self._factor / torch.tensor(std, dtype=torch.float64)
             self._offset = torch.tensor(mean, dtype=torch.float64)
+        if not {len(self._factor), len(self._offset)} <= {1, self._channels[1]}:
+            raise ArgumentError(
+                f"got latents_mean of {len(self._offset)} and latents_std of {len(self._factor)} "
+                f"numbers in the configuration of {kind}, expected one for each of its "
+                f"{self._channels[1]} channels"
+            )
+        self._range_checked = False
 
     @override
     def __repr__(self) -> str:
@@ -103,15 +116,14 @@ class LatentCodec:
 
         Args:
             path: a pipeline's folder, or its name on the Hub.
-            torch_dtype: of the weights; their own by default.
+            torch_dtype: of the weights; float32 by default, whatever they are saved in.
             variant: of the weights' files: "fp16" reads `*.fp16.safetensors`.
 
         Raises:
             ArgumentError: where there is no such pipeline or vae.
             MissingDependencyError: without diffusers (extra `diffusers`).
         """
-        options: dict[str, Any] = {} if torch_dtype is None else {"torch_dtype": torch_dtype}
-        return cls(load_component(path, "vae", use_safetensors=True, variant=variant, **options))
+        return cls(load_model(path, "vae", torch_dtype, variant))
 
     @named_calls
     def encode(self, images: Tensor) -> Tensor:
@@ -120,7 +132,14 @@ class LatentCodec:
         Args:
             images: (batch, channels, height, width), in [-1, 1]; of video autoencoders, which
                 those of Wan and Qwen-Image are, (batch, channels, frames, height, width).
+
+        Raises:
+            ArgumentError: for images of another type or shape, and at the first call for bytes.
         """
+        self._check("images", images, self._channels[0])
+        if not self._range_checked:
+            _check_range(images)
+            self._range_checked = True
         mean = self._run(_Encode, images).to(images.dtype)
         return (mean - _of_channels(self._offset, mean)) * _of_channels(self._factor, mean)
 
@@ -130,10 +149,23 @@ class LatentCodec:
 
         Args:
             latents: as `encode` returns them.
+
+        Raises:
+            ArgumentError: for latents of another type or shape.
         """
+        self._check("latents", latents, self._channels[1])
         scaled = latents / _of_channels(self._factor, latents)
         scaled = scaled + _of_channels(self._offset, latents)
         return self._run(_Decode, scaled).to(latents.dtype)
+
+    def _check(self, name: str, x: Tensor, channels: int) -> None:
+        check_floating(name, x)
+        if x.ndim != self._dimensions or x.shape[1] != channels:
+            frames = "frames, " if self._dimensions == 5 else ""
+            raise ArgumentError(
+                f"got {name} of shape {tuple(x.shape)} for {type(self._vae).__name__}, expected "
+                f"(batch, {channels}, {frames}height, width)"
+            )
 
     def _run(self, half: "type[_Encode] | type[_Decode]", x: Tensor) -> Tensor:
         module = half(self._vae, self._latents)
@@ -142,6 +174,25 @@ class LatentCodec:
         state = {**dict(module.named_parameters()), **dict(module.named_buffers())}
         upcast = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
         return torch.func.functional_call(module, upcast, (x.float(),))
+
+
+def _channels(config: Any) -> tuple[int, int]:
+    """Returns the channels of an autoencoder's images and of its latents."""
+    images = config.get("in_channels", config.get("input_channels"))
+    # Some take patches of pixels as channels, which they make themselves.
+    return images // (config.get("patch_size") or 1) ** 2, config.get(
+        "latent_channels", config.get("z_dim")
+    )
+
+
+def _check_range(images: Tensor) -> None:
+    """Raises `ArgumentError` for images of bytes (waits for the device)."""
+    low, high = images.detach().aminmax()
+    if max(-low.item(), high.item()) > _FAR:
+        raise ArgumentError(
+            f"got images from {low.item():.3g} to {high.item():.3g}, expected them in [-1, 1]: use "
+            "images / 127.5 - 1 for bytes"
+        )
 
 
 def _of_channels(values: Tensor, like: Tensor) -> Tensor:

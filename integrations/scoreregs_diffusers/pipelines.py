@@ -10,7 +10,7 @@ from torch import nn
 
 from scoreregs.errors import ArgumentError, MissingDependencyError
 
-__all__ = ["LoadedPipeline", "load_component", "load_pipeline"]
+__all__ = ["LoadedPipeline", "load_model", "load_pipeline"]
 
 _MODELS = ("transformer", "unet")
 _SECOND = "transformer_2"
@@ -21,6 +21,15 @@ _ODD_PIPELINES = {
     "MarigoldDepthPipeline": "its channels begin with the picture",
     "MarigoldIntrinsicsPipeline": "its channels begin with the picture",
     "MarigoldNormalsPipeline": "its channels begin with the picture",
+    **dict.fromkeys(
+        (
+            "QwenImageEditInpaintPipeline",
+            "QwenImageEditPipeline",
+            "QwenImageEditPlusPipeline",
+            "QwenImageLayeredPipeline",
+        ),
+        "its model is handed the tokens of a picture behind those of x",
+    ),
     "StableDiffusionLatentUpscalePipeline": "its model is called with log sigma and pads a channel",
 }
 
@@ -57,6 +66,7 @@ def load_pipeline(
             its model by a rule of its own.
         MissingDependencyError: without diffusers.
     """
+    _check_path(path)
     if Path(path).suffix in _PICKLES:
         raise ArgumentError(
             f"got {path}, a pickle, which runs whatever its writer put in it, expected a "
@@ -65,6 +75,24 @@ def load_pipeline(
         )
     config = _read_config(path)
     index = _components(config)
+    _refuse_odd(config, path)
+    names = [name for name in _MODELS if name in index]
+    if not names:
+        raise ArgumentError(
+            f"got a pipeline with {', '.join(index)} at {path}, expected one with a "
+            f"{' or a '.join(_MODELS)}: give model and scheduler to DiffusersPrior"
+        )
+    second = load_model(path, _SECOND, torch_dtype, variant) if _SECOND in index else None
+    return LoadedPipeline(
+        model=load_model(path, names[0], torch_dtype, variant),
+        scheduler=_load(path, "scheduler"),
+        low_noise_model=second,
+        boundary_ratio=config.get("boundary_ratio"),
+    )
+
+
+def _refuse_odd(config: dict[str, Any], path: str | Path) -> None:
+    """Raises `ArgumentError` for a pipeline whose model is called by a rule of its own."""
     kind = config.get("_class_name")
     if kind in _ODD_PIPELINES:
         raise ArgumentError(
@@ -76,34 +104,49 @@ def load_pipeline(
             f"got a {kind} with expand_timesteps at {path}, whose model is handed a time for each "
             "token, zero for the picture's: expected a WanPipeline, which has one time for all"
         )
-    names = [name for name in _MODELS if name in index]
-    if not names:
+    if config.get("is_distilled"):
         raise ArgumentError(
-            f"got a pipeline with {', '.join(index)} at {path}, expected one with a "
-            f"{' or a '.join(_MODELS)}: give model and scheduler to DiffusersPrior"
+            f"got a {kind} with is_distilled at {path}, a model distilled to few steps, whose "
+            "output is no posterior mean, so that there is no score in it: expected the model that "
+            "it was distilled from"
         )
-    options: dict[str, Any] = {} if torch_dtype is None else {"torch_dtype": torch_dtype}
-    options |= {"use_safetensors": True, "variant": variant}
-    return LoadedPipeline(
-        model=load_component(path, names[0], **options),
-        scheduler=load_component(path, "scheduler"),
-        low_noise_model=load_component(path, _SECOND, **options) if _SECOND in index else None,
-        boundary_ratio=config.get("boundary_ratio"),
-    )
 
 
-def load_component(path: str | Path, name: str, **options: Any) -> Any:
-    """Returns one component of a pipeline, of a class of diffusers.
+def load_model(
+    path: str | Path, name: str, torch_dtype: torch.dtype | None, variant: str | None
+) -> Any:
+    """Returns a model of a pipeline, of a class of diffusers, from safetensors.
 
     Args:
         path: a folder with a `model_index.json`, or a name on the Hub.
-        name: the component's key and subfolder, such as "vae".
-        **options: given to its `from_pretrained`.
+        name: the model's key and subfolder, such as "vae".
+        torch_dtype: of its weights, or None for float32.
+        variant: of the weights' files, or None.
 
     Raises:
-        ArgumentError: where there is none, it cannot be read, or its class is not of diffusers.
+        ArgumentError: where there is none, it cannot be read, its class is not of diffusers, or
+            weights of it are missing, in whose place diffusers leaves random ones.
         MissingDependencyError: without diffusers.
     """
+    # Of another type diffusers says so in its log and takes its default.
+    if not isinstance(torch_dtype, torch.dtype | None):
+        raise ArgumentError(f"got torch_dtype={torch_dtype!r}, expected one such as torch.bfloat16")
+    if not isinstance(variant, str | None):
+        raise ArgumentError(f"got variant={variant!r}, expected text such as 'fp16', or None")
+    options: dict[str, Any] = {} if torch_dtype is None else {"torch_dtype": torch_dtype}
+    options |= {"use_safetensors": True, "variant": variant, "output_loading_info": True}
+    model, info = _load(path, name, **options)
+    missing = sorted(info["missing_keys"])
+    if missing:
+        raise ArgumentError(
+            f"got {name} at {path} without {len(missing)} of its weights, such as {missing[0]}, "
+            f"expected all that its configuration has: {_save_again(name)}"
+        )
+    return model
+
+
+def _load(path: str | Path, name: str, **options: Any) -> Any:
+    """Returns what a component's `from_pretrained` returns."""
     library, kind = _components(_read_config(path)).get(name, (None, None))
     component = getattr(_diffusers(), kind, None) if library == "diffusers" and kind else None
     if component is None:
@@ -114,10 +157,21 @@ def load_component(path: str | Path, name: str, **options: Any) -> Any:
     try:
         return component.from_pretrained(path, subfolder=name, **options)
     except OSError as error:
-        raise ArgumentError(
-            f"got a {name} at {path} that does not load ({error}), expected its configuration "
-            f"and, for a model, its weights as safetensors: {_remedy(path, name)}"
-        ) from error
+        raise _unreadable(path, name, error, _remedy(path, name)) from error
+    # As weights of another size than the configuration says.
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise _unreadable(path, name, error, _save_again(name)) from error
+
+
+def _unreadable(path: str | Path, name: str, error: Exception, remedy: str) -> ArgumentError:
+    return ArgumentError(
+        f"got a {name} at {path} that does not load ({error}), expected its configuration "
+        f"and, for a model, its weights as safetensors: {remedy}"
+    )
+
+
+def _save_again(name: str) -> str:
+    return f"they are not of one model; save the {name} again with `save_pretrained`"
 
 
 def _remedy(path: str | Path, name: str) -> str:
@@ -131,7 +185,15 @@ def _remedy(path: str | Path, name: str) -> str:
     return f"there is {files[0]}, pass variant=None"
 
 
+def _check_path(path: object) -> None:
+    if not isinstance(path, str | Path):
+        raise ArgumentError(
+            f"got path={path!r}, expected a pipeline's folder, or its name on the Hub"
+        )
+
+
 def _read_config(path: str | Path) -> dict[str, Any]:
+    _check_path(path)
     try:
         return dict(_diffusers().DiffusionPipeline.load_config(path))
     except OSError as error:

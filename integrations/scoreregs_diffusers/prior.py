@@ -1,5 +1,6 @@
 """A prior from a diffusers model and its scheduler."""
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,17 @@ from torch import Tensor, nn
 from typing_extensions import Self, override
 
 from scoreregs import GuidedPrior, ScorePrior
-from scoreregs.arguments import named_calls
+from scoreregs.arguments import (
+    check_choice,
+    check_count,
+    check_numbers,
+    check_positive,
+    named_calls,
+)
 from scoreregs.errors import ArgumentError
 from scoreregs.priors.edm import Preconditioned
 from scoreregs.priors.guided import Coefficient, coefficient_at
+from scoreregs.reprs import short
 from scoreregs.schedules.tabulated import Interpolation
 from scoreregs.trees import Condition
 from scoreregs_diffusers.calls import ModelCall
@@ -95,10 +103,8 @@ class DiffusersPrior(ScorePrior):
                 f"got a model of type {type(models[-1]).__name__}, expected a torch module: a "
                 "pipeline's `unet` or `transformer`, or use DiffusersPrior.from_pretrained"
             )
-        if learned_variance not in ("refuse", "drop"):
-            raise ArgumentError(
-                f"got learned_variance={learned_variance!r}, expected 'refuse' or 'drop'"
-            )
+        check_choice("learned_variance", learned_variance, ("refuse", "drop"))
+        _check_options(autocast, guidance, arguments, image_tokens, boundary_ratio)
         reading = read_scheduler(scheduler, interpolation)
         calls = [
             ModelCall(
@@ -115,9 +121,31 @@ class DiffusersPrior(ScorePrior):
         reading = fitted(reading, scheduler, calls[0].family, image_tokens)
         super().__init__(reading.schedule, reading.prediction)
         self._models = models  # where `networks` finds them
+        options = {
+            "interpolation": interpolation,
+            "learned_variance": learned_variance,
+            "autocast": autocast,
+            "guidance": guidance,
+            "arguments": arguments,
+            "image_tokens": image_tokens,
+            "low_noise_model": low_noise_model,
+            "boundary_ratio": boundary_ratio,
+        }
+        parameters = inspect.signature(DiffusersPrior).parameters
+        told = {k: short(v) for k, v in options.items() if v != parameters[k].default}
+        # Not the scheduler itself, which the pipeline goes on using.
+        self._told = {
+            "model": short(model),
+            "scheduler": f"{type(scheduler).__name__}(...)",
+            **told,
+        }
         self._reading: NetworkReading = reading
         self._family = calls[0].family
         self._call = Experts(calls, boundary_ratio, scheduler.config.num_train_timesteps)
+
+    @override
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{k}={v}' for k, v in self._told.items())})"
 
     @classmethod
     @named_calls
@@ -141,7 +169,7 @@ class DiffusersPrior(ScorePrior):
 
         Args:
             path: a pipeline's folder (with a `model_index.json`), or its name on the Hub.
-            torch_dtype: of the model's weights; their own by default.
+            torch_dtype: of the model's weights; float32 by default, whatever they are saved in.
             variant: of the weights' files: "fp16" reads `*.fp16.safetensors`.
             interpolation: as for the class.
             learned_variance: as for the class.
@@ -215,3 +243,28 @@ class DiffusersPrior(ScorePrior):
             x = reading.prediction.input(x_t, self.schedule.at(t))
         output = self._call(x, reading.timestep(t), condition)
         return output if reading.sign == 1 else reading.sign * output
+
+
+def _check_options(
+    autocast: object,
+    guidance: object,
+    arguments: object,
+    image_tokens: object,
+    boundary_ratio: object,
+) -> None:
+    """Raises `ArgumentError` for an option of the wrong kind."""
+    if autocast not in (None, torch.float16, torch.bfloat16):
+        raise ArgumentError(
+            f"got autocast={autocast!r}, expected torch.float16, torch.bfloat16 or None: there is "
+            "no autocast to another"
+        )
+    if not isinstance(arguments, dict | None):
+        raise ArgumentError(
+            f"got arguments={arguments!r}, expected a dict of arguments of the model"
+        )
+    if guidance is not None:
+        check_numbers(guidance=guidance)
+    if image_tokens is not None:
+        check_count("image_tokens", image_tokens)
+    if boundary_ratio is not None:
+        check_positive(boundary_ratio=boundary_ratio)

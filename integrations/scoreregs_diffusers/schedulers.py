@@ -29,6 +29,7 @@ from scoreregs.arguments import named_calls
 from scoreregs.errors import ArgumentError
 from scoreregs.predictions import PredictionLike
 from scoreregs.priors.edm import Preconditioned
+from scoreregs.reprs import Constructed
 from scoreregs.schedules import (
     EDMSchedule,
     NoiseSchedule,
@@ -81,8 +82,8 @@ _PREDICTIONS: dict[str, PredictionLike] = {
 
 
 @named_calls
-@dataclass(frozen=True)
-class NetworkReading:
+@dataclass(frozen=True, repr=False)
+class NetworkReading(Constructed):
     """How a network that belongs to a scheduler is called, and what it returns.
 
     Attributes:

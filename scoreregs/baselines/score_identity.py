@@ -40,7 +40,7 @@ class ScoreIdentityBaseline(PriorBaseline):
         ArgumentError: for an argument outside its range.
 
     References:
-        Zhou et al., Score Identity Distillation, ICML 2024, Eq. 23; Luo et al., Diff-Instruct*:
+        Zhou et al., Score identity Distillation, ICML 2024, Eq. 23; Luo et al., Diff-Instruct*:
         Towards Human-Preferred One-step Text-to-image Generative Models, 2024, for pseudo-Huber.
     """
 

@@ -2,11 +2,14 @@
 
 import math
 import time
+from contextlib import suppress
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from scoreregs.arguments import check_count, check_generator, named_calls
+from scoreregs.checking.channels import channel_maps
 from scoreregs.checking.probe import Errors, Probe, reach
 from scoreregs.checking.readings import DataMap, View
 from scoreregs.checking.report import PriorReport
@@ -44,10 +47,10 @@ def check_prior(
        \qquad \min\big(1,\; \tfrac{\alpha^2}{\sigma^2} \operatorname{Var} x\big) $$
 
     at log-SNRs from 4 to -4 (moved with the data's variance where that is far from one), on up to
-    1024 rows of the data, fewer of large events. A posterior mean has the least error of all
-    functions of $x_t$: where another prediction type, sign, schedule, time map or affine map of the
-    data explains the network better, the report names it; where no reading does and the error is
-    above the constant's at some time, the report is not ok either.
+    1024 rows from all over the data, fewer of large events. A posterior mean has the least error of
+    all functions of $x_t$: where another prediction type, sign, schedule, time map or affine map of
+    the data, or of each of its channels, explains the network better, the report names it; where no
+    reading does and the error is above the constant's at some time, the report is not ok either.
 
     Args:
         prior: the prior to check.
@@ -77,12 +80,14 @@ def check_prior(
         batch_size = max(1, min(_BATCH_ROWS, _BATCH_ELEMENTS // size))
     check_count("batch_size", batch_size)
     rows = min(len(data), max(16, min(_ROWS, _ELEMENTS // size)))
-    probe = _probe(prior, data[:rows], condition, batch_size, generator)
+    probe = _probe(prior, *_spread(data, condition, rows), batch_size, generator)
     log_snr = _log_snrs(probe)
     plain = probe.measure_one(claimed_reading(probe), log_snr, rows)
     constants = probe.constant(plain.log_snr)
     best = best_reading(probe, log_snr, plain)
     cause = _cause(probe, plain, constants, best)
+    if cause is not None and (best is None or not _beats(best.errors)):
+        cause = _cause_by_channel(probe) or cause
     explained = best if cause is not None and best is not None else None
     reached = plain.reached
     levels = probe.levels(View(prior.schedule), [DataMap()], log_snr[reached])
@@ -100,6 +105,19 @@ def check_prior(
     )
 
 
+def _spread(data: Tensor, condition: Condition, rows: int) -> tuple[Tensor, Condition]:
+    """Returns rows from all over the data, which may be sorted, and their condition.
+
+    In a random order, as the search looks at the first of them.
+    """
+    if rows == len(data):
+        return data, condition
+    where = torch.linspace(0, len(data) - 1, rows, dtype=torch.float64).round().long()
+    order = torch.randperm(rows, generator=torch.Generator().manual_seed(_SEED))
+    where = where[order].to(data.device)
+    return data[where], map_tensors(lambda c: c[where], condition)
+
+
 def _probe(
     prior: ScorePrior,
     data: Tensor,
@@ -107,14 +125,13 @@ def _probe(
     batch_size: int,
     generator: torch.Generator | None,
 ) -> Probe:
-    rows = len(data)
     x = data.detach().to(torch.promote_types(data.dtype, torch.float32))
     if not bool(x.std(0).max() > 0):
         raise ArgumentError("got data without variance, expected samples that differ")
     generator = generator or torch.Generator(data.device).manual_seed(_SEED)
     repeats = min(_MOST_REPEATS, math.ceil(_LEAST_ELEMENTS / x.numel()))
     noise = torch.randn(repeats, *x.shape, generator=generator, dtype=x.dtype, device=x.device)
-    return Probe(prior, x, map_tensors(lambda c: c[:rows], condition), noise, batch_size)
+    return Probe(prior, x, condition, noise, batch_size)
 
 
 def _log_snrs(probe: Probe) -> Tensor:
@@ -142,12 +159,24 @@ def _cause(
         return None
     if best is not None or bool((above == plain.reached).all()):
         return "no other reading is better: is it trained on such data with this condition?"
-    where = (plain.log_snr - probe.log_variance)[above]
+    where = (plain.log_snr - probe.log_variance)[above].round(decimals=3) + 0.0  # no minus zero
     return (
         f"weak: the error is above that of the best constant at log-SNRs from {where.min():.3g} to "
         f"{where.max():.3g}, and no other reading is better; train it longer there, or keep the "
         "times of the objective away"
     )
+
+
+def _cause_by_channel(probe: Probe) -> str | None:
+    """Returns what is wrong where the prior is right on data whose channels are mapped."""
+    for finding, x in channel_maps(probe.x):
+        mapped = replace(probe, x=x)
+        with suppress(ArgumentError):  # levels that the schedule does not reach
+            plain = mapped.measure_one(claimed_reading(mapped), _log_snrs(mapped), len(x))
+            above = _above(plain.error, mapped.constant(plain.log_snr)) & plain.reached
+            if not bool(above.any()):
+                return finding
+    return None
 
 
 def _beats(errors: Errors) -> bool:

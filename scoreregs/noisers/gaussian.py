@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from scoreregs.arguments import named_calls
+from scoreregs.arguments import is_computed, kind_of, named_calls
 from scoreregs.errors import ArgumentError
 from scoreregs.noisers.base import Noised, Noiser
 
@@ -79,9 +79,10 @@ class FixedNoise(nn.Module, Noiser):
 
     def __init__(self, noise: Tensor) -> None:
         super().__init__()
-        if not isinstance(noise, Tensor) or not noise.is_floating_point():
-            kind = noise.dtype if isinstance(noise, Tensor) else type(noise).__name__
-            raise ArgumentError(f"got noise of type {kind}, expected a floating point tensor")
+        if not is_computed(noise):
+            raise ArgumentError(
+                f"got noise of type {kind_of(noise)}, expected a floating point tensor"
+            )
         if not bool(noise.isfinite().all()):
             raise ArgumentError("got NaN or infinity in noise, expected finite numbers")
         self.register_buffer("noise", noise.detach().clone())

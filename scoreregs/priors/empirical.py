@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from scoreregs.arguments import named_calls
+from scoreregs.arguments import is_computed, kind_of, named_calls
 from scoreregs.errors import ArgumentError
 from scoreregs.prior import ScorePrior
 from scoreregs.schedules import NoiseSchedule, as_time
@@ -51,15 +51,15 @@ class EmpiricalPrior(ScorePrior):
 
     def __init__(self, data: Tensor, schedule: NoiseSchedule) -> None:
         super().__init__(schedule, "sample")
-        if not isinstance(data, Tensor):
+        if not is_computed(data):
             raise ArgumentError(
-                f"got data of type {type(data).__name__}, expected a floating point tensor: use "
+                f"got data of type {kind_of(data)}, expected a floating point tensor: use "
                 "torch.as_tensor(data, dtype=torch.float32)"
             )
-        if data.ndim < 2 or not data.numel() or not data.is_floating_point():
+        if data.ndim < 2 or not data.numel():
             raise ArgumentError(
-                f"got data of shape {tuple(data.shape)} and dtype {data.dtype}, expected a "
-                "non-empty floating point (count, *event): a 1-D event has shape (count, 1)"
+                f"got data of shape {tuple(data.shape)}, expected a non-empty (count, *event): a "
+                "1-D event has shape (count, 1)"
             )
         self._event = data.shape[1:]
         self._data = data.detach().flatten(1)

@@ -1,8 +1,10 @@
 r"""Published variants, each a combination of plug-ins.
 
 A recipe returns a `ScoreRegularizedObjective`; g below is the gradient that x receives, for each
-sample. Every option of the objective may be given and replaces the recipe's own. Guidance belongs
-to the prior: wrap it in `GuidedPrior`.
+sample. Every option of the objective may be given and replaces the recipe's own, but for those that
+make it what it is: its Jacobian or none of it (`through_prior`), the second prediction that is
+subtracted (`baseline`), and the weights of `sjc`, `rfds` and `dtql`. Guidance belongs to the prior:
+wrap it in `GuidedPrior`.
 
 | recipe | g |
 |---|---|

@@ -1,6 +1,6 @@
 """What recipes share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
@@ -18,20 +18,46 @@ FitLoss = Callable[..., Tensor]
 
 
 def distil(
+    name: str,
     prior: ScorePrior,
     defaults: ObjectiveOptions,
     options: ObjectiveOptions,
     value: ValueFunction | None = None,
+    *,
+    fixed: Sequence[str] = ("through_prior",),
 ) -> ScoreRegularizedObjective:
-    """Returns the objective of a prior, by a recipe's options and the caller's on top."""
+    """Returns the objective of a prior, by a recipe's options and the caller's on top.
+
+    Args:
+        name: the recipe's.
+        prior: the prior.
+        defaults: the recipe's options.
+        options: the caller's.
+        value: to be maximised, or None.
+        fixed: the options without which it would be another recipe.
+
+    Raises:
+        ArgumentError: where the caller's options undo the recipe.
+    """
+    own: dict[str, object] = {"baseline": "noise", "through_prior": False, **defaults}
+    for option in fixed:
+        given = options.get(option, own[option])
+        if given is not own[option] and not (isinstance(given, str) and given == own[option]):
+            raise ArgumentError(
+                f"got {option}={given!r} for {name}, expected none: its own is what makes it "
+                f"{name}; use ScoreRegularizedObjective.from_value(value, prior, {option}=...)"
+            )
     return ScoreRegularizedObjective.from_value(value, prior, **{**defaults, **options})
 
 
 def regularize(
+    name: str,
     value: ValueFunction,
     prior: ScorePrior,
     defaults: ObjectiveOptions,
     options: ObjectiveOptions,
+    *,
+    fixed: Sequence[str] = ("through_prior",),
 ) -> ScoreRegularizedObjective:
     """Returns the objective of a recipe that is nothing without a value, likewise.
 
@@ -43,7 +69,7 @@ def regularize(
             "got value=None, expected a function of (x, condition): this recipe maximises one; "
             "`sds` and the like are of the prior alone"
         )
-    return distil(prior, defaults, options, value)
+    return distil(name, prior, defaults, options, value, fixed=fixed)
 
 
 def trained(
@@ -53,9 +79,17 @@ def trained(
 
     At others of its own where none are given, where those have a state, which belongs to one call a
     step, and where they mean other noise levels under the fake prior's schedule.
+
+    Raises:
+        ArgumentError: for what is no prior, and for one prior as both.
     """
     for each in (prior, fake):
         check_prior_type(each)
+    if fake is prior:
+        raise ArgumentError(
+            "got one prior as `prior` and `fake`, expected a fake prior of its own: they would "
+            "cancel, and training the one would move the other; copy it with copy.deepcopy"
+        )
     given = options.get("times")
     if given is not None and not isinstance(given, nn.Module):
         times = given if same_schedule(prior.schedule, fake.schedule) else times

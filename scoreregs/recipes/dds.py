@@ -33,4 +33,10 @@ def dds(
         Hertz et al., Delta Denoising Score, ICCV 2023.
     """
     baseline = ReferenceBaseline(reference, condition)
-    return distil(prior, {"weighting": "uniform", "baseline": baseline}, options)
+    return distil(
+        "dds",
+        prior,
+        {"weighting": "uniform", "baseline": baseline},
+        options,
+        fixed=("baseline", "through_prior"),
+    )

@@ -42,4 +42,7 @@ def diff_instruct(
         "baseline": baseline,
         "times": LogNormalTimes(prior.schedule),
     }
-    return distil(prior, defaults, options, value), baseline.loss
+    objective = distil(
+        "diff_instruct", prior, defaults, options, value, fixed=("baseline", "through_prior")
+    )
+    return objective, baseline.loss

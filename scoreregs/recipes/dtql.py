@@ -64,4 +64,6 @@ def dtql(
         "times": LogLogisticTimes(prior.schedule, low=low, high=high),
         "through_prior": True,
     }
-    return regularize(value, prior, defaults, options)
+    return regularize(
+        "dtql", value, prior, defaults, options, fixed=("weighting", "baseline", "through_prior")
+    )

@@ -3,6 +3,7 @@
 from typing_extensions import Unpack
 
 from scoreregs.arguments import named_calls
+from scoreregs.errors import ArgumentError
 from scoreregs.objective import ScoreRegularizedObjective
 from scoreregs.options import ObjectiveOptions, ValueFunction
 from scoreregs.prior import ScorePrior
@@ -26,6 +27,10 @@ def red_diff(
         **options: of the objective; 1 / `beta` is the paper's lambda, here .25. The loss is summed
             over the batch, so that x.grad is g.
 
+    Raises:
+        ArgumentError: for times that do not descend in `steps` steps, or a residual through the
+            prior.
+
     References:
         Mardani et al., A Variational Perspective on Solving Inverse Problems with Diffusion Models,
         ICLR 2024.
@@ -44,10 +49,16 @@ def red_diff(
         ...     objective(x).loss.backward()
         ...     optimizer.step()
     """
+    times = options.get("times", DescendingTimes(steps))
+    if not isinstance(times, DescendingTimes) or times.steps != steps:
+        raise ArgumentError(
+            f"got times={times!r} for red_diff with steps={steps}, expected times that "
+            f"descend in as many: DescendingTimes({steps}, over=(0.02, 0.98)), or another range"
+        )
     defaults: ObjectiveOptions = {
         "beta": 4.0,
         "weighting": "sigma_over_alpha",
-        "times": DescendingTimes(steps),
+        "times": times,
         "reduction": "sum",
     }
-    return regularize(value, prior, defaults, options)
+    return regularize("red_diff", value, prior, defaults, options)

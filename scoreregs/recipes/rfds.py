@@ -32,4 +32,6 @@ def rfds(prior: ScorePrior, **options: Unpack[ObjectiveOptions]) -> ScoreRegular
     def weight(level: NoiseLevel) -> Tensor:
         return 1 + torch.exp(-level.bounded_log_snr / 2)
 
-    return distil(prior, {"weighting": weight}, options)
+    return distil(
+        "rfds", prior, {"weighting": weight}, options, fixed=("weighting", "through_prior")
+    )

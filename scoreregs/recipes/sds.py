@@ -29,4 +29,4 @@ def sds(prior: ScorePrior, **options: Unpack[ObjectiveOptions]) -> ScoreRegulari
         >>> x = torch.ones(4, 1, requires_grad=True)
         >>> sds(prior)(x).loss.backward()
     """
-    return distil(prior, {"weighting": "sigma2"}, options)
+    return distil("sds", prior, {"weighting": "sigma2"}, options)

@@ -85,4 +85,6 @@ def _identity(
         "times": times,
         "through_prior": True,
     }
-    return distil(prior, defaults, options, value), own.loss
+    name = "di_star" if baseline.huber else "sid"
+    objective = distil(name, prior, defaults, options, value, fixed=("baseline", "through_prior"))
+    return objective, own.loss

@@ -23,4 +23,6 @@ def sjc(prior: ScorePrior, **options: Unpack[ObjectiveOptions]) -> ScoreRegulari
         Wang et al., Score Jacobian Chaining: Lifting Pretrained 2D Diffusion Models for 3D
         Generation, CVPR 2023.
     """
-    return distil(prior, {"weighting": "uniform"}, options)
+    return distil(
+        "sjc", prior, {"weighting": "uniform"}, options, fixed=("weighting", "through_prior")
+    )

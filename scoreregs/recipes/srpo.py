@@ -20,9 +20,9 @@ def srpo(
     Args:
         value: Q(x, condition), (batch,), to be maximised.
         prior: the behavior model.
-        **options: of the objective; `beta` is the paper's temperature.
+        **options: of the objective, any; `beta` is the paper's temperature.
 
     References:
         Chen et al., Score Regularized Policy Optimization through Diffusion Behavior, ICLR 2024.
     """
-    return regularize(value, prior, {}, options)
+    return regularize("srpo", value, prior, {}, options, fixed=())

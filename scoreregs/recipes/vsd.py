@@ -52,4 +52,7 @@ def vsd(
         False
     """
     baseline = trained(prior, fake, (0.02, 0.98), options)
-    return distil(prior, {"baseline": baseline}, options, value), baseline.loss
+    objective = distil(
+        "vsd", prior, {"baseline": baseline}, options, value, fixed=("baseline", "through_prior")
+    )
+    return objective, baseline.loss

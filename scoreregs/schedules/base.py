@@ -99,6 +99,27 @@ def check_schedule(schedule: object) -> None:
             f"got a schedule of type {type(schedule).__name__}, expected a NoiseSchedule, for "
             "instance scoreregs.VPSchedule() (an instance, not the class)"
         )
+    if not type(schedule).__module__.startswith("scoreregs."):
+        _check_own(schedule)
+
+
+def _check_own(schedule: "NoiseSchedule") -> None:
+    """Raises `ArgumentError` for a schedule of one's own that returns, or means, something else."""
+    name, t = type(schedule).__name__, torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64)
+    try:
+        alpha, sigma = (torch.as_tensor(scale, device="cpu").expand(3) for scale in schedule(t))
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(
+            f"got a {name} whose call raised {type(error).__name__}: {error}; expected it to "
+            "return (alpha, sigma) of times (batch,)"
+        ) from error
+    except RuntimeError:  # as of tables on another device
+        return
+    if not bool(alpha[0] * sigma[2] > alpha[2] * sigma[0]):
+        raise ArgumentError(
+            f"got a {name} with no more noise at t = .75 than at .25, expected t = 0 to be the "
+            "data and 1 the noise: give it 1 - t, and the network its own time by time_map"
+        )
 
 
 def check_time(t: object) -> None:

@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from typing_extensions import override
 
-from scoreregs.arguments import check_function, check_positive, named_calls
+from scoreregs.arguments import accepts, check_function, check_positive, named_calls
 from scoreregs.errors import ArgumentError
 from scoreregs.schedules import NoiseLevel
 from scoreregs.weightings.base import TimeWeighting
@@ -124,6 +125,13 @@ class CustomWeighting(TimeWeighting):
 
     def __init__(self, function: Callable[[NoiseLevel], Tensor]) -> None:
         check_function("function", function, "the NoiseLevel")
+        if accepts(function, 1) is False:
+            raise ArgumentError(
+                "got a weighting that does not take the NoiseLevel alone, expected a function of "
+                "it, for instance `lambda level: level.sigma ** 2`"
+            )
+        with suppress(RuntimeError):  # as of a table on another device
+            _try(function)
         self.function = function
 
     @override
@@ -135,6 +143,19 @@ class CustomWeighting(TimeWeighting):
         """
         weight = checked_weight(self.function(level), level)
         return torch.log(weight.to(level.t.dtype))
+
+
+def _try(function: Callable[[NoiseLevel], Tensor]) -> None:
+    """Raises `ArgumentError` where a function is of something else than a `NoiseLevel`."""
+    half = torch.tensor([0.5], dtype=torch.float64)
+    try:
+        function(NoiseLevel(half, half, half, 0 * half))
+    except (AttributeError, TypeError) as error:
+        raise ArgumentError(
+            f"got a weighting that raised {type(error).__name__} ({error}), expected a function of "
+            "the NoiseLevel, which has t, alpha, sigma and log_snr: for instance "
+            "`lambda level: level.t ** 2`"
+        ) from error
 
 
 def checked_weight(weight: object, level: NoiseLevel) -> Tensor:

@@ -11,7 +11,9 @@ from torch import Tensor
 
 from scoreregs import (
     GaussianMixturePrior,
+    GuidedPrior,
     NetworkPrior,
+    NoiseSchedule,
     ScorePrior,
     ScoreRegularizedObjective,
     VPSchedule,
@@ -24,6 +26,7 @@ from scoreregs.errors import (
     SingularTimeError,
     ValueFunctionError,
 )
+from scoreregs.recipes import sds
 
 SCHEDULE = VPSchedule()
 NAN, INF = float("nan"), float("inf")
@@ -50,8 +53,8 @@ def network(function: Callable[[Tensor], Any], prediction: Any = "epsilon") -> N
 class Constant(ScorePrior):
     """A prior that returns whatever it is told to."""
 
-    def __init__(self, output: Any) -> None:
-        super().__init__(SCHEDULE)
+    def __init__(self, output: Any, schedule: NoiseSchedule = SCHEDULE) -> None:
+        super().__init__(schedule)
         self.output = output
 
     def predict(self, x_t, t, condition=None):
@@ -480,3 +483,92 @@ def test_shapes_are_checked_at_every_call():
         objective(X, X[:3])
     with pytest.raises(ArgumentError, match=r"\[0, 1\]"):
         objective(X, t=2.0)
+
+
+RAGGED = [torch.ones(length, 2) for length in (1, 2, 3, 4)]
+JAGGED = torch.nested.nested_tensor(RAGGED, layout=torch.jagged)
+
+
+@pytest.mark.parametrize("condition", [X.to_sparse(), torch.nested.nested_tensor(RAGGED)])
+def test_a_condition_without_a_dense_batch_is_refused(condition):
+    with pytest.raises(ArgumentError, match="dense"):
+        build()(X, {"text": condition})
+
+
+def test_rows_of_other_lengths_are_passed_on_where_torch_can():
+    seen = []
+
+    def network(x_t, t, condition):
+        seen.append(condition)
+        return x_t
+
+    prior = NetworkPrior(network, VPSchedule(), modules=())
+    sds(prior)(X, JAGGED)
+    assert seen[0].is_nested
+    with pytest.raises(ArgumentError, match="draws=1"):
+        sds(prior, draws=2)(X, JAGGED)
+    with pytest.raises(ArgumentError, match="pad them"):
+        sds(GuidedPrior(prior, 2.0, JAGGED))(X, JAGGED)
+
+
+@pytest.mark.parametrize("method", ["epsilon", "denoise", "score"])
+def test_a_prior_takes_a_condition_of_one_row_or_of_each(method):
+    prior = NetworkPrior(lambda x_t, t, c: c["goal"].expand(x_t.shape), SCHEDULE, modules=())
+    goals = X[:1].expand(4, 2)
+    evaluate = getattr(prior, method)
+    assert torch.equal(evaluate(X, 0.5, {"goal": X[:1]}), evaluate(X, 0.5, {"goal": goals}))
+    for goal in (X[:3], torch.tensor(1.0)):
+        with pytest.raises(ArgumentError, match="1 or 4 rows"):
+            evaluate(X, 0.5, {"goal": goal})
+
+
+class OfX(ScoreRegularizedObjective):
+    def value(self, x):  # pyright: ignore[reportIncompatibleMethodOverride]
+        return x.sum(-1)
+
+
+class OfTime(ScorePrior):
+    def predict(self, x_t, t):  # pyright: ignore[reportIncompatibleMethodOverride]
+        return x_t
+
+
+class Unmade(ScorePrior):
+    def __init__(self) -> None:
+        pass
+
+    def predict(self, x_t, t, condition=None):
+        return x_t
+
+
+class Alone(NoiseSchedule):
+    def __call__(self, t):  # pyright: ignore[reportIncompatibleMethodOverride]
+        return 1 - t
+
+
+class Reversed(NoiseSchedule):
+    """As in much of flow matching, where t = 1 is the data."""
+
+    def __call__(self, t):
+        return t, 1 - t
+
+
+def weighted(weighting: Any) -> ScoreRegularizedObjective:
+    return sds(gaussian(), weighting=weighting)
+
+
+OWN: dict[str, tuple[Callable[[], Any], str]] = {
+    "a value without a condition": (lambda: OfX(gaussian()), r"def value\(self, x, condition\)"),
+    "a prior without one": (lambda: OfTime(SCHEDULE), r"def predict\(self, x_t, t, condition\)"),
+    "a prior that is not made": (lambda: sds(Unmade()), r"super\(\).__init__"),
+    "a schedule of one number": (lambda: Constant(X, Alone()), r"return \(alpha, sigma\)"),
+    "a reversed schedule": (lambda: Constant(X, Reversed()), "give it 1 - t"),
+    "a weight of two": (lambda: weighted(lambda a, b: a), "NoiseLevel alone"),
+    "a weight of time": (lambda: weighted(lambda t: t**2), r"level\.t \*\* 2"),
+}
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_a_part_of_ones_own_that_does_not_fit_is_refused_when_it_is_plugged_in(name):
+    make, message = OWN[name]
+    with pytest.raises(ArgumentError, match=message):
+        make()

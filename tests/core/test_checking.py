@@ -183,6 +183,32 @@ class TestDataOfAnotherRange:
         found = report.reading.data
         assert found.is_near(DataMap(scale, shift), raw.std().item()), str(report.cause)
 
+    @pytest.mark.parametrize(
+        ("mapped", "named"),
+        [
+            (lambda x: (x.mean(0), x.std(0)), "standardised by its own mean and deviation"),
+            (
+                lambda x: ((x.amin(0) + x.amax(0)) / 2, (x.amax(0) - x.amin(0)) / 2),
+                "scaled onto [-1, 1] by its own bounds",
+            ),
+        ],
+    )
+    def test_of_each_channel_is_named(self, mapped, named):
+        """As actions, and latents with statistics of their channels."""
+        scale, shift = torch.tensor([7.0, 0.02]).double(), torch.tensor([3.0, -0.5]).double()
+        means = torch.tensor([[1.0, -1.0], [-1.0, 0.6], [0.1, 1.0]]).double() * scale + shift
+        weights, variances = torch.tensor([0.4, 0.3, 0.3]).double(), 0.05 * scale**2
+        raw = GaussianMixturePrior(
+            weights, means, torch.diag(variances).expand(3, 2, 2), EDMSchedule()
+        ).draw(512, generator=torch.Generator().manual_seed(0))
+        centre, width = mapped(raw)
+        covariances = torch.diag(variances / width**2).expand(3, 2, 2)
+        prior = GaussianMixturePrior(weights, (means - centre) / width, covariances, EDMSchedule())
+        report = check_prior(prior, raw)
+        assert not report.ok
+        assert f"each channel of the data, along dimension 1, is {named}" in str(report.cause)
+        assert check_prior(prior, (raw - centre) / width).ok
+
     def test_of_a_denoiser_is_named(self):
         exact = modes(0, 1)
 
@@ -278,6 +304,14 @@ class TestNoFalseAlarms:
         )
         report = check_prior(prior, prior.draw(2048, generator=torch.Generator().manual_seed(0)))
         assert report.ok, str(report)
+
+    def test_sorted_data(self):
+        """As data sets are by class: rows are looked at all over them."""
+        prior = GaussianMixturePrior(
+            [0.5, 0.5], [[-1.0], [1.0]], 0.01 * torch.ones(2, 1, 1), SCHEDULE
+        )
+        data = prior.draw(4096, generator=torch.Generator().manual_seed(0)).sort(0).values
+        assert check_prior(prior, data).ok
 
     def test_conditional(self):
         def mixture(c):

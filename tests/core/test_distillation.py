@@ -1,5 +1,6 @@
 """A generator with a learned fake prior ends where quadrature says the divergence is least."""
 
+import copy
 import math
 from functools import partial
 from typing import Any
@@ -241,7 +242,7 @@ def test_given_times_are_those_of_both_losses(recipe):
 
 def test_no_fake_steps():
     prior = GaussianMixturePrior([1.0], [[1.0]], [[[1.0]]], VPSchedule())
-    objective, fit = vsd(prior, prior)
+    objective, fit = vsd(prior, copy.copy(prior))
     optimizer = torch.optim.SGD(Affine().parameters(), lr=0.1)
     with pytest.raises(ArgumentError, match="fake_steps=0"):
         Distillation(

@@ -1,5 +1,7 @@
 """A network of one's own, however it is wrapped: found, in eval mode, in its dtype; or said."""
 
+import collections
+import dataclasses
 import functools
 import logging
 from typing import cast
@@ -8,9 +10,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from scoreregs import DenoiserPrior, EDMPrior, NetworkPrior, ScoreRegularizedObjective, VPSchedule
+from scoreregs import (
+    DenoiserPrior,
+    EDMPrior,
+    GuidedPrior,
+    NetworkPrior,
+    ScorePrior,
+    ScoreRegularizedObjective,
+    VPSchedule,
+)
 from scoreregs.discovery import modules_of
-from scoreregs.errors import ArgumentError, ValueFunctionError
+from scoreregs.errors import ArgumentError, PriorError, ValueFunctionError
 from scoreregs.options import ValueFunction
 
 SCHEDULE = VPSchedule()
@@ -83,6 +93,63 @@ def decorated(network):
     return call
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Slotted:
+    """Without a dictionary of its own."""
+
+    network: nn.Module
+
+    def __call__(self, x_t, t, condition):
+        return self.network(x_t, t)
+
+
+def class_with(network):
+    """A class that holds a network, and ways to it."""
+
+    class Holder:
+        held = network
+
+        def __call__(self, x_t, t, condition):
+            return self.by_name(x_t, t)
+
+        def by_name(self, x_t, t):
+            return self.held(x_t, t)
+
+        @classmethod
+        def of_class(cls, x_t, t, condition):
+            return cls.held(x_t, t)
+
+        @staticmethod
+        def of_none(x_t, t, condition):
+            return network(x_t, t)
+
+        @property
+        def model(self):
+            return network
+
+        def of_property(self, x_t, t, condition):
+            return self.model(x_t, t)
+
+    return Holder
+
+
+def cached(network):
+    @functools.cache
+    def call(x_t, t, condition):
+        return network(x_t, t)
+
+    return call
+
+
+def any_of(held):
+    return lambda x_t, t, condition: next(iter(held))(x_t, t)
+
+
+def of_a_class(network):
+    holder = class_with(network)
+    return lambda x_t, t, condition: holder.held(x_t, t)
+
+
 WRAPS = {
     "the module": lambda m: m,
     "its method": lambda m: m.forward,
@@ -97,6 +164,15 @@ WRAPS = {
     "method of an object": lambda m: Agent(m).denoise,
     "callable object": lambda m: Agent(m),
     "closure of an object": lambda m: (lambda agent: lambda x_t, t, c: agent(x_t, t, c))(Agent(m)),
+    "slots": Slotted,
+    "attribute of a class": lambda m: class_with(m)(),
+    "class": of_a_class,
+    "class method": lambda m: class_with(m).of_class,
+    "static method": lambda m: class_with(m).of_none,
+    "property": lambda m: class_with(m)().of_property,
+    "cache": cached,
+    "set": lambda m: any_of({m}),
+    "deque": lambda m: any_of(collections.deque([m])),
     "list": lambda m: (lambda held: lambda x_t, t, c: held[0](x_t, t))([m]),
 }
 
@@ -127,6 +203,32 @@ def test_a_module_that_a_function_refers_to_is_found(function):
     assert NetworkPrior(function, SCHEDULE).epsilon(X, 0.5).dtype == torch.float32
     assert GLOBAL.modes == [False]
     assert GLOBAL.training
+
+
+class OwnPrior(ScorePrior):
+    """Refers to its network, and has none."""
+
+    def predict(self, x_t, t, condition=None):
+        return self.call(x_t, t)
+
+    def call(self, x_t, t):
+        return GLOBAL(x_t.double(), t)
+
+
+@pytest.mark.parametrize("wrap", [lambda p: p, lambda p: GuidedPrior(p, 2.0, X)])
+def test_a_module_that_a_prior_of_ones_own_refers_to_is_found(wrap):
+    GLOBAL.train()
+    GLOBAL.modes.clear()
+    wrap(OwnPrior(SCHEDULE)).epsilon(X, 0.5, X)
+    assert GLOBAL.modes == [False]
+    assert GLOBAL.training
+
+
+def test_a_prior_that_is_read_from_a_string_is_searched_too():
+    names = {"ScorePrior": ScorePrior, "network": GLOBAL}
+    source = "class Own(ScorePrior):\n def predict(self, x_t, t, c=None): return network(x_t, t)"
+    exec(source, names)
+    assert list(names["Own"](SCHEDULE).networks()) == [GLOBAL]
 
 
 def test_a_module_that_is_replaced_is_found_again():
@@ -160,6 +262,19 @@ def test_modules_of_several_dtypes_leave_x_in_its_own():
     assert seen == [torch.float32]
 
 
+def test_weights_that_are_kept_in_an_eighth_of_a_word_are_not_computed_in_it():
+    class Cast(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.kept = nn.Parameter(torch.eye(2).to(torch.float8_e4m3fn), requires_grad=False)
+            self.layer = nn.Linear(2, 2).double()
+
+        def forward(self, x_t, t):
+            return self.layer(x_t @ self.kept.to(x_t.dtype))
+
+    assert NetworkPrior(Cast(), SCHEDULE).epsilon(X, 0.5).dtype == torch.float32
+
+
 def test_it_is_said_once_where_no_module_is_found(caplog):
     def network(x_t, t, condition):
         return x_t
@@ -184,6 +299,39 @@ def test_the_search_ends_in_a_circle():
     prior = NetworkPrior(agent, SCHEDULE)
     agent.models["prior"] = prior  # pyright: ignore[reportArgumentType]
     assert len(list(prior.networks())) == 1
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        lambda x_t, t: x_t.mul_(2),
+        lambda x_t, t: nn.functional.relu(x_t, inplace=True),
+        lambda x_t, t: x_t + 0 * t.mul_(2)[:, None],
+    ],
+    ids=["x_t", "a layer", "t"],
+)
+def test_a_network_that_writes_to_its_input_is_refused(network):
+    """Else a sample prediction would be turned to noise with an x_t that is no longer it."""
+    x = X.double()
+    prior = NetworkPrior(network, SCHEDULE, "sample", modules=())
+    with pytest.raises(PriorError, match=r"in place.*clone"):
+        ScoreRegularizedObjective.from_value(None, prior)(x)
+    with torch.inference_mode():
+        NetworkPrior(lambda x_t, t: x_t, SCHEDULE, modules=()).epsilon(x.clone(), 0.5)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"network": nn.ModuleList([nn.Linear(2, 2)])}, "no forward"),
+        ({"network": nn.Linear(2, 2).forward}, "takes neither"),
+        ({"time_map": lambda t, condition: t}, "does not take t alone"),
+        ({"prediction": "velocity"}, "'flow_prediction' here, else 'v_prediction'"),
+    ],
+)
+def test_what_cannot_be_called_is_refused_when_the_prior_is_made(options, message):
+    with pytest.raises(ArgumentError, match=message):
+        NetworkPrior(**{"network": Watched(), "schedule": SCHEDULE} | options)
 
 
 class TestWithoutACondition:
@@ -226,6 +374,11 @@ class TestValues:
         prior = NetworkPrior(Watched(), SCHEDULE)
         with pytest.raises(TypeError, match="str"):
             ScoreRegularizedObjective.from_value(value, prior)(X)
+
+    def test_of_complex_numbers_are_refused(self):
+        prior = NetworkPrior(Watched(), SCHEDULE)
+        with pytest.raises(ValueFunctionError, match="complex64"):
+            ScoreRegularizedObjective.from_value(lambda x: (x + 0j).sum(-1), prior)(X)
 
     def test_of_a_float_are_refused(self):
         prior, wrong = NetworkPrior(Watched(), SCHEDULE), cast(ValueFunction, lambda x: 1.0)

@@ -1,7 +1,9 @@
 """Each recipe is its published formula, written out by hand for a Gaussian of given t and noise."""
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +21,9 @@ from scoreregs import (
     VPSchedule,
     recipes,
 )
+from scoreregs.baselines import PriorBaseline
+from scoreregs.errors import ArgumentError
+from scoreregs.times import DescendingTimes
 from tests.core.gaussians import S2, conditional_gaussian, denoised, epsilon, scales
 
 DRAWS, BATCH, D = 2, 5, 3
@@ -353,6 +358,65 @@ def test_diff_instruct_draws_log_normal_sigma_for_both():
     for t in seen:
         log_sigma = schedule(t.double())[1].log()
         assert stats.kstest(log_sigma.numpy(), stats.norm(-1.2, 1.2).cdf).pvalue > 0.01
+
+
+OTHERS: dict[str, Any] = {
+    "baseline": lambda: PriorBaseline(conditional_gaussian(), NULL),
+    "weighting": lambda: "snr",
+    "through_prior": lambda: True,
+    "times": lambda: (0.1, 0.9),
+}
+# What makes a recipe, beside the residual's Jacobian.
+MAKES = {
+    **dict.fromkeys(
+        ("csd", "dds", "nfsd", "vsd", "diff_instruct", "sid", "di_star"), ("baseline",)
+    ),
+    "sjc": ("weighting",),
+    "rfds": ("weighting",),
+    "dtql": ("weighting", "baseline"),
+    "red_diff": ("times",),
+}
+ARGUMENTS = {
+    "value": lambda: value,
+    "prior": conditional_gaussian,
+    "fake": fake_prior,
+    "null": lambda: NULL,
+    "negative": lambda: NEGATIVE,
+    "reference": lambda: REFERENCE,
+    "condition": lambda: C_REFERENCE,
+    "steps": lambda: 5,
+}
+
+
+@pytest.mark.parametrize("name", sorted(set(recipes.__all__) - {"srpo"}))
+def test_an_option_that_would_make_it_another_recipe_is_refused(name):
+    recipe = getattr(recipes, name)
+    needed = [n for n, p in inspect.signature(recipe).parameters.items() if p.default is p.empty]
+    given = {n: ARGUMENTS[n]() for n in needed if n in ARGUMENTS}
+    built = recipe(**given)
+    objective = built[0] if isinstance(built, tuple) else built
+    other = not objective.through_prior
+    with pytest.raises(ArgumentError, match=f"got through_prior={other} for {name}, expected"):
+        recipe(**given, through_prior=other)
+    recipe(**given, through_prior=objective.through_prior)
+    for option in MAKES.get(name, ()):
+        with pytest.raises(ArgumentError, match=f"got {option}=.* for {name}.*, expected"):
+            recipe(**given, **{option: OTHERS[option]()})
+
+
+def test_red_diff_descends_in_the_steps_it_is_told():
+    prior, over = conditional_gaussian(), (0.1, 0.9)
+    times = DescendingTimes(3, over)
+    assert recipes.red_diff(value, prior, steps=3, times=times).times is times
+    with pytest.raises(ArgumentError, match="steps=4"):
+        recipes.red_diff(value, prior, steps=4, times=times)
+
+
+def test_a_fake_prior_is_another_one():
+    prior = conditional_gaussian()
+    for recipe in (recipes.vsd, recipes.diff_instruct, recipes.sid):
+        with pytest.raises(ArgumentError, match="of its own"):
+            recipe(prior, prior)
 
 
 def test_options_replace_the_recipes_own():

@@ -79,6 +79,14 @@ def test_what_is_refused_for_a_reason_is_not_also_a_family():
     assert not REFUSED.keys() & KNOWN.keys()
 
 
+@pytest.mark.parametrize("option", ["zero_cond_t", "use_additional_t_cond"])
+def test_a_model_that_edits_pictures_is_told_by_its_configuration(option):
+    model = blank("QwenImageTransformer2DModel")
+    model._internal_dict = {option: True}
+    with pytest.raises(ArgumentError, match="edits pictures"):
+        DiffusersPrior(model, FLOW())
+
+
 def text_unet(**config) -> Any:
     torch.manual_seed(0)
     return diffusers.UNet2DConditionModel(
@@ -239,6 +247,8 @@ class TestExperts:
             torch.testing.assert_close(got[row], alone[expert][row])
         assert not torch.allclose(alone[0], alone[1])
         assert set(prior.networks()) == {high, low}
+        same = prior.epsilon(x, t, text[:1].expand(5, -1, -1))
+        torch.testing.assert_close(prior.epsilon(x, t, text[:1]), same)
 
     def test_each_may_have_a_condition_of_its_own(self):
         high, low = text_unet(), text_unet(cross_attention_dim=7)

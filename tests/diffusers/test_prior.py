@@ -312,7 +312,7 @@ class TestBadInput:
         [
             (SimpleNamespace, {}, "torch module"),
             (lambda: nn.Linear(1, 1), {}, "timestep"),
-            (unet, {"learned_variance": "cut"}, "'refuse' or 'drop'"),
+            (unet, {"learned_variance": "cut"}, "'refuse', 'drop'"),
             (unet, {"interpolation": "linear"}, "nearest"),
         ],
     )
@@ -453,6 +453,19 @@ class TestPretrained:
             json.dumps({"_class_name": "MarigoldDepthPipeline", "unet": ["diffusers", "X"]})
         )
         with pytest.raises(ArgumentError, match="MarigoldDepthPipeline"):
+            DiffusersPrior.from_pretrained(tmp_path)
+
+    @pytest.mark.parametrize(
+        ("index", "reason"),
+        [
+            ({"_class_name": "QwenImageEditPlusPipeline"}, "tokens of a picture"),
+            ({"_class_name": "Flux2KleinPipeline", "is_distilled": True}, "no posterior mean"),
+        ],
+    )
+    def test_a_pipeline_whose_model_is_not_the_familys_is_refused(self, tmp_path, index, reason):
+        part = {"transformer": ["diffusers", "QwenImageTransformer2DModel"]}
+        (tmp_path / "model_index.json").write_text(json.dumps(index | part))
+        with pytest.raises(ArgumentError, match=f"{index['_class_name']}.*{reason}"):
             DiffusersPrior.from_pretrained(tmp_path)
 
     def test_a_folder_without_a_pipeline_is_refused(self, tmp_path):
@@ -616,6 +629,29 @@ def test_conditions_of_a_batch_are_cut_with_it():
     row = map_tensors(lambda c: c[1:2], condition)
     alone = objective(x[1:2], row, t=0.4, noise=noise[:, 1:2]).gradient
     torch.testing.assert_close(together[1:2], alone, rtol=1e-4, atol=1e-4)
+
+
+def test_reads_like_its_construction():
+    scheduler = diffusers.DDPMScheduler()
+    told = "DiffusersPrior(model=UNet2DModel(...), scheduler=DDPMScheduler(...)"
+    assert repr(DiffusersPrior(unet(), scheduler)) == f"{told})"
+    prior = DiffusersPrior(
+        unet(),
+        scheduler,
+        interpolation="log_snr",
+        autocast=torch.bfloat16,
+        low_noise_model=unet(),
+        boundary_ratio=0.25,
+    )
+    assert repr(prior) == (
+        f"{told}, interpolation='log_snr', autocast=torch.bfloat16, "
+        "low_noise_model=UNet2DModel(...), boundary_ratio=0.25)"
+    )
+    assert repr(read_scheduler(diffusers.FlowMatchEulerDiscreteScheduler())) == (
+        "NetworkReading(schedule=RectifiedFlowSchedule(shift=1), prediction='flow_prediction', "
+        "time_map=<lambda>, sign=1)"
+    )
+    assert f"prior={prior!r}, " in repr(ScoreRegularizedObjective.from_value(None, prior))
 
 
 @pytest.mark.parametrize(

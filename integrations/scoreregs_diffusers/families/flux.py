@@ -130,5 +130,10 @@ FLUX = (
         shared=("img_shapes",),
         embedded=_embedded,
         guidance="norm",
+        refuse=lambda config: (
+            "which edits pictures: its pipeline hands it their tokens behind those of x"
+            if config.get("zero_cond_t") or config.get("use_additional_t_cond")
+            else None
+        ),
     ),
 )

@@ -96,7 +96,11 @@ PRIOR: list[Any] = [None, VPSchedule(), network, Net(), "prior", NetworkPrior]
 FUNCTION: list[Any] = [3, "network", VPSchedule(), X]
 RULE: list[Any] = [None, 3, "sigma2", X, VPSchedule]
 VALUE: list[Any] = [3, "q", X, lambda: 3, lambda x, c, t: x]
-TENSOR: list[Any] = [None, np.ones((4, 2)), [[1.0, 2.0]], "x", X[0], X.long(), X[:0]]
+EIGHTH, SPARSE = X.to(torch.float8_e4m3fn), X.to_sparse()
+TENSOR: list[Any] = [
+    *(None, np.ones((4, 2)), [[1.0, 2.0]], "x"),
+    *(X[0], X.long(), X[:0], X + 0j, EIGHTH, SPARSE),
+]
 GIVEN: list[Any] = [np.ones((4, 2)), "x", X[:, :1], X.long(), X[0]]
 POINTS: list[Any] = [None, RAGGED, "points", {1.0}, [["a"]]]
 GENERATOR: list[Any] = [3, "seed", np.random.default_rng(0)]
