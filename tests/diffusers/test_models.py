@@ -157,7 +157,7 @@ class TestPackedLatents:
         with_ids: Condition = {
             "encoder_hidden_states": TEXT,
             "pooled_projections": POOLED,
-            "img_ids": torch.zeros(16, 3),
+            "img_ids": torch.zeros(1, 16, 3),
         }
         with pytest.raises(ArgumentError, match=r"once for all rows.*arguments=\{'img_ids'"):
             prior.epsilon(randn(2, 4, 8, 8), 0.5, with_ids)

@@ -120,7 +120,6 @@ CALLS: dict[str, tuple[Any, Any]] = {
     ),
     "words of another width": (text_unet, torch.ones(2, 3, 5)),
     "words without a dimension": (text_unet, torch.ones(2, 6)),
-    "words of another batch": (text_unet, torch.ones(3, 3, 6)),
     "no words": (text_unet, {"encoder_hidden_states": None}),
 }
 
