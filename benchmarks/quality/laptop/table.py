@@ -30,7 +30,8 @@ def markdown(rows: list[Row]) -> str:
     files = list(dict.fromkeys(row["file"] for row in rows))
     lines = _head(methods, "Better than cloning")
     for file in files:
-        own = [_cell([scores[file, method]]) for method in methods]
+        # Of the data there is one number, whatever the seed.
+        own = [_cell([scores[file, m][: 1 if m == METHODS[0] else None]]) for m in methods]
         chance = improvement(scores[file, HANDED_OVER], scores[file, PLAIN])
         lines.append(_line(file, [*own, "–" if chance is None else f"{chance:.0%}"]))
     of_all = [_cell([scores[file, method] for file in files]) for method in methods]
@@ -128,10 +129,11 @@ def _cell(strata: list[list[float]]) -> str:
     if not all(strata):
         return "–"
     middle = f"{_of_all(*map(np.asarray, strata)):.1f}"
+    count = sum(map(len, strata))
     if min(map(len, strata)) == 1 or max(map(np.ptp, strata)) < 0.05:
-        return middle
+        return middle if count == len(strata) else f"{middle} ({count})"
     low, high = _interval(strata, _of_all)
-    return f"{middle} ({low:.1f} to {high:.1f}; {sum(map(len, strata))})"
+    return f"{middle} ({low:.1f} to {high:.1f}; {count})"
 
 
 def _difference(ours: list[float], theirs: list[float]) -> str:
