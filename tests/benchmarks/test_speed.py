@@ -75,10 +75,12 @@ def test_the_terminal_shows_ratios_and_seconds_where_they_are_asked_for(tmp_path
     (tmp_path / "conftest.py").write_text(HOOKS)
     (tmp_path / "test_rows.py").write_text(ROWS)
     options = ["--benchmark-only", "--benchmark-json=rows.json", *seconds]
+    # In a worker of pytest-xdist nothing is timed, and this process is no worker.
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_XDIST")}
     printed = subprocess.run(
         [sys.executable, "-m", "pytest", "--rootdir=.", "-p", "no:cacheprovider", *options],
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        env=environment | {"PYTHONPATH": str(Path(__file__).parents[2])},
         capture_output=True,
         text=True,
         check=False,

@@ -290,7 +290,7 @@ class TestRefusals:
 
 def test_without_a_simulator_the_prior_chooses_the_temperature():
     grid, none = SweepGrid(seeds=(0, 1, 2), betas=(0.03, 0.1, 0.3)), np.zeros((3, 3))
-    excess = np.array([[0.0, 0.02, 0.3], [0.01, 0.03, 0.2], [0.0, 0.01, 0.01]])
+    excess = np.array([[0.0, 0.005, 0.3], [0.005, 0.03, 0.2], [0.0, 0.005, 0.005]])
     table = SweepTable(grid, "outside", none, none, None, {}, excess=excess)
     assert table.best == 0.1
     assert dataclasses.replace(table, excess=None).best == 0.3

@@ -79,7 +79,7 @@ def weights_of(run_dir):
 
 
 @pytest.mark.parametrize(
-    ("said", "expected"), [((0.0, 0.5), 0.1), ((0.5, 0.0), 0.01), ((0.0, 0.02), 1.0)]
+    ("said", "expected"), [((0.0, 0.5), 0.1), ((0.5, 0.0), 0.01), ((0.0, 0.005), 1.0)]
 )
 def test_it_is_the_run_of_that_temperature(data, tmp_path, excesses, said, expected):
     excesses.update(zip(CHOICES[1:], said, strict=True))
