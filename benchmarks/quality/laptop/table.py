@@ -4,16 +4,15 @@ from collections import defaultdict
 from typing import Any
 
 import numpy as np
-from scipy.stats import bootstrap, mannwhitneyu, trim_mean
+from scipy.stats import bootstrap, mannwhitneyu
 
 from benchmarks.quality.laptop.beside import LABELS
 from benchmarks.quality.laptop.runs import HANDED_OVER, METHODS, PLAIN, WEIGHTED
 from benchmarks.quality.scores.rows import Row
 from scoreregs_offline_rl import PolicyStage
+from scoreregs_offline_rl.evaluation.statistics import interquartile_mean
 
 __all__ = ["differences", "improvement", "markdown", "verdicts"]
-
-_QUARTER = 0.25
 
 
 def markdown(rows: list[Row]) -> str:
@@ -148,11 +147,11 @@ def _difference(ours: list[float], theirs: list[float]) -> str:
 
 
 def _of_all(*samples: np.ndarray, axis: int = -1) -> np.ndarray:
-    return trim_mean(np.concatenate(samples, axis=axis), _QUARTER, axis=axis)
+    return interquartile_mean(np.concatenate(samples, axis=axis))
 
 
 def _less(ours: np.ndarray, theirs: np.ndarray, axis: int = -1) -> np.ndarray:
-    return trim_mean(ours, _QUARTER, axis=axis) - trim_mean(theirs, _QUARTER, axis=axis)
+    return _of_all(ours, axis=axis) - _of_all(theirs, axis=axis)
 
 
 def _interval(strata: list[list[float]], statistic: Any) -> tuple[float, float]:
