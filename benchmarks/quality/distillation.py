@@ -6,8 +6,7 @@ The teacher is trained on normals on a circle or on a spiral without gaps, and s
 steps; each student starts as its denoiser at one noise level, and is the moving average of its
 weights: how many samples each mode has wanders slowly, which a rate that falls to zero would only
 freeze. Distances are of equally many samples, to data that nobody was trained on; that of other
-data is
-what no model goes below.
+data is what no model goes below.
 """
 
 import sys
