@@ -24,7 +24,7 @@ def distil(
     options: ObjectiveOptions,
     value: ValueFunction | None = None,
     *,
-    fixed: Sequence[str] = ("through_prior",),
+    fixed: Sequence[str] | None = None,
 ) -> ScoreRegularizedObjective:
     """Returns the objective of a prior, by a recipe's options and the caller's on top.
 
@@ -34,11 +34,14 @@ def distil(
         defaults: the recipe's options.
         options: the caller's.
         value: to be maximised, or None.
-        fixed: the options without which it would be another recipe.
+        fixed: the options without which it would be another recipe; None: its Jacobian or none of
+            it, and its baseline where it has one.
 
     Raises:
         ArgumentError: where the caller's options undo the recipe.
     """
+    if fixed is None:
+        fixed = ("through_prior", "baseline") if "baseline" in defaults else ("through_prior",)
     own: dict[str, object] = {"baseline": "noise", "through_prior": False, **defaults}
     for option in fixed:
         given = options.get(option, own[option])
@@ -57,7 +60,7 @@ def regularize(
     defaults: ObjectiveOptions,
     options: ObjectiveOptions,
     *,
-    fixed: Sequence[str] = ("through_prior",),
+    fixed: Sequence[str] | None = None,
 ) -> ScoreRegularizedObjective:
     """Returns the objective of a recipe that is nothing without a value, likewise.
 

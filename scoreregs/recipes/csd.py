@@ -29,10 +29,4 @@ def csd(
         Yu et al., Text-to-3D with Classifier Score Distillation, ICLR 2024.
     """
     check_null("null", null)
-    return distil(
-        "csd",
-        prior,
-        {"baseline": PriorBaseline(prior, null)},
-        options,
-        fixed=("baseline", "through_prior"),
-    )
+    return distil("csd", prior, {"baseline": PriorBaseline(prior, null)}, options)

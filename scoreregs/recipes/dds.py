@@ -33,10 +33,4 @@ def dds(
         Hertz et al., Delta Denoising Score, ICCV 2023.
     """
     baseline = ReferenceBaseline(reference, condition)
-    return distil(
-        "dds",
-        prior,
-        {"weighting": "uniform", "baseline": baseline},
-        options,
-        fixed=("baseline", "through_prior"),
-    )
+    return distil("dds", prior, {"weighting": "uniform", "baseline": baseline}, options)

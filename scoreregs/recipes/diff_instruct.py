@@ -42,7 +42,4 @@ def diff_instruct(
         "baseline": baseline,
         "times": LogNormalTimes(prior.schedule),
     }
-    objective = distil(
-        "diff_instruct", prior, defaults, options, value, fixed=("baseline", "through_prior")
-    )
-    return objective, baseline.loss
+    return distil("diff_instruct", prior, defaults, options, value), baseline.loss

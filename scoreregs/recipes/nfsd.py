@@ -46,4 +46,4 @@ def nfsd(
             Term(prior, lambda level: -(level.t >= 0.2).to(level.t.dtype), negative),
         ]
     )
-    return distil("nfsd", parts, {"baseline": "none"}, options, fixed=("baseline", "through_prior"))
+    return distil("nfsd", parts, {"baseline": "none"}, options)

@@ -86,5 +86,4 @@ def _identity(
         "through_prior": True,
     }
     name = "di_star" if baseline.huber else "sid"
-    objective = distil(name, prior, defaults, options, value, fixed=("baseline", "through_prior"))
-    return objective, own.loss
+    return distil(name, prior, defaults, options, value), own.loss

@@ -52,7 +52,4 @@ def vsd(
         False
     """
     baseline = trained(prior, fake, (0.02, 0.98), options)
-    objective = distil(
-        "vsd", prior, {"baseline": baseline}, options, value, fixed=("baseline", "through_prior")
-    )
-    return objective, baseline.loss
+    return distil("vsd", prior, {"baseline": baseline}, options, value), baseline.loss
