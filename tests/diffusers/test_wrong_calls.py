@@ -10,6 +10,7 @@ from torch import nn
 
 from scoreregs.errors import ArgumentError, ScoreRegsError
 from scoreregs_diffusers import DiffusersPrior, LatentCodec, read_scheduler
+from tests.diffusers import test_models as models
 
 diffusers = pytest.importorskip("diffusers", reason="needs the extra diffusers")
 
@@ -37,21 +38,13 @@ def unet(**config) -> Any:
 
 
 def text_unet(**config) -> Any:
-    torch.manual_seed(0)
-    return diffusers.UNet2DConditionModel(
-        **{
-            "sample_size": 8,
-            "block_out_channels": (8,),
-            "down_block_types": ("CrossAttnDownBlock2D",),
-            "up_block_types": ("CrossAttnUpBlock2D",),
-            "mid_block_type": None,
-            "layers_per_block": 1,
-            "norm_num_groups": 4,
-            "attention_head_dim": 4,
-            "cross_attention_dim": 6,
-        }
-        | config
-    ).eval()
+    """A model that attends to words."""
+    attending = {
+        "down_block_types": ("CrossAttnDownBlock2D",),
+        "up_block_types": ("CrossAttnUpBlock2D",),
+        "attention_head_dim": 4,
+    }
+    return models.text_unet(**attending | config)
 
 
 def sdxl() -> Any:
