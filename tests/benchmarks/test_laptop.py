@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.quality.laptop import beside, runs
+from benchmarks.quality.laptop import beside, by_minutes, runs
 from benchmarks.quality.laptop.__main__ import main
 from benchmarks.quality.laptop.runs import HANDED_OVER, METHODS, PLAIN, WEIGHTED
 from benchmarks.quality.laptop.table import differences, improvement, markdown, verdicts
@@ -52,6 +52,35 @@ def test_every_method_has_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(runs, "train", None)
     main([*words, "--finished-only"])
     assert load_json(output)["rows"] == content["rows"]
+
+
+def test_scores_by_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.setattr(runs, "preset", shrunk)
+    trained = []
+
+    def train(config: TrainConfig, folder: Path, **rest: object) -> dict:
+        trained.append(config.minutes)
+        return run_preset(replace(config, minutes=None), folder, **rest)
+
+    run_preset = runs.train
+    monkeypatch.setattr(runs, "train", train)
+    output, picture = tmp_path / "laptop-minutes.json", tmp_path / "seconds.png"
+    words = ["--output", str(output), "--picture", str(picture)]
+    asked = ["--data", "pendulum-swingup", "--run-dir", str(tmp_path), "--seeds", "0"]
+    by_minutes.main([*words, *asked, "--minutes", "0.5", "2", "--episodes", "1"])
+    rows = load_json(output)["rows"]
+    assert trained == [0.5, 2.0]
+    assert [row["minutes"] for row in rows if row["method"] == PolicyStage.label] == [0.5, 2.0]
+    printed = capsys.readouterr().out
+    assert "| pendulum-swingup | 0.5 |" in printed
+    drawn = picture.read_bytes()
+    picture.unlink()
+    by_minutes.main([*words, "--redraw"])
+    assert picture.read_bytes() == drawn
+    assert capsys.readouterr().out in printed
+    with pytest.raises(SystemExit):
+        by_minutes.main([*words, "--data", "pendulum-swingup"])
+    assert "--run-dir" in capsys.readouterr().err
 
 
 def of_the_paper(protocol: Protocol, data: Path, seed: int, checkout: Path) -> list[Row]:

@@ -18,7 +18,16 @@ from scoreregs_offline_rl import (
 from scoreregs_offline_rl.files import load_json
 from scoreregs_offline_rl.stages.registry import actors_of, with_needs
 
-__all__ = ["HANDED_OVER", "METHODS", "PLAIN", "PRESET", "config_of", "rows_of", "rows_of_result"]
+__all__ = [
+    "HANDED_OVER",
+    "METHODS",
+    "PLAIN",
+    "PRESET",
+    "config_of",
+    "preset_rows",
+    "rows_of",
+    "rows_of_result",
+]
 
 # Folders of a file and seed: the run of the preset, and a clone of all rows alike.
 PRESET, PLAIN = "preset", "cloning"
@@ -60,7 +69,7 @@ def rows_of(
             steps=config.cloning.steps, learning_rate=config.cloning.learning_rate
         ),
     )
-    rows = rows_of_result(_result(config, folder / PRESET, None, finished_only), data, seed, config)
+    rows = preset_rows(config, data, folder / PRESET, finished_only=finished_only)
     cloned = _result(plain, folder / PLAIN, (CloningStage.name,), finished_only)
     rows += [
         row | {"method": PLAIN}
@@ -68,6 +77,14 @@ def rows_of(
         if row["method"] == WEIGHTED
     ]
     return rows
+
+
+def preset_rows(
+    config: TrainConfig, data: Path, folder: Path, *, finished_only: bool = False
+) -> list[Row]:
+    """Returns the rows of the preset's run alone, in a folder of its own; see `rows_of`."""
+    result = _result(config, folder, None, finished_only)
+    return rows_of_result(result, data, config.seed, config)
 
 
 def _result(
