@@ -11,9 +11,22 @@ import torch
 from torch import Tensor, nn
 
 from scoreregs import VPSchedule
+from scoreregs.errors import ArgumentError
 from scoreregs_offline_rl.data.transitions import Batch
 
-__all__ = ["PaperCode", "as_paper_batch"]
+__all__ = ["PaperCode", "as_paper_batch", "checked_checkout"]
+
+
+def checked_checkout(checkout: Path | None) -> Path:
+    """Returns the folder of the paper's code, once it is known to hold it.
+
+    Raises:
+        ArgumentError: it does not, or there is none.
+    """
+    if checkout is None or not (checkout / "SRPO.py").is_file():
+        got = "no --paper-code" if checkout is None else f"--paper-code {checkout} without SRPO.py"
+        raise ArgumentError(f"got {got}, expected a checkout of github.com/thu-ml/SRPO")
+    return checkout
 
 
 class PaperCode:

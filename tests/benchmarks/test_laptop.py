@@ -85,7 +85,7 @@ def test_scores_by_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
 
 def of_the_paper(protocol: Protocol, data: Path, seed: int, checkout: Path) -> list[Row]:
     """A step of each stage takes a hundredth of a second in all."""
-    assert checkout == Path("SRPO")
+    assert checkout.name == "SRPO"
     steps = protocol.gradient_steps / 3
     found = {"file": data.stem, "seed": seed, "method": "its own", "score": float(steps)}
     return [found | {"seconds": steps / 100, "beta": protocol.beta}]
@@ -111,7 +111,16 @@ def test_methods_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     with pytest.raises(SystemExit):
         main([*words, "--beside", "paper", "--finished-only", "--earlier", str(tmp_path / "no")])
     assert "cannot read" in capsys.readouterr().err
-    main([*words, "--beside", *beside.BESIDE, "--paper-code", "SRPO"])
+    checkout = tmp_path / "SRPO"
+    with_code = [*words, "--beside", *beside.BESIDE, "--paper-code", str(checkout)]
+    for asked, got in (([*words, "--beside", "paper"], "no --paper-code"), (with_code, "SRPO.py")):
+        with pytest.raises(SystemExit):
+            main(asked)
+        assert got in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+    checkout.mkdir()
+    (checkout / "SRPO.py").touch()
+    main(with_code)
     rows = {row["method"]: row for row in load_json(output)["rows"]}
     assert list(rows) == [*dict.fromkeys(rows)]
     assert {*rows} == {*METHODS, *beside.LABELS}

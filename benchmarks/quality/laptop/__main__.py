@@ -16,6 +16,7 @@ import torch
 import tyro
 
 from benchmarks.machine import machine, public_command
+from benchmarks.paper_code import checked_checkout
 from benchmarks.quality.command import each_once, plain_errors
 from benchmarks.quality.laptop.beside import Run, rows_beside
 from benchmarks.quality.laptop.runs import config_of, rows_of
@@ -87,6 +88,8 @@ def main(words: Sequence[str] | None = None) -> None:
     with plain_errors():
         each_once("--seeds", arguments.seeds)
         each_once("--data (without folder and ending)", [path.stem for path in arguments.data])
+        if "paper" in arguments.beside and not arguments.finished_only:
+            checked_checkout(arguments.paper_code)
         before = [load_json(path) for path in arguments.earlier]
         for path in arguments.data:
             load_data(path)

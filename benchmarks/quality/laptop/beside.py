@@ -7,12 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from benchmarks.paper_code import checked_checkout
 from benchmarks.quality.laptop.runs import PRESET, rows_of_result
 from benchmarks.quality.scores.paper import run_paper
 from benchmarks.quality.scores.protocol import Protocol
 from benchmarks.quality.scores.rows import Row, kept_rows
 from benchmarks.quality.scores.selection import run_selection
-from scoreregs.errors import ArgumentError
 from scoreregs_offline_rl import PolicyStage, TD3BCStage, TrainConfig, train
 from scoreregs_offline_rl.files import load_json
 from scoreregs_offline_rl.stages.registry import with_needs
@@ -93,11 +93,7 @@ def _selection(run: Run, label: str) -> list[Row]:
 
 def _paper(run: Run, label: str) -> list[Row]:
     """Its stages have as many steps each as take, in all, the time of the preset's run."""
-    if run.paper_code is None:
-        raise ArgumentError(
-            "got --beside paper without --paper-code, expected a checkout of "
-            "github.com/thu-ml/SRPO: name its folder"
-        )
+    checkout = checked_checkout(run.paper_code)
     beta = paper_settings(str(run.data)).beta or Protocol.beta
     seed, episodes = run.config.seed, run.config.evaluation.episodes
 
@@ -109,7 +105,7 @@ def _paper(run: Run, label: str) -> list[Row]:
             policy_steps=steps,
             episodes=episodes,
         )
-        (row,) = run_paper(protocol, run.data, seed, run.paper_code or Path())
+        (row,) = run_paper(protocol, run.data, seed, checkout)
         return row | {"method": label, "steps": steps}
 
     second = of_steps(_TRIAL_STEPS, 1)["seconds"] / _TRIAL_STEPS

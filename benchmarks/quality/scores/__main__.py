@@ -15,6 +15,7 @@ import torch
 import tyro
 
 from benchmarks.machine import machine, public_command
+from benchmarks.paper_code import checked_checkout
 from benchmarks.quality.command import each_once, plain_errors
 from benchmarks.quality.scores.methods import run_ours
 from benchmarks.quality.scores.paper import run_paper
@@ -86,6 +87,8 @@ def _check(arguments: Arguments) -> None:
     each_once("--seeds", arguments.seeds)
     # A file's runs are kept under its stem.
     each_once("--data (without folder and ending)", [path.stem for path in arguments.data])
+    if arguments.paper_code is not None:
+        checked_checkout(arguments.paper_code)
     for path in arguments.data:
         load_data(path)
 

@@ -17,6 +17,7 @@ import torch
 import tyro
 
 from benchmarks.machine import machine, public_command
+from benchmarks.paper_code import checked_checkout
 from benchmarks.quality.command import each_once, plain_errors
 from benchmarks.quality.paper import style
 from benchmarks.quality.paper.outcome import Outcome, load, save
@@ -96,6 +97,8 @@ def _compute(arguments: Arguments, words: Sequence[str]) -> None:
     if arguments.data is None or arguments.run_dir is None:
         raise ArgumentError("got no --data or no --run-dir, expected both unless --redraw")
     each_once("--seeds", arguments.seeds)
+    if arguments.paper_code is not None:
+        checked_checkout(arguments.paper_code)
     outcome = measure(arguments, arguments.data, arguments.run_dir)
     about = {
         "command": public_command("benchmarks.quality.time_to_score", words),
