@@ -205,7 +205,7 @@ def as_device(device: torch.device | str | int) -> torch.device:
 
 def check_choice(name: str, got: object, expected: Sequence[object]) -> None:
     """Raises `ArgumentError` unless an option is one of its choices."""
-    if not isinstance(got, str | None) or got not in expected:
+    if not isinstance(got, (str, type(None))) or got not in expected:
         hint = nearest(got, [name for name in expected if isinstance(name, str)])
         choices = ", ".join(map(repr, expected))
         raise ArgumentError(f"got {name}={got!r}, expected one of {choices}{hint}")
@@ -232,7 +232,7 @@ def check_pair(name: str, got: object) -> tuple[float, float]:
     Raises:
         ArgumentError: for anything else.
     """
-    if not isinstance(got, tuple | list) or len(got) != 2:
+    if not isinstance(got, (tuple, list)) or len(got) != 2:
         raise ArgumentError(f"got {name}={got!r}, expected two numbers (low, high)")
     check_numbers(**{f"{name}[{i}]": number for i, number in enumerate(got)})
     return got[0], got[1]

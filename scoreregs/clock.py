@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from scoreregs.arguments import check_count
+from scoreregs.devices import follow
 from scoreregs.schedules import as_time
 
 __all__ = ["Clock"]
@@ -34,7 +35,7 @@ class Clock(nn.Module):
 
     def tick(self, device: torch.device) -> Tensor:
         """Returns the share of the calls that are over, from 0 at the first to 1 at the last."""
-        self.to(device)
+        follow(self, device)
         share = as_time(self.step, device) / self._last
         if self.training:
             self.step += 1

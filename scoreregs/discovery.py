@@ -61,11 +61,11 @@ def _search(parts: list[Any], modules: list[nn.Module], seen: set[int], depth: i
 
 def _parts(found: Any) -> list[Any]:
     """Returns what an object holds or refers to."""
-    if isinstance(found, list | tuple):
+    if isinstance(found, (list, tuple)):
         return list(found[:_LONGEST])
     if isinstance(found, dict):
         return list(found.values()) if len(found) <= _LONGEST else []
-    if isinstance(found, set | frozenset | deque):
+    if isinstance(found, (set, frozenset, deque)):
         return list(found) if len(found) <= _LONGEST else []
     if type(found).__module__.startswith(_EMPTY):
         return []
@@ -140,7 +140,7 @@ def _referred(function: types.FunctionType) -> list[Any]:
         if isinstance(value, types.ModuleType):
             # As `models.network(x)` after `import models`.
             held = (vars(value).get(attribute) for attribute in attributes)
-            parts += [v for v in held if isinstance(v, nn.Module | types.FunctionType)]
+            parts += [v for v in held if isinstance(v, (nn.Module, types.FunctionType))]
         elif isinstance(value, type):
             parts += _of_class(value, attributes)
     return parts

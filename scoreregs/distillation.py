@@ -169,7 +169,7 @@ def _pair(drawn: object) -> tuple[Tensor, Condition]:
     Raises:
         ArgumentError: for anything but two.
     """
-    if not isinstance(drawn, tuple | list) or len(drawn) != 2:
+    if not isinstance(drawn, (tuple, list)) or len(drawn) != 2:
         raise ArgumentError(
             f"got a {type(drawn).__name__} from draw, expected (latent, condition): return "
             "(latent, None) without conditions"

@@ -223,7 +223,7 @@ class NetworkPrior(ScorePrior):
         for name, function in (("network", network), ("time_map", time_map)):
             if name == "time_map" and function is None:
                 continue
-            if not callable(function) or isinstance(function, type | NoiseSchedule | ScorePrior):
+            if not callable(function) or isinstance(function, (type, NoiseSchedule, ScorePrior)):
                 raise ArgumentError(
                     f"got a {name} of type {type(function).__name__}, expected a callable: a "
                     "module (an instance, not the class) or a function"
@@ -277,7 +277,7 @@ def _as_modules(modules: Sequence[nn.Module] | None) -> tuple[nn.Module, ...] | 
     if modules is None:
         return None
     found = (modules,) if isinstance(modules, nn.Module) else modules
-    if not isinstance(found, list | tuple) or not all(isinstance(m, nn.Module) for m in found):
+    if not isinstance(found, (list, tuple)) or not all(isinstance(m, nn.Module) for m in found):
         raise ArgumentError(
             f"got modules={modules!r}, expected a list of torch.nn.Module, or () where the "
             "network has none"

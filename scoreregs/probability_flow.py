@@ -177,7 +177,7 @@ def _snaps(schedule: NoiseSchedule) -> TypeGuard[TabulatedSchedule]:
 
 
 def _checked_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-    sizes = tuple(shape) if isinstance(shape, tuple | list) else ()
+    sizes = tuple(shape) if isinstance(shape, (tuple, list)) else ()
     if len(sizes) < 2 or not all(
         isinstance(size, int) and not isinstance(size, bool) and size > 0 for size in sizes
     ):

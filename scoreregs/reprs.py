@@ -73,7 +73,7 @@ def short(value: object) -> str:
         return f"torch.Generator({str(value.device)!r})"
     if isinstance(value, nn.Module) and type(value).__repr__ is nn.Module.__repr__:
         return f"{type(value).__name__}(...)"
-    if isinstance(value, list | tuple):
+    if isinstance(value, (list, tuple)):
         brackets = "[]" if isinstance(value, list) else "()"
         return f"{brackets[0]}{_joined(list(map(short, value[:_MOST])), len(value))}{brackets[1]}"
     if isinstance(value, dict):

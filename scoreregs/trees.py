@@ -108,8 +108,8 @@ def concatenate(conditions: Sequence[Condition]) -> Condition:
         if any(c.keys() != last.keys() for c in dicts):
             _refuse_structures(conditions)
         return {key: concatenate([c[key] for c in dicts]) for key in last}
-    if isinstance(last, list | tuple):
-        lists = [c for c in conditions if isinstance(c, list | tuple)]
+    if isinstance(last, (list, tuple)):
+        lists = [c for c in conditions if isinstance(c, (list, tuple))]
         if any(len(c) != len(last) for c in lists):
             _refuse_structures(conditions)
         joined = [concatenate(column) for column in zip(*lists, strict=True)]
@@ -145,7 +145,7 @@ def _refuse_structures(conditions: Sequence[Condition]) -> NoReturn:
 def _outline(condition: Condition) -> str:
     if isinstance(condition, dict):
         return "{" + ", ".join(sorted(condition)) + "}"
-    if isinstance(condition, list | tuple):
+    if isinstance(condition, (list, tuple)):
         return f"{type(condition).__name__} of {len(condition)}"
     return type(condition).__name__
 
@@ -177,7 +177,7 @@ def shapes(condition: Condition) -> str:
         return str(tuple(condition.shape))
     if isinstance(condition, dict):
         return "{" + ", ".join(f"{key}: {shapes(leaf)}" for key, leaf in condition.items()) + "}"
-    if isinstance(condition, list | tuple):
+    if isinstance(condition, (list, tuple)):
         return "[" + ", ".join(map(shapes, condition)) + "]"
     return str(condition)
 

@@ -129,9 +129,9 @@ def load_model(
         MissingDependencyError: without diffusers.
     """
     # Of another type diffusers says so in its log and takes its default.
-    if not isinstance(torch_dtype, torch.dtype | None):
+    if not isinstance(torch_dtype, (torch.dtype, type(None))):
         raise ArgumentError(f"got torch_dtype={torch_dtype!r}, expected one such as torch.bfloat16")
-    if not isinstance(variant, str | None):
+    if not isinstance(variant, (str, type(None))):
         raise ArgumentError(f"got variant={variant!r}, expected text such as 'fp16', or None")
     options: dict[str, Any] = {} if torch_dtype is None else {"torch_dtype": torch_dtype}
     options |= {"use_safetensors": True, "variant": variant, "output_loading_info": True}
@@ -186,7 +186,7 @@ def _remedy(path: str | Path, name: str) -> str:
 
 
 def _check_path(path: object) -> None:
-    if not isinstance(path, str | Path):
+    if not isinstance(path, (str, Path)):
         raise ArgumentError(
             f"got path={path!r}, expected a pipeline's folder, or its name on the Hub"
         )

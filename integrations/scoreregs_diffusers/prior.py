@@ -258,7 +258,7 @@ def _check_options(
             f"got autocast={autocast!r}, expected torch.float16, torch.bfloat16 or None: there is "
             "no autocast to another"
         )
-    if not isinstance(arguments, dict | None):
+    if not isinstance(arguments, (dict, type(None))):
         raise ArgumentError(
             f"got arguments={arguments!r}, expected a dict of arguments of the model"
         )

@@ -110,7 +110,7 @@ def _hints(kind: type) -> dict[str, Any]:
 
 def _converted(value: Any) -> Any:
     """Returns what somebody means who writes a list for a tuple, or 1e6 for a number of steps."""
-    if isinstance(value, list | range):
+    if isinstance(value, (list, range)):
         return tuple(value)
     return int(value) if isinstance(value, float) and value.is_integer() else value
 

@@ -6,6 +6,7 @@ from typing_extensions import override
 
 from scoreregs.arguments import check_count, check_decay, named_calls
 from scoreregs.baselines.base import Baseline
+from scoreregs.devices import follow
 from scoreregs.draws import Draw, weigh
 
 __all__ = ["OptimalNoiseBaseline"]
@@ -61,14 +62,14 @@ class OptimalNoiseBaseline(nn.Module, Baseline):
 
     @override
     def remainder(self, draw: Draw, log_weight: Tensor) -> Tensor | None:
-        self.to(draw.x.device)
+        follow(self, draw.x.device)
         left = -(self.excess / self.power)[self._bin(draw.level.t)]
         return weigh(log_weight, left.reshape(-1, *[1] * (draw.x.ndim - 1)) * draw.noise)
 
     @override
     @torch.no_grad()
     def observe(self, draw: Draw) -> None:
-        self.to(draw.x.device)
+        follow(self, draw.x.device)
         residual = draw.residual(torch.zeros_like(draw.level.t))
         excess = (residual * draw.noise).flatten(1).mean(1).float()
         power = draw.noise.square().flatten(1).mean(1).float()

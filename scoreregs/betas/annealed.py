@@ -9,6 +9,7 @@ from typing_extensions import override
 from scoreregs.arguments import named_calls
 from scoreregs.betas.base import Beta, as_members
 from scoreregs.clock import Clock
+from scoreregs.devices import follow
 
 __all__ = ["AnnealedBeta"]
 
@@ -48,6 +49,6 @@ class AnnealedBeta(Beta):
     @override
     def forward(self, device: torch.device) -> Tensor:
         share = self.clock.tick(device)
-        self.to(device)
+        follow(self, device)
         start, end = self.get_buffer("_log_start"), self.get_buffer("_log_end")
         return torch.exp(torch.lerp(start, end, share))

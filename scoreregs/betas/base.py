@@ -55,7 +55,7 @@ def as_members(name: str, numbers: float | Sequence[float]) -> Tensor:
     """
     listed = list(numbers) if isinstance(numbers, Sequence) else [numbers]
     valid = all(
-        isinstance(number, int | float) and not isinstance(number, bool) and 0 < number < torch.inf
+        isinstance(number, (int, float)) and not isinstance(number, bool) and 0 < number < torch.inf
         for number in listed
     )
     if not listed or not valid or isinstance(numbers, str):

@@ -9,6 +9,7 @@ from typing_extensions import override
 
 from scoreregs.arguments import check_numbers, named_calls
 from scoreregs.betas.base import Beta, as_members
+from scoreregs.devices import follow
 from scoreregs.errors import ArgumentError
 
 __all__ = ["TargetBeta"]
@@ -105,7 +106,7 @@ class TargetBeta(Beta):
 
     @override
     def forward(self, device: torch.device) -> Tensor:
-        self.to(device)
+        follow(self, device)
         # A copy: what is used in this call shall not change in it.
         return torch.exp(self.log_beta)
 

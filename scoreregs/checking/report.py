@@ -74,7 +74,7 @@ class PriorReport:
             >>> [line.get_label() for line in figure.axes[0].lines]
             ['prior', 'best constant']
         """
-        if not isinstance(path, str | Path | None):
+        if not isinstance(path, (str, Path, type(None))):
             raise ArgumentError(
                 f"got path of type {type(path).__name__}, expected a name such as 'error.png'"
             )

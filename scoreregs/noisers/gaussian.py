@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from scoreregs.arguments import is_computed, kind_of, named_calls
+from scoreregs.devices import follow
 from scoreregs.errors import ArgumentError
 from scoreregs.noisers.base import Noised, Noiser
 
@@ -96,7 +97,7 @@ class FixedNoise(nn.Module, Noiser):
                 f"shape {tuple(x.shape)}, expected {tuple(shape[2:])}, {tuple(shape[1:])} or "
                 f"{tuple(shape)}"
             )
-        self.to(x.device)
+        follow(self, x.device)
         return Noised(self.noise.to(x.dtype).expand(shape))
 
 

@@ -124,7 +124,7 @@ def _check_own(schedule: "NoiseSchedule") -> None:
 
 def check_time(t: object) -> None:
     """Raises `ArgumentError` for a time in Python's numbers that is outside [0, 1]."""
-    if isinstance(t, int | float) and not 0 <= t <= 1:
+    if isinstance(t, (int, float)) and not 0 <= t <= 1:
         raise ArgumentError(
             f"got t={t}, expected a time in [0, 1]: 0 is data, 1 is noise; a step k of N is "
             "(k + 1) / N"

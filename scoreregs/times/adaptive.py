@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from scoreregs.arguments import check_decay, named_calls
+from scoreregs.devices import follow
 from scoreregs.errors import ArgumentError
 from scoreregs.schedules import NoiseLevel, as_time
 from scoreregs.times.density import CELLS, DensityTimes
@@ -83,7 +84,7 @@ class AdaptiveTimes(nn.Module, DensityTimes):
 
     @override
     def density(self, device: torch.device) -> Tensor:
-        self.to(device)
+        follow(self, device)
         known = self.visits > 0
         size = as_time(torch.where(known, self.moment / self.visits.clamp(min=1), 0.0)).sqrt()
         # A bin that was never visited counts as the mean of those that were; at first all are one.
@@ -95,7 +96,7 @@ class AdaptiveTimes(nn.Module, DensityTimes):
     @override
     @torch.no_grad()
     def observe(self, t: Tensor, residual: Tensor) -> None:
-        self.to(residual.device)
+        follow(self, residual.device)
         # Without the weight that makes up for the density of now, which is not that of later.
         norm = residual.flatten(1).norm(dim=1) * self._density_at(t)
         known = (t >= self.low) & (t <= self.high) & norm.isfinite()

@@ -92,7 +92,7 @@ def as_times(times: TimesLike) -> TimeSampler:
     """
     if isinstance(times, TimeSampler):
         return times
-    if isinstance(times, tuple | list) and len(times) == 2 and all(map(_is_number, times)):
+    if isinstance(times, (tuple, list)) and len(times) == 2 and all(map(_is_number, times)):
         return UniformTimes(*times)
     if _is_number(times):
         return FixedTime(times)
@@ -116,4 +116,4 @@ def as_distribution(times: tuple[float, float] | QuantileTimes) -> QuantileTimes
 
 
 def _is_number(time: object) -> TypeGuard[float]:
-    return isinstance(time, int | float) and not isinstance(time, bool)
+    return isinstance(time, (int, float)) and not isinstance(time, bool)

@@ -3,9 +3,11 @@
 The plug-ins are found, not listed: a new one without a row fails `test_every_plug_in_has_a_row`.
 """
 
+import ast
 import copy
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from torch import Tensor
 from torch._dynamo.testing import CompileCounterWithBackend
 from torch.fx.experimental.proxy_tensor import make_fx
 
+import scoreregs
 import scoreregs.baselines
 import scoreregs.times
 import scoreregs.weightings
@@ -135,8 +138,23 @@ ROWS |= {
 }
 
 
+def test_types_are_asked_for_in_tuples() -> None:
+    """What compiles with PyTorch 2.6 as well, which cannot trace `isinstance(x, int | float)`."""
+    unions = [
+        f"{path.name}:{node.lineno}"
+        for path in Path(scoreregs.__path__[0]).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == "isinstance"
+        and isinstance(node.args[1], ast.BinOp)
+    ]
+    assert not unions
+
+
 def found_in(module, base: type) -> set[type]:
-    kinds = (value for value in vars(module).values() if inspect.isclass(value))
+    # What `list[int]` is, Python 3.10 calls a class.
+    kinds = (value for value in vars(module).values() if issubclass(type(value), type))
     return {kind for kind in kinds if issubclass(kind, base) and not inspect.isabstract(kind)}
 
 

@@ -122,7 +122,7 @@ def test_the_count_sees_a_read():
 def test_what_is_not_plugged_in_costs_nothing():
     """The default takes 56 operations with torch 2.13; other versions may count a few more."""
     objective = ScoreRegularizedObjective.from_value(value, prior())
-    assert counted(objective).operations <= 58
+    assert counted(objective).operations <= 60
 
 
 def test_a_step_makes_few_calls_in_python():

@@ -47,7 +47,7 @@ def interface_of(
 def _rate(fps: object) -> Positive | None:
     # Python compares whole numbers of any size, and converts those below the largest float alone.
     if (
-        not isinstance(fps, int | float)
+        not isinstance(fps, (int, float))
         or isinstance(fps, bool)
         or not 0 < fps <= sys.float_info.max
     ):
@@ -81,7 +81,7 @@ def _leaves(names: Any) -> Sequence[Any]:
     leaves, left = [], [names]
     while left:
         part = left.pop()
-        if isinstance(part, dict | list):
+        if isinstance(part, (dict, list)):
             left += reversed(part.values() if isinstance(part, dict) else part)
         elif part is not None:
             leaves.append(part)

@@ -258,7 +258,7 @@ class _Episodes:
 
 
 def _is_finite(number: Any) -> bool:
-    whole_or_real = isinstance(number, int | float) and not isinstance(number, bool)
+    whole_or_real = isinstance(number, (int, float)) and not isinstance(number, bool)
     # A whole number may be larger than any that is not.
     return whole_or_real and abs(number) <= float_info.max
 

@@ -77,7 +77,7 @@ def stack(modules: Sequence[M]) -> M:
             "all of one class and size: build them from one configuration"
         )
     first = modules[0]
-    layer = isinstance(first, nn.Linear | nn.LayerNorm) and shapes[0]
+    layer = isinstance(first, (nn.Linear, nn.LayerNorm)) and shapes[0]
     return cast(M, _stack_layer(modules) if layer else _stack_inside(modules))
 
 

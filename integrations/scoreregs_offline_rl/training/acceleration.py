@@ -106,7 +106,7 @@ def tracked_settings(config: Any) -> dict[str, bool | str | float | int]:
             if isinstance(value, dict):
                 add(value, f"{prefix}{name}.")
             else:
-                plain = isinstance(value, bool | str | float | int)
+                plain = isinstance(value, (bool, str, float, int))
                 flat[prefix + name] = value if plain else str(value)
 
     add(to_dict(config), "")
