@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -58,7 +59,7 @@ def test_scores_by_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     monkeypatch.setattr(runs, "preset", shrunk)
     trained = []
 
-    def train(config: TrainConfig, folder: Path, **rest: object) -> dict:
+    def train(config: TrainConfig, folder: Path, **rest: Any) -> dict:
         trained.append(config.minutes)
         return run_preset(replace(config, minutes=None), folder, **rest)
 
