@@ -9,6 +9,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 
+from scoreregs.errors import ValueFunctionError
 from scoreregs_offline_rl import diagnose, sweep, train
 from scoreregs_offline_rl.files import load_json, save_json, save_tensors
 from scoreregs_offline_rl.runs.directory import RunDirectory
@@ -16,6 +17,7 @@ from scoreregs_offline_rl.runs.division import _put_together
 from scoreregs_offline_rl.stages.critic import TwinValue
 from scoreregs_offline_rl.stages.finding import Finding
 from scoreregs_offline_rl.stages.stage import UNMOVED
+from scoreregs_offline_rl.training import compilation
 from scoreregs_offline_rl.training.compilation import CompiledGradients
 from scoreregs_offline_rl.training.metrics import RunningMean
 from scoreregs_offline_rl.training.stage_files import StageReport
@@ -34,7 +36,17 @@ from tests.offline_rl.test_trainer import (
 class Sick:
     """Whether the value's gradient is NaN in the rows whose first observation is positive."""
 
-    on = False
+    def __init__(self):
+        # A tensor, which a graph reads.
+        self.share = torch.zeros(())
+
+    @property
+    def on(self):
+        return bool(self.share)
+
+    @on.setter
+    def on(self, sick):
+        self.share.fill_(float(sick))
 
 
 @pytest.fixture
@@ -42,11 +54,9 @@ def sick(monkeypatch):
     whole, state = TwinValue.q, Sick()
 
     def q(self, action, observation):
-        found = whole(self, action, observation)
-        if not state.on:
-            return found
         still = (action - action.detach()).square().sum(-1)
-        return found + (still + (observation[..., 0] <= 0)).sqrt()
+        well = 1 - state.share * (observation[..., 0] > 0)
+        return whole(self, action, observation) + (still + well).sqrt()
 
     monkeypatch.setattr(TwinValue, "q", q)
     return state
@@ -106,6 +116,26 @@ def test_they_are_told_at_the_logging_interval_and_over_a_resume(tmp_path, sick,
         run(tmp_path / "cut", "policy", make_sick(sick, (6, 7, 10), stop=11))
     _, resumed = run(tmp_path / "cut", "policy")
     assert resumed.unmoved == report.unmoved
+    assert_same_outcome(tmp_path / "cut", tmp_path / "whole")
+
+
+@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
+def test_a_resume_at_such_a_step_goes_on_as_what_never_stopped(
+    tmp_path, sick, compiled, monkeypatch
+):
+    """Its first call is a later one of the same training; that of a new training is refused."""
+    monkeypatch.setattr(torch, "compile", lambda graph, **options: graph)
+    monkeypatch.setattr(compilation, "_obstacle", lambda step: None)
+    options = {"compile": compiled}
+    _, report = run(tmp_path / "whole", "policy", make_sick(sick, (11,)), **options)
+    with pytest.raises(InterruptionError):
+        run(tmp_path / "cut", "policy", make_sick(sick, (11,), stop=11), **options)
+    sick.on = True
+    with pytest.raises(ValueFunctionError, match=r"NaN or infinity in the value's gradient"):
+        run(tmp_path / "new", "policy", **options)
+    _, resumed = run(tmp_path / "cut", "policy", make_sick(sick, (11,)), **options)
+    assert resumed.unmoved == report.unmoved
+    assert resumed.unmoved[""] > 0
     assert_same_outcome(tmp_path / "cut", tmp_path / "whole")
 
 

@@ -96,6 +96,7 @@ class Loop:
             mean.load(kept["mean"])
             self.lost.update(kept.get("lost", ()))
             self.unmoved.update(kept.get("unmoved", {}))
+            self.stage.resumed()
             logger.info("%s: going on from step %d of %d", name, step, steps)
         with together():
             if accelerator.is_main_process:
