@@ -283,6 +283,10 @@ class ScoreRegularizedObjective(PriorEstimator, ABC):
             unmoved=unmoved,
         )
 
+    def skip_first_check(self) -> None:
+        """Takes the next call for a later one, as where a training goes on from a checkpoint."""
+        self._values_checked |= {False, True}
+
     def _value_and_gradient(
         self, x: Tensor, condition: Condition
     ) -> tuple[Tensor | None, Tensor | None]:

@@ -18,6 +18,7 @@ from scoreregs_offline_rl.errors import RunError
 __all__ = [
     "BLOCK",
     "NEWEST_DRAWS",
+    "UNROLLED",
     "EpochSampler",
     "StepDraws",
     "WeightedSampler",
@@ -30,6 +31,8 @@ __all__ = [
 
 T = TypeVar("T")
 
+UNROLLED = 8
+"""Steps that may be taken in a row with no word from the host; they divide a block."""
 BLOCK = 32
 """Steps that share a generator, in the second version of the draws."""
 NEWEST_DRAWS = 2
@@ -115,7 +118,8 @@ class EpochSampler:
     """Batches of row indices, without replacement within an epoch.
 
     Batch k is a slice of its epoch's permutation, which depends on (seed, purpose, epoch) alone;
-    the rows that do not fill a batch are left out of that epoch.
+    the rows that do not fill a batch are left out of that epoch. The orders of the epochs that are
+    next lie on the device, where a count of steps says which batch it is.
 
     Args:
         rows: number of rows to draw from.
@@ -143,22 +147,37 @@ class EpochSampler:
         device: torch.device | str = "cpu",
     ) -> None:
         check_batches({purpose: (batch_size, rows)})
-        self._rows = rows
-        self._batch_size = batch_size
-        self._seed = seed
-        self._purpose = purpose
-        self._device = device
-        self._epoch = -1
-        self._permutation = torch.empty(0)
+        self._rows, self._batch_size = rows, batch_size
+        self._seed, self._purpose, self._device = seed, purpose, device
+        self._each = rows // batch_size
+        # Of each epoch that `UNROLLED` steps in a row may touch, one after the other.
+        self._epochs = [-1] * (1 + -(-(UNROLLED - 1) // self._each))
+        size = len(self._epochs) * self._each, batch_size
+        self._batches = torch.zeros(size, dtype=torch.int64, device=device)
 
     def __call__(self, step: int) -> Tensor:
         """Returns the row indices (batch_size,) of a step, counted from 0."""
-        epoch, position = divmod(step, self._rows // self._batch_size)
-        if epoch != self._epoch:
-            generator = generator_for(self._seed, f"{self._purpose}/order", epoch, self._device)
-            self._permutation = torch.randperm(self._rows, generator=generator, device=self._device)
-            self._epoch = epoch
-        return self._permutation[position * self._batch_size : (position + 1) * self._batch_size]
+        self.seek(step)
+        return self._batches[step % len(self._batches)].clone()
+
+    def seek(self, step: int) -> None:
+        """Has the orders ready of `UNROLLED` steps from one on."""
+        for epoch in range(step // self._each, (step + UNROLLED - 1) // self._each + 1):
+            place = epoch % len(self._epochs)
+            if epoch != self._epochs[place]:
+                generator = generator_for(self._seed, f"{self._purpose}/order", epoch, self._device)
+                order = torch.randperm(self._rows, generator=generator, device=self._device)
+                batches = order[: self._each * self._batch_size].view(self._each, -1)
+                self._batches[place * self._each : (place + 1) * self._each] = batches
+                self._epochs[place] = epoch
+
+    def at(self, count: Tensor) -> Tensor:
+        """Returns the row indices (batch_size,) of the step that is counted on the device.
+
+        Args:
+            count: (1,), int64, less than `UNROLLED` more than the step that was sought.
+        """
+        return self._batches.index_select(0, count % len(self._batches))[0]
 
 
 class StepDraws(Generic[T]):
@@ -245,11 +264,17 @@ class WeightedSampler:
         self._below = below / below[-1]
         self._batch_size = batch_size
         device = weights.device
-        self._points = StepDraws(self._draw, seed, f"{purpose}/weighted", device, version)
+        self.points = StepDraws(self._draw, seed, f"{purpose}/weighted", device, version)
+        """What it draws from: in [0, 1)."""
 
     def __call__(self, step: int) -> Tensor:
         """Returns the row indices (batch_size,) of a step, counted from 0."""
-        rows = torch.searchsorted(self._below, self._points(step), right=True)
+        self.points.seek(step)
+        return self.draw()
+
+    def draw(self) -> Tensor:
+        """Returns the row indices (batch_size,) of the next step, of the same block."""
+        rows = torch.searchsorted(self._below, self.points.draw(), right=True)
         return rows.clamp_(max=len(self._below) - 1)
 
     def _draw(self, generator: torch.Generator) -> Tensor:

@@ -4,19 +4,22 @@ from collections import Counter
 
 import pytest
 import torch
+from torch.fx.experimental.proxy_tensor import make_fx
 
-from scoreregs_offline_rl import randoms
+from scoreregs_offline_rl import CriticConfig, randoms
 from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.randoms import (
     BLOCK,
+    UNROLLED,
     EpochSampler,
     StepDraws,
     generator_for,
     process_slice,
     seeded,
 )
+from scoreregs_offline_rl.stages.critic import CriticStage
 from scoreregs_offline_rl.training.inputs import SeedInputs
-from tests.offline_rl.rl_data import make_transitions
+from tests.offline_rl.rl_data import ACTION, OBSERVATION, make_transitions
 from tests.offline_rl.test_trainer import make_stage
 
 
@@ -99,6 +102,38 @@ def test_the_second_has_one_for_each_block():
     generator = generator_for(0, "critic", 1)
     expected = [torch.rand(3, generator=generator) for _ in range(BLOCK)]
     assert of(2)(2 * BLOCK - 1).equal(expected[-1])
+
+
+@pytest.mark.parametrize("batch_size", [60, 25, 8])
+@pytest.mark.parametrize("warm", [0.0, 0.1])
+def test_the_rows_of_a_step_follow_from_a_count_on_the_device(batch_size, warm):
+    """One graph of the count has those of all steps, with orders of 1, 2 and 7 steps."""
+    stage = CriticStage(OBSERVATION, ACTION, CriticConfig(steps=100, width=4, warm_start=warm))
+    data, chosen = make_transitions(90), torch.arange(20, 80)
+    inputs, again = (
+        SeedInputs(stage, data, batch_size, seed=0, part=slice(None), rows=chosen) for _ in range(2)
+    )
+    expected = [again(step)[0] for step in range(5 * UNROLLED)]
+    graph = make_fx(lambda count: inputs.indices(count))(torch.zeros(1, dtype=torch.int64))
+    # A step in the middle, as after a resume, and back.
+    for first in (0, UNROLLED, 4 * UNROLLED, 2 * UNROLLED + 3):
+        inputs.seek(first)
+        for step in range(first, first + UNROLLED):
+            assert inputs.packed.select(graph(torch.tensor([step]))).equal(expected[step])
+            assert inputs.take()[0].equal(expected[step])
+
+
+@pytest.mark.parametrize("weights", [None, torch.ones(60)])
+def test_steps_in_a_row_need_no_word_from_the_host(monkeypatch, weights):
+    stage, data = make_stage("behavior"), make_transitions(60)
+    inputs, again = (
+        SeedInputs(stage, data, 25, seed=0, part=slice(4, 9), weights=weights) for _ in range(2)
+    )
+    expected = [again(step) for step in range(BLOCK, BLOCK + UNROLLED)]
+    inputs.seek(BLOCK)
+    monkeypatch.setattr(randoms, "_hashed", None)
+    taken = [inputs.take() for _ in range(UNROLLED)]
+    torch.testing.assert_close(taken, expected, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize(("weights", "seeded_for"), [(None, {0: 13}), (torch.ones(60), {0: 8})])

@@ -1,6 +1,7 @@
-"""Rows whose gradient is not finite do not move: they are counted on the device, told, and kept."""
+"""Rows and steps whose gradient is not finite do not move: they are counted, told, and kept."""
 
 import logging
+import math
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 
+from scoreregs.errors import ValueFunctionError
 from scoreregs_offline_rl import diagnose, sweep, train
 from scoreregs_offline_rl.files import load_json, save_json, save_tensors
 from scoreregs_offline_rl.runs.directory import RunDirectory
@@ -16,16 +18,24 @@ from scoreregs_offline_rl.runs.division import _put_together
 from scoreregs_offline_rl.stages.critic import TwinValue
 from scoreregs_offline_rl.stages.finding import Finding
 from scoreregs_offline_rl.stages.stage import UNMOVED
+from scoreregs_offline_rl.training import compilation
 from scoreregs_offline_rl.training.compilation import CompiledGradients
 from scoreregs_offline_rl.training.metrics import RunningMean
 from scoreregs_offline_rl.training.stage_files import StageReport
+from scoreregs_offline_rl.training.step import TrainingStep
+from scoreregs_offline_rl.training.trainer import no_progress
+from scoreregs_offline_rl.training.unmoved import SKIPPED
+from tests.offline_rl.rl_data import make_transitions
 from tests.offline_rl.step_cases import new_step, state_of
 from tests.offline_rl.test_older_versions import GRID, OLD, refuse
 from tests.offline_rl.test_trainer import (
     BATCH,
+    STEPS,
     InterruptionError,
     assert_same_outcome,
     interrupt_at,
+    make_stage,
+    make_trainer,
     metrics_of,
     run,
 )
@@ -34,7 +44,17 @@ from tests.offline_rl.test_trainer import (
 class Sick:
     """Whether the value's gradient is NaN in the rows whose first observation is positive."""
 
-    on = False
+    def __init__(self):
+        # A tensor, which a graph reads.
+        self.share = torch.zeros(())
+
+    @property
+    def on(self):
+        return bool(self.share)
+
+    @on.setter
+    def on(self, sick):
+        self.share.fill_(float(sick))
 
 
 @pytest.fixture
@@ -42,11 +62,9 @@ def sick(monkeypatch):
     whole, state = TwinValue.q, Sick()
 
     def q(self, action, observation):
-        found = whole(self, action, observation)
-        if not state.on:
-            return found
         still = (action - action.detach()).square().sum(-1)
-        return found + (still + (observation[..., 0] <= 0)).sqrt()
+        well = 1 - state.share * (observation[..., 0] > 0)
+        return whole(self, action, observation) + (still + well).sqrt()
 
     monkeypatch.setattr(TwinValue, "q", q)
     return state
@@ -109,11 +127,83 @@ def test_they_are_told_at_the_logging_interval_and_over_a_resume(tmp_path, sick,
     assert_same_outcome(tmp_path / "cut", tmp_path / "whole")
 
 
+@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
+def test_a_resume_at_such_a_step_goes_on_as_what_never_stopped(
+    tmp_path, sick, compiled, monkeypatch
+):
+    """Its first call is a later one of the same training; that of a new training is refused."""
+    monkeypatch.setattr(torch, "compile", lambda graph, **options: graph)
+    monkeypatch.setattr(compilation, "_obstacle", lambda step: None)
+    options = {"compile": compiled}
+    _, report = run(tmp_path / "whole", "policy", make_sick(sick, (11,)), **options)
+    with pytest.raises(InterruptionError):
+        run(tmp_path / "cut", "policy", make_sick(sick, (11,), stop=11), **options)
+    sick.on = True
+    with pytest.raises(ValueFunctionError, match=r"NaN or infinity in the value's gradient"):
+        run(tmp_path / "new", "policy", **options)
+    _, resumed = run(tmp_path / "cut", "policy", make_sick(sick, (11,)), **options)
+    assert resumed.unmoved == report.unmoved
+    assert resumed.unmoved[""] > 0
+    assert_same_outcome(tmp_path / "cut", tmp_path / "whole")
+
+
 def test_a_checkpoint_of_before_has_no_such_number():
     mean = RunningMean(Accelerator(cpu=True))
     mean.load({"sums": {"q": 3.0, "gradient": 1.0}, "count": 2})
     mean.add(torch.tensor([3.0, 2.0, 0.5]), ["q", "gradient", UNMOVED])
     assert mean.mean() == pytest.approx({"q": 2.0, "gradient": 1.0, UNMOVED: 0.5 / 3})
+
+
+class Overflowing(torch.amp.GradScaler):
+    """PyTorch's, for a CPU, of a loss that overflows at its first two scales."""
+
+    def scale(self, outputs):
+        scaled = super().scale(outputs)
+        return scaled * math.inf if self.get_scale() > 2.0**10 else scaled
+
+
+def with_scaler(accelerator):
+    accelerator.scaler = Overflowing("cpu", init_scale=2.0**12)
+    return accelerator
+
+
+def run_scaled(folder, progress=no_progress):
+    trainer = make_trainer(progress)
+    with_scaler(trainer._accelerator)
+    options = {"steps": STEPS, "batch_size": BATCH, "folder": folder}
+    return trainer.run(make_stage("critic"), make_transitions(), **options)
+
+
+def test_steps_that_a_scaler_skips_are_told_and_kept(tmp_path, caplog):
+    """Over resumes too, with the scale that was found."""
+    with caplog.at_level(logging.WARNING, "scoreregs_offline_rl"):
+        report = run_scaled(tmp_path / "whole")
+    shares = [line[SKIPPED] for line in metrics_of(tmp_path / "whole")]
+    assert shares == [0.5, 0, 0, 0]
+    assert report.skipped == 2
+    assert [line.split(", which")[0] for line in caplog.messages] == [
+        "critic stage, steps 1 to 4: got a gradient that overflows float16 in 2 steps"
+    ]
+    for moment in (6, 7):
+        with pytest.raises(InterruptionError):
+            run_scaled(tmp_path / "cut", interrupt_at(moment))
+    assert run_scaled(tmp_path / "cut").skipped == report.skipped
+    assert_same_outcome(tmp_path / "cut", tmp_path / "whole")
+
+
+@pytest.mark.parametrize("name", ["critic", "stacked critic"])
+def test_a_skipped_step_moves_nothing_and_the_next_moves_as_without_a_scale(name):
+    made, plain = new_step(name), new_step(name)
+    launched = Accelerator(cpu=True, step_scheduler_with_optimizer=False)
+    step = TrainingStep(made.stage, made.inputs, with_scaler(launched))
+    before = [parameter.clone() for parameter in step.parameters]
+    for index, expected in enumerate((1, 1, 0)):
+        *_, skipped = step(index)
+        assert step.names[-1] == SKIPPED
+        assert bool((skipped == expected).all())
+        assert all(map(torch.equal, step.parameters, before)) is bool(expected)
+    plain(2)
+    torch.testing.assert_close(state_of(step), state_of(plain), rtol=0, atol=0)
 
 
 def test_a_finding_is_not_ok_with_any():

@@ -10,7 +10,7 @@ from scoreregs_offline_rl import CriticConfig, preset
 from scoreregs_offline_rl.data.packed import PackedRows
 from scoreregs_offline_rl.data.stretches import Stretches, discounted_returns, stretches
 from scoreregs_offline_rl.data.transitions import Batch, Transitions
-from scoreregs_offline_rl.randoms import seeded
+from scoreregs_offline_rl.randoms import EpochSampler, seeded
 from scoreregs_offline_rl.stages.critic import CriticStage
 from scoreregs_offline_rl.training.inputs import SeedInputs
 from tests.offline_rl.rl_data import ACTION, OBSERVATION, make_transitions
@@ -116,15 +116,14 @@ def test_what_is_far_off_is_learnt_at_once():
 def test_the_rows_of_the_first_steps():
     """The same rows of the data, with their returns; the sampler does not know."""
     stage = CriticStage(OBSERVATION, ACTION, CriticConfig(steps=10, width=4, warm_start=0.3))
-    data, plain = make_transitions(), CriticStage(OBSERVATION, ACTION, CriticConfig(width=4))
+    data = make_transitions()
     far = stretches(data, stage.config.discount)
     chosen = torch.arange(5, 60)
-    ours, its = (
-        SeedInputs(kind, data, 8, seed=0, part=slice(2, 6), rows=chosen) for kind in (stage, plain)
-    )
+    inputs = SeedInputs(stage, data, 8, seed=0, part=slice(2, 6), rows=chosen)
+    sampler = EpochSampler(len(chosen), 8, seed=0, purpose=stage.stream())
     for step in range(10):
-        rows = its.indices(step)
-        found = ours.batch(ours.rows(ours.indices(step)))
+        rows = chosen[sampler(step)[2:6]]
+        found = inputs.batch(inputs(step)[0])
         assert isinstance(found, Stretches)
         expected = far if step < 3 else data
         for name in ("observations", "actions", "rewards", "next_observations", "terminals"):
@@ -137,7 +136,7 @@ def test_without_it_nothing_is_kept_beside_the_data():
     stage = CriticStage(OBSERVATION, ACTION, CriticConfig(width=4))
     assert stage.first_rows(data) is None
     packed = PackedRows(data, stage.first_rows(data))
-    rows = packed.select(packed.at(0, torch.arange(60)))
+    rows = packed.select(packed.at(torch.zeros(1), torch.arange(60)))
     assert rows.shape == (60, 2 * OBSERVATION + ACTION + 2)
     assert type(packed.batch(rows)) is Batch
     for name in ("paper", "paper-exact"):

@@ -61,9 +61,11 @@ class PackedRows:
         """Where they are."""
         return self._rows.device
 
-    def at(self, step: int, indices: Tensor) -> Tensor:
-        """Returns what to select for rows of the data in a step, counted from 0."""
-        return indices + self._count if step < self._first_steps else indices
+    def at(self, count: Tensor, indices: Tensor) -> Tensor:
+        """Returns what to select for rows of the data in a step, counted on the device from 0."""
+        if not self._first_steps:
+            return indices
+        return torch.where(count < self._first_steps, indices + self._count, indices)
 
     def select(self, indices: Tensor) -> Tensor:
         """Returns the rows of indices (...,), int64, as (..., columns)."""

@@ -225,6 +225,7 @@ def _put_together(parts: Sequence[Path], target: Path) -> None:
     lost = [label for report in reports for label in report.lost]
     unmoved = {label: rows for report in reports for label, rows in report.unmoved.items()}
     together = {"metrics": metrics, "lost": lost, "unmoved": unmoved}
+    together["skipped"] = max(report.skipped for report in reports)
     report = replace(reports[0], seconds=seconds, steps_per_second=rate, **together)
     save_json(target / _REPORT, asdict(report))
 

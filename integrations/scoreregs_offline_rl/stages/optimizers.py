@@ -37,8 +37,11 @@ class _OnePass(Optimizer):
     """
 
     _update: Callable[..., None]
-    # A scaler of gradients unscales them itself, and skips the step where one overflowed.
-    _step_supports_amp_scaling = False
+
+    def __init__(self, parameters: Iterable[nn.Parameter], **settings: Any) -> None:
+        super().__init__(parameters, **settings)
+        # PyTorch's own step unscales gradients; here a scaler does, and skips where one overflowed.
+        self._step_supports_amp_scaling = False
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

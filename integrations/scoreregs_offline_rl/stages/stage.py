@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from typing_extensions import Self, override
 
-from scoreregs import ScorePrior
+from scoreregs import ScorePrior, ScoreRegularizedObjective
 from scoreregs.arguments import named_calls
 from scoreregs.errors import ArgumentError
 from scoreregs_offline_rl.data.stretches import FirstRows
@@ -198,6 +198,12 @@ class Stage(nn.Module, ABC, Generic[C]):
 
     def after_step(self) -> None:
         """Does what follows each step of the optimiser, as a moving average."""
+
+    def resumed(self) -> None:
+        """Follows the loading of a checkpoint: what is checked at a first call was, before it."""
+        for part in self.modules():
+            if isinstance(part, ScoreRegularizedObjective):
+                part.skip_first_check()
 
     @torch.no_grad()
     def check(self, probes: Probes) -> Finding | None:

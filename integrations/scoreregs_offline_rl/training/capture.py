@@ -1,8 +1,8 @@
 """Several steps as one CUDA graph: a device that small steps would keep waiting is told once.
 
 Nothing but this file is there for one kind of device. The steps are those of `TrainingStep`; what
-changes from step to step lies in tensors that the graph reads: rows, learning rates, and the state
-of the generators, which are registered with it.
+changes from step to step lies on the device, where the graph reads it: the count of steps, which it
+moves on, the epoch's order, learning rates, and the state of the generators, registered with it.
 """
 
 from collections.abc import Callable
@@ -12,13 +12,11 @@ import torch
 from torch import Tensor
 
 from scoreregs_offline_rl.errors import RunError
-from scoreregs_offline_rl.randoms import BLOCK
+from scoreregs_offline_rl.randoms import BLOCK, UNROLLED
 from scoreregs_offline_rl.training.step import TrainingStep
 
 __all__ = ["UNROLLED", "CapturedSteps", "check_capture"]
 
-UNROLLED = 8
-"""Steps of a graph; a whole number of them is a block of the draws."""
 _WARM_UP = 3
 
 
@@ -62,37 +60,29 @@ class CapturedSteps:
         dtype = torch.float64 if device.type == "cpu" else torch.float32
         shape = UNROLLED, len(step.groups)
         self._rates = torch.zeros(shape, dtype=dtype, device=device)
-        self._indices = torch.stack([step.inputs.indices(k) for k in range(UNROLLED)])
         self._sums = torch.zeros(0, device=device)
         self._replay: Callable[[], None] | None = None
 
     def __call__(self, first: int) -> Tensor:
         """Takes the steps from `first` on, and returns the sums of their metrics."""
+        inputs = self._step.inputs
         if self._replay is None:
             self._replay = self._graph(self._take, self._step)
-            self._stand_at(-1)
-        inputs = self._step.inputs
+            inputs.stand_at(-1)
         inputs.seek(first)
-        self._indices.copy_(torch.stack([inputs.indices(first + k) for k in range(UNROLLED)]))
         rates = [self._step.next_rates() for _ in range(UNROLLED)]
         # Of pinned memory: a copy from any other waits for the device.
         on_host = torch.tensor(rates, dtype=self._rates.dtype, pin_memory=self._rates.is_cuda)
         self._rates.copy_(on_host, non_blocking=True)
         self._replay()
-        self._stand_at(first + UNROLLED)
+        inputs.stand_at(first + UNROLLED)
         return self._sums.clone()
-
-    def _stand_at(self, step: int) -> None:
-        """Takes note of what a graph has drawn."""
-        for draws in self._step.inputs.draws:
-            draws.following = step
 
     def _take(self) -> None:
         """Takes the steps, of what the tensors hold."""
         step, found = self._step, []
         for k in range(UNROLLED):
-            rows = step.inputs.rows(self._indices[k])
-            found.append(step.gradients(rows, step.inputs.draw()))
+            found.append(step.gradients(*step.inputs.take()))
             step.update(self._rates[k].unbind())
         self._sums = torch.stack(found).sum(0)
 

@@ -22,7 +22,12 @@ from scoreregs_offline_rl.training.metrics import MetricsFile, RunningMean
 from scoreregs_offline_rl.training.settings import TrainerConfig
 from scoreregs_offline_rl.training.stage_files import StageReport, identity_of
 from scoreregs_offline_rl.training.step import TrainingStep
-from scoreregs_offline_rl.training.unmoved import tell_unmoved, unmoved_rows
+from scoreregs_offline_rl.training.unmoved import (
+    skipped_steps,
+    tell_skipped,
+    tell_unmoved,
+    unmoved_rows,
+)
 
 __all__ = ["Loop", "Progress", "StageMonitor"]
 
@@ -90,12 +95,15 @@ class Loop:
         folder = self.folder / "checkpoints"
         checkpoints = Checkpoints(folder, accelerator, keep=config.keep_checkpoints)
         log = MetricsFile(self.folder / "metrics.jsonl")
-        mean, latest, step, seconds = RunningMean(accelerator, self.labels), {}, 0, 0.0
+        mean, latest = RunningMean(accelerator, self.labels), {}
+        step, seconds, skipped = 0, 0.0, 0
         if kept := checkpoints.load_newest():
             step, seconds, latest = kept["step"], kept["seconds"], kept["latest"]
             mean.load(kept["mean"])
             self.lost.update(kept.get("lost", ()))
             self.unmoved.update(kept.get("unmoved", {}))
+            skipped = kept.get("skipped", 0)
+            self.stage.resumed()
             logger.info("%s: going on from step %d of %d", name, step, steps)
         with together():
             if accelerator.is_main_process:
@@ -115,6 +123,9 @@ class Loop:
             if step % config.log_every == 0 or step == steps:
                 latest = self._finite(step, mean.mean())
                 self._count_unmoved(step, mean.count, latest)
+                if one_step.scaled and (found := skipped_steps(latest, mean.count)):
+                    tell_skipped(name, (step - mean.count + 1, step), found)
+                    skipped += found
                 mean.reset()
                 if self.lost:
                     clear_lost(self.stage, self.separate)
@@ -127,7 +138,7 @@ class Loop:
                 seconds = time.perf_counter() - start
                 state: dict[str, object] = {"seconds": seconds, "latest": latest}
                 state |= {"mean": mean.state(), "lost": sorted(self.lost)}
-                state |= {"unmoved": self.unmoved}
+                state |= {"unmoved": self.unmoved, "skipped": skipped}
                 checkpoints.save(step, state)
             self.progress(name, step, steps, latest)
             if stop:
@@ -143,6 +154,7 @@ class Loop:
             compile_seconds=program.compile_seconds,
             identity=identity_of(self.stage),
             unmoved=self.unmoved,
+            skipped=skipped,
         )
 
     def _finite(self, step: int, metrics: dict[str, float]) -> dict[str, float]:

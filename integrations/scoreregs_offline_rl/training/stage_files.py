@@ -37,6 +37,7 @@ class StageReport:
         lost: labels of a sweep's members whose weights stopped being finite, and are 0.
         unmoved: how many rows did not move as their gradient was not finite, by the label of their
             member, "" for the only one.
+        skipped: how many steps moved nothing, as their gradient overflowed float16.
     """
 
     steps: int
@@ -48,6 +49,7 @@ class StageReport:
     identity: dict[str, Any] = field(default_factory=dict)
     lost: list[str] = field(default_factory=list)
     unmoved: dict[str, int] = field(default_factory=dict)
+    skipped: int = 0
 
     def unmoved_of(self, labels: Collection[str]) -> int:
         """Returns the rows that did not move of some members, by their labels."""

@@ -11,6 +11,7 @@ from torch import Tensor
 from scoreregs_offline_rl.stages.stage import Randoms, Stage
 from scoreregs_offline_rl.training.inputs import Inputs
 from scoreregs_offline_rl.training.loss_check import check_outcome
+from scoreregs_offline_rl.training.unmoved import SKIPPED
 
 __all__ = ["Gradients", "TrainingStep"]
 
@@ -37,7 +38,7 @@ class TrainingStep:
         processes: how many there are, each with its part of the batch.
         scaled: whether the loss is, as float16 needs.
         gradients: how they come about; eager, unless another way is put in its place.
-        names: of the metrics, once there was a step.
+        names: of the metrics, once there was a step; where the loss is scaled `SKIPPED` is one.
     """
 
     def __init__(self, stage: Stage[Any], inputs: Inputs, accelerator: Accelerator) -> None:
@@ -67,7 +68,7 @@ class TrainingStep:
         """Takes the step, counted from 0, and returns its metrics, (numbers, ...)."""
         metrics = self.gradients(*self.inputs(step))
         self.update()
-        return metrics
+        return self._with_skipped(metrics) if self.scaled else metrics
 
     def loss(self, rows: Tensor, randoms: Randoms, *, alone: bool = True) -> tuple[Tensor, Tensor]:
         """Returns the loss to differentiate, and the metrics in the order of their names.
@@ -82,7 +83,7 @@ class TrainingStep:
         if not self.names:
             check_outcome(self.stage.name, outcome, rows.shape[:-2])
         loss, metrics = outcome
-        self.names = tuple(metrics)
+        self.names = (*metrics, SKIPPED) if self.scaled else tuple(metrics)
         numbers = torch.stack([metric.float() for metric in metrics.values()])
         return loss.sum() if loss.ndim else loss, numbers.detach()
 
@@ -123,6 +124,11 @@ class TrainingStep:
         """Returns what the optimiser remembers."""
         states = self._optimizer.state.values()
         return [value for state in states for value in state.values()]
+
+    def _with_skipped(self, metrics: Tensor) -> Tensor:
+        """Has a last row that is 1 where the scaler skipped the step."""
+        skipped = float(self._optimizer.step_was_skipped)
+        return torch.cat([metrics, torch.full_like(metrics[:1], skipped)])
 
     def _move_rates(self) -> None:
         skipped = self.scaled and self._optimizer.step_was_skipped

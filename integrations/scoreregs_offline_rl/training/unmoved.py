@@ -1,7 +1,8 @@
-"""Rows that did not move in a step, as their gradient was not finite: they are counted and told.
+"""Rows and steps that did not move, as a gradient was not finite: they are counted and told.
 
 On a device, and in a compiled or captured step, nobody looks at numbers: the share of such rows is
-one of the step's metrics (`scoreregs_offline_rl.stages.stage.UNMOVED`), read with the others.
+one of the step's metrics (`scoreregs_offline_rl.stages.stage.UNMOVED`), read with the others. So is
+whether a step was skipped whose scaled gradient overflowed float16.
 """
 
 import logging
@@ -9,9 +10,12 @@ from collections.abc import Collection, Mapping
 
 from scoreregs_offline_rl.stages.stage import UNMOVED
 
-__all__ = ["tell_unmoved", "unmoved_rows"]
+__all__ = ["SKIPPED", "skipped_steps", "tell_skipped", "tell_unmoved", "unmoved_rows"]
 
 logger = logging.getLogger(__name__)
+
+SKIPPED = "skipped"
+"""The metric of a training with scaled gradients: the share of steps that moved nothing."""
 
 
 def unmoved_rows(metrics: Mapping[str, float], rows: int, lost: Collection[str]) -> dict[str, int]:
@@ -54,4 +58,37 @@ def tell_unmoved(stage: str, steps: tuple[int, int], found: Mapping[str, int], r
         stage,
         *steps,
         told,
+    )
+
+
+def skipped_steps(metrics: Mapping[str, float], steps: int) -> int:
+    """Returns how many steps moved nothing, which all members of a stacked stage share.
+
+    Args:
+        metrics: of a line, of scaled gradients.
+        steps: that it is about.
+
+    Example:
+        >>> skipped_steps({"q/seed-0": 0.5, "skipped/seed-0": 0.02, "skipped/seed-1": 0.02}, 100)
+        2
+    """
+    shares = (share for name, share in metrics.items() if name.partition("/")[0] == SKIPPED)
+    return round(steps * max(shares))
+
+
+def tell_skipped(stage: str, steps: tuple[int, int], skipped: int) -> None:
+    """Warns of steps that moved nothing, in one line.
+
+    Args:
+        stage: its name.
+        steps: the first and the last of those that they are from.
+        skipped: how many.
+    """
+    logger.warning(
+        "%s stage, steps %d to %d: got a gradient that overflows float16 in %d steps, which moved "
+        "nothing, expected few, at the start most of all, where the loss finds its scale: if there "
+        "are many train in bfloat16 or float32 (--trainer.mixed-precision bf16, or no)",
+        stage,
+        *steps,
+        skipped,
     )
