@@ -4,7 +4,7 @@
     pip install deepinv  # which brings torchvision; rows that need it are skipped without it
     python -m benchmarks.quality.inverse --run-dir runs/inverse --output inverse.json
 
-Each method has one strength, chosen from four by its PSNR on validation images, averaged over the
+Each method has one strength, chosen from five by its PSNR on validation images, averaged over the
 problems, and used for all of them. Seconds are those of the processor, one thread, methods in turn.
 """
 
@@ -120,9 +120,11 @@ def restored(
 def compare(arguments: Arguments) -> dict[str, Any]:
     """Returns what a result says: the strengths, and the scores by problem and method."""
     train, validation, test = split(load_digits(), arguments.images, arguments.seed)
+    kept = arguments.run_dir / "prior.safetensors"
+    trains = not kept.exists()
     network = trained(
         train.images,
-        arguments.run_dir / "prior.safetensors",
+        kept,
         width=arguments.width,
         steps=arguments.training_steps,
         seed=arguments.seed,
@@ -148,6 +150,7 @@ def compare(arguments: Arguments) -> dict[str, Any]:
         _add_seconds(rows[name], {method: row["seconds"] for method, row in found.items()})
         print(f"{name} done", flush=True)
     return {
+        "trained_in_this_run": trains,
         "rows": rows,
         "validation": {
             name: {str(s): v for s, v in found.items()} for name, found in scores.items()

@@ -69,11 +69,11 @@ def deepinv_methods(prior: ScorePrior, evaluations: int) -> dict[str, Method]:
         return _seeded(dinv.optim.DPIR(sigma=problem.noise, denoiser=denoiser), problem, seed)
 
     return {
-        "DDRM": Method("eta", (0.5, 0.7, 0.85, 1.0), by_ddrm),
-        "DiffPIR": Method("lambda_", (3.0, 7.0, 13.0, 25.0), by_diffpir),
-        "DPS": Method("weight", (0.25, 1.0, 4.0, 16.0), by_dps),
-        "PiGDM": Method("weight", (0.25, 0.5, 1.0, 2.0), by_pigdm),
-        "moment matching": Method("weight", (0.25, 0.5, 1.0, 2.0), by_moments),
+        "DDRM": Method("eta", (0.5, 0.7, 0.85, 0.95, 1.0), by_ddrm),
+        "DiffPIR": Method("lambda_", (0.3, 1.0, 3.0, 7.0, 25.0), by_diffpir),
+        "DPS": Method("weight", (1.0, 32.0, 64.0, 128.0, 256.0), by_dps),
+        "PiGDM": Method("weight", (1.0, 2.0, 4.0, 8.0, 16.0), by_pigdm),
+        "moment matching": Method("weight", (0.5, 1.0, 2.0, 4.0, 8.0), by_moments),
         "DPIR": Method("none", (0.0,), by_dpir),
     }
 

@@ -77,9 +77,9 @@ def our_methods(prior: ScorePrior, evaluations: int) -> dict[str, Method]:
         return (x + 1) / 2
 
     return {
-        "RED-diff": Method("beta", (0.01, 0.04, 0.16, 0.64), by_red_diff),
-        "PnP-Flow": Method("decay", (0.25, 0.5, 1.0, 2.0), by_pnp_flow),
-        "FlowDPS": Method("step_size", (0.125, 0.25, 0.5, 1.0), by_flow_dps),
+        "RED-diff": Method("beta", (0.005, 0.02, 0.08, 0.32, 1.28), by_red_diff),
+        "PnP-Flow": Method("decay", (0.01, 0.05, 0.25, 0.5, 1.0), by_pnp_flow),
+        "FlowDPS": Method("step_size", (0.25, 0.5, 1.0, 1.5, 1.9), by_flow_dps),
     }
 
 
