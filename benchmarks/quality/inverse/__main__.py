@@ -1,8 +1,9 @@
 """Digits restored by our solvers and by deepinv's, with the same network, measurements and noise.
 
-    pip install -e ".[diffusers,offline-rl]" scikit-learn
-    pip install deepinv  # which brings torchvision; rows that need it are skipped without it
+    pip install -e ".[diffusers,offline-rl]" scikit-learn deepinv
     python -m benchmarks.quality.inverse --run-dir runs/inverse --output inverse.json
+
+Best in an environment of its own: deepinv brings torchvision. Without it its rows are skipped.
 
 Each method has one strength, chosen from five by its PSNR on validation images, averaged over the
 problems, and used for all of them. Seconds are those of the processor, one thread, methods in turn.
