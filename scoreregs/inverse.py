@@ -24,6 +24,7 @@ from scoreregs.arguments import (
 )
 from scoreregs.draws import Draw, at_least_single, fold, repeated
 from scoreregs.errors import ArgumentError
+from scoreregs.finiteness import nonfinite_prediction
 from scoreregs.options import ValueFunction
 from scoreregs.prior import ScorePrior, check_prior_type
 from scoreregs.schedules.base import time_dtype
@@ -68,6 +69,9 @@ def pnp_flow(
 
     Raises:
         ArgumentError: for an argument outside its range.
+        ValueFunctionError: where the value is not (batch,) or not finite, as it becomes where
+            steps are too large.
+        PriorError: where a prediction is not finite.
 
     References:
         Martin et al., PnP-Flow: Plug-and-Play Image Restoration with Flow Matching, ICLR 2025;
@@ -92,10 +96,10 @@ def pnp_flow(
         for t in _descending(times, steps, x.device):
             level = prior.schedule.at(t)
             share = (level.sigma / (level.alpha + level.sigma)).to(x.dtype)
-            z = x + step_size * share**decay * value_and_gradient(value, x, condition)[1]
+            z = x + step_size * share**decay * _gradient(value, x, condition)
             many = repeated(z, draws)
             draw = Draw.of(prior, many, rows, t.expand(len(many)), _normal(many, generator))
-            x = draw.denoised.unflatten(0, (draws, -1)).mean(0)
+            x = _finite(draw.denoised.unflatten(0, (draws, -1)).mean(0), t)
     return x.to(start.dtype)
 
 
@@ -127,6 +131,9 @@ def flow_dps(
 
     Raises:
         ArgumentError: for an argument outside its range.
+        ValueFunctionError: where the value is not (batch,) or not finite, as it becomes where
+            steps are too large.
+        PriorError: where a prediction is not finite.
 
     References:
         Kim et al., FlowDPS: Flow-Driven Posterior Sampling for Inverse Problems, ICCV 2025;
@@ -151,11 +158,11 @@ def flow_dps(
         for number, t in enumerate(all_times):
             level = prior.schedule.at(t.expand(len(x)))
             output = prior.checked_predict(x_t, level, condition)
-            clean = prior.prediction.sample(output, x_t, level, prior.schedule)
+            clean = _finite(prior.prediction.sample(output, x_t, level, prior.schedule), t)
             noise = prior.prediction.epsilon(output, x_t, level, prior.schedule)
             fitted = clean
             for _ in range(ascent):
-                fitted = fitted + step_size * value_and_gradient(value, fitted, condition)[1]
+                fitted = fitted + step_size * _gradient(value, fitted, condition)
             share = (level.sigma[0] / (level.alpha[0] + level.sigma[0])).to(x.dtype)
             clean = torch.lerp(clean, fitted, share)
             if number + 1 < steps:
@@ -180,6 +187,21 @@ def _checked(
     check_count("steps", steps)
     check_positive(step_size=step_size)
     return start.detach().to(at_least_single(start.dtype))
+
+
+def _gradient(value: ValueFunction, x: Tensor, condition: Condition) -> Tensor:
+    """Returns the value's gradient, which is finite."""
+    values, gradient = value_and_gradient(value, x, condition)
+    validation.check_gradients(values, gradient, None, None)
+    return gradient
+
+
+def _finite(x: Tensor, t: Tensor) -> Tensor:
+    """Returns what the prior predicted at t, which is finite."""
+    bad = ~x.flatten(1).isfinite().all(1)
+    if bool(bad.any()):
+        raise nonfinite_prediction(bad[None], t.expand(1, len(x)))
+    return x
 
 
 def _descending(times: Times, steps: int, device: torch.device) -> Tensor:

@@ -110,8 +110,9 @@ def check_inputs(
         or x.layout is not torch.strided
         or x.is_nested
     ):
+        mend = "x.float()" if isinstance(x, Tensor) else "torch.as_tensor(x).float()"
         raise ArgumentError(
-            f"got x of type {kind_of(x)}, expected a dense floating point tensor: use x.float()"
+            f"got x of type {kind_of(x)}, expected a dense floating point tensor: use {mend}"
         )
     if x.ndim < 2 or x.numel() == 0:
         raise ArgumentError(
@@ -276,7 +277,10 @@ def check_gradients(
     """Raises the error of whoever returned NaN or an infinity (waits for the device)."""
     if value is not None and value_gradient is not None:
         if not bool(value.isfinite().all()):
-            raise ValueFunctionError("got NaN or infinity from the value, expected finite values")
+            raise ValueFunctionError(
+                "got NaN or infinity from the value, expected finite values: look for them in what "
+                "it compares x with, as measurements, or take smaller steps where x has diverged"
+            )
         finite = value_gradient.flatten(1).isfinite().all(1)
         if not bool(finite.all()):
             raise nonfinite_value(int((~finite).sum()), len(finite))

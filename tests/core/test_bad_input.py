@@ -74,7 +74,7 @@ CASES: dict[str, tuple[Callable[[], object], type[ScoreRegsError], tuple[str, ..
         ("torch.int64", "floating point", "x.float()"),
     ),
     "x complex": (lambda: build()(X.to(torch.complex64)), ArgumentError, ("complex64", "floating")),
-    "x a list": (lambda: build()([[1.0, 2.0]]), ArgumentError, ("list", "tensor")),
+    "x a list": (lambda: build()([[1.0, 2.0]]), ArgumentError, ("list", "as_tensor(x)")),
     "x without an event": (lambda: build()(X[0]), ArgumentError, ("(2,)", "(batch, *event)")),
     "x a number": (lambda: build()(X[0, 0]), ArgumentError, ("()", "x[None]")),
     "x empty": (lambda: build()(X[:0]), ArgumentError, ("(0, 2)", "non-empty")),

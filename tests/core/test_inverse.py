@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from scoreregs import GaussianMixturePrior, RectifiedFlowSchedule, VPSchedule
-from scoreregs.errors import ArgumentError
+from scoreregs import GaussianMixturePrior, NetworkPrior, RectifiedFlowSchedule, VPSchedule
+from scoreregs.errors import ArgumentError, PriorError, ValueFunctionError
 from scoreregs.inverse import flow_dps, pnp_flow
 from scoreregs.recipes import red_diff
 
@@ -128,3 +128,24 @@ def test_half_precision_and_inputs():
 def test_refuses(solver, options, message):
     with pytest.raises(ArgumentError, match=message):
         solver(value, prior(), torch.zeros(1, 2), **options)
+
+
+@pytest.mark.parametrize("solver", [pnp_flow, flow_dps])
+@pytest.mark.parametrize(
+    ("scale", "measured", "message"),
+    [(1.0, float("nan"), "measurements"), (1e9, 2.0, "smaller steps")],
+    ids=["measured NaN", "diverging"],
+)
+def test_what_is_not_finite_is_no_restoration(solver, scale, measured, message):
+    def unfit(x: Tensor) -> Tensor:
+        return -0.5 * (scale * (x[:, 0] - measured)).square()
+
+    with pytest.raises(ValueFunctionError, match=message):
+        solver(unfit, prior(), torch.zeros(3, 2), steps=8, generator=seeded())
+
+
+@pytest.mark.parametrize("solver", [pnp_flow, flow_dps])
+def test_a_prior_that_is_not_finite_is_told_with_its_time(solver):
+    late = NetworkPrior(lambda x_t, t: x_t / (t[:, None] < 0.5), FLOW, "flow_prediction")
+    with pytest.raises(PriorError, match=r"prior at t = 0.99, in 3 of 3 rows"):
+        solver(value, late, torch.ones(3, 2), steps=3, generator=seeded())
