@@ -44,6 +44,7 @@ PUBLIC = {
 INTERNAL = {
     "arguments",
     "clock",
+    "devices",
     "discovery",
     "draws",
     "errors",
