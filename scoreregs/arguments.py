@@ -24,6 +24,7 @@ __all__ = [
     "check_floating",
     "check_function",
     "check_generator",
+    "check_has_values",
     "check_keywords",
     "check_method",
     "check_numbers",
@@ -323,6 +324,15 @@ def kind_of(got: object) -> str:
     nested = "nested " if got.is_nested else ""
     layout = "" if got.layout is torch.strided else f" with layout {got.layout}"
     return f"{nested}{got.dtype}{layout}"
+
+
+def check_has_values(name: str, got: Tensor) -> None:
+    """Raises `ArgumentError` for a tensor on the meta device, of which there is only a shape."""
+    if got.is_meta:
+        raise ArgumentError(
+            f"got {name} of shape {tuple(got.shape)} on the meta device, where tensors have no "
+            "values, expected one with values: make it on 'cpu' or a GPU"
+        )
 
 
 def check_floating(name: str, got: object) -> None:
