@@ -24,6 +24,7 @@ __all__ = [
     "check_floating",
     "check_function",
     "check_generator",
+    "check_has_values",
     "check_keywords",
     "check_method",
     "check_numbers",
@@ -153,8 +154,15 @@ def accepts(function: Callable[..., Any], count: int) -> bool | None:
         >>> accepts(lambda x, t: x, 2), accepts(lambda x, t: x, 3), accepts(print, 3)
         (True, False, True)
     """
+    called = _called(function)
+    # What TorchScript traced has a schema in place of a signature; of a method, with its module.
+    schema = getattr(called, "schema", None)
+    if isinstance(schema, torch.FunctionSchema):
+        arguments = schema.arguments[isinstance(called, torch.ScriptMethod) :]
+        required = [a for a in arguments if not a.has_default_value()]
+        return len(required) <= count <= len(arguments)
     try:
-        inspect.signature(_called(function)).bind(*range(count))
+        inspect.signature(called).bind(*range(count))
     except TypeError:
         return False
     except ValueError:
@@ -166,6 +174,7 @@ def _called(function: Callable[..., Any]) -> Callable[..., Any]:
     """Returns what is called in the end: a module's forward, behind a compiler or several GPUs."""
     if isinstance(function, functools.partial):
         return functools.partial(_called(function.func), *function.args, **function.keywords)
+    function = inspect.unwrap(function)  # as `torch.vmap` and decorators wrap a module
     if isinstance(function, torch.nn.Module):
         inner = getattr(function, "_orig_mod", getattr(function, "module", function))
         return getattr(inner, "forward", function)
@@ -315,6 +324,15 @@ def kind_of(got: object) -> str:
     nested = "nested " if got.is_nested else ""
     layout = "" if got.layout is torch.strided else f" with layout {got.layout}"
     return f"{nested}{got.dtype}{layout}"
+
+
+def check_has_values(name: str, got: Tensor) -> None:
+    """Raises `ArgumentError` for a tensor on the meta device, of which there is only a shape."""
+    if got.is_meta:
+        raise ArgumentError(
+            f"got {name} of shape {tuple(got.shape)} on the meta device, where tensors have no "
+            "values, expected one with values: make it on 'cpu' or a GPU"
+        )
 
 
 def check_floating(name: str, got: object) -> None:

@@ -215,7 +215,8 @@ def _in_training(networks: Iterable[nn.Module]) -> list[nn.Module]:
         module = waiting.pop()
         if module is not None and module not in seen:
             seen.add(module)
-            if module.training:
+            # A frozen TorchScript module has no mode any more.
+            if getattr(module, "training", False):
                 found.append(module)
             waiting.extend(module._modules.values())
     return found

@@ -14,7 +14,13 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from scoreregs.arguments import accepts, check_floating, check_method, named_calls
+from scoreregs.arguments import (
+    accepts,
+    check_floating,
+    check_has_values,
+    check_method,
+    named_calls,
+)
 from scoreregs.discovery import Evaluating, dtype_of, modules_of
 from scoreregs.errors import ArgumentError, PriorError, SingularTimeError
 from scoreregs.predictions import PredictionLike, as_prediction, cast
@@ -314,6 +320,7 @@ def check_prior_type(prior: object) -> None:
 def times_for(x_t: Tensor, t: float | Tensor) -> Tensor:
     """Returns t for each sample of x_t, (batch,)."""
     check_floating("x_t", x_t)
+    check_has_values("x_t", x_t)
     times = as_time(t, x_t.device)
     if times.shape not in ((), (1,), x_t.shape[:1]):
         raise ArgumentError(

@@ -80,6 +80,10 @@ def sample(
     check_generator(generator, device)
     if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
         raise ArgumentError(f"got dtype={dtype!r}, expected a floating one such as torch.float32")
+    if device.type == "meta":
+        raise ArgumentError(
+            "got device='meta', where tensors have no values, expected one such as 'cpu' or 'cuda'"
+        )
     # A solver's steps are beneath the precision of half types.
     solved = at_least_single(dtype)
     path = _path(prior, times, tolerance, solved).flip(0)

@@ -5,7 +5,13 @@ import math
 import torch
 from torch import Tensor
 
-from scoreregs.arguments import COMPUTED, check_generator, is_computed, kind_of
+from scoreregs.arguments import (
+    COMPUTED,
+    check_generator,
+    check_has_values,
+    is_computed,
+    kind_of,
+)
 from scoreregs.draws import Draw
 from scoreregs.errors import ArgumentError, SingularTimeError, ValueFunctionError
 from scoreregs.finiteness import nonfinite_prediction, nonfinite_value
@@ -303,6 +309,7 @@ def check_overflow(gradient: Tensor, beta: float | Tensor) -> None:
 
 def check_finite(name: str, tensor: Tensor) -> None:
     """Raises `ArgumentError` where a tensor is not finite (waits for the device)."""
+    check_has_values(name, tensor)
     finite = tensor.isfinite()
     if not bool(finite.all()):
         row = int((~finite).flatten(1).any(1).nonzero()[0]) if tensor.ndim > 1 else 0

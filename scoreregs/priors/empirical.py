@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from scoreregs.arguments import is_computed, kind_of, named_calls
+from scoreregs.arguments import check_has_values, is_computed, kind_of, named_calls
 from scoreregs.errors import ArgumentError
 from scoreregs.prior import ScorePrior
 from scoreregs.schedules import NoiseSchedule, as_time
@@ -61,6 +61,7 @@ class EmpiricalPrior(ScorePrior):
                 f"got data of shape {tuple(data.shape)}, expected a non-empty (count, *event): a "
                 "1-D event has shape (count, 1)"
             )
+        check_has_values("data", data)
         self._event = data.shape[1:]
         self._data = data.detach().flatten(1)
         self._mean = torch.zeros_like(as_time(self._data[0]))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from typing_extensions import Self, override
 
-from scoreregs.arguments import check_count, check_generator, named_calls
+from scoreregs.arguments import check_count, check_generator, check_has_values, named_calls
 from scoreregs.errors import ArgumentError
 from scoreregs.prior import ScorePrior, times_for
 from scoreregs.reprs import short
@@ -165,7 +165,8 @@ class _Mixture:
         Raises:
             ArgumentError: where shapes do not fit.
         """
-        w, m, c = (as_time(a) for a in (weights, means, covariances))
+        given = {"weights": weights, "means": means, "covariances": covariances}
+        w, m, c = (as_time(array, name=name) for name, array in given.items())
         got = f"weights {tuple(w.shape)}, means {tuple(m.shape)}, covariances {tuple(c.shape)}"
         if w.ndim == 1:
             w, m, c = w[None], m[None], c[None]
@@ -175,6 +176,8 @@ class _Mixture:
                 f"got {got}, expected (k,), (k, *event) and (k, d, d), d the number of elements of "
                 "an event, all with a leading batch when conditional; a 1-D event has means (k, 1)"
             )
+        for name, tensor in zip(given, (w, m, c), strict=True):
+            check_has_values(name, tensor)
         if not bool(m.isfinite().all()):
             raise ArgumentError("got NaN or infinity in means, expected finite numbers")
         _check_distribution(w, c)

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scoreregs.arguments import as_device
+from scoreregs.arguments import as_device, check_has_values
 from scoreregs.errors import ArgumentError
 from scoreregs.reprs import Constructed
 
@@ -32,9 +32,11 @@ _LOG_SNR_BOUND = 4000.0
 
 
 def as_time(
-    t: float | Sequence[float] | Tensor, device: torch.device | str | None = None
+    t: float | Sequence[float] | Tensor,
+    device: torch.device | str | None = None,
+    name: str = "times",
 ) -> Tensor:
-    """Returns t as a tensor of the dtype in which times and tables live.
+    """Returns t as a tensor of the dtype in which times and tables live; `name` is for errors.
 
     That dtype is float64 (float32 on devices without it): a half-precision time rounds the small
     noise levels to zero.
@@ -45,14 +47,16 @@ def as_time(
     else:
         if isinstance(t, bool) or not _numbers(t):
             raise ArgumentError(
-                f"got times {t!r}, expected a number, a list of numbers of one length, or a tensor"
+                f"got {name} {t!r}, expected a number, a list of numbers of one length, or a tensor"
             )
         # Straight from Python's double: by way of float32 0.3 would become 0.30000001.
         t = torch.as_tensor(t, dtype=torch.float64, device="cpu")
         device = torch.get_default_device() if device is None else device
     device = t.device if device is None else as_device(device)
+    if device.type != "meta":
+        check_has_values(name, t)
     if t.is_complex():
-        raise ArgumentError(f"got times of type {t.dtype}, expected real ones")
+        raise ArgumentError(f"got {name} of type {t.dtype}, expected real ones")
     return t.to(device, time_dtype(device))
 
 

@@ -210,9 +210,9 @@ class _Table:
 
 def _checked(name: str, values: TableLike) -> Tensor:
     """Returns a float64 copy on the CPU of a table of finite, non-negative numbers."""
-    values = values if isinstance(values, Tensor) else as_time(values, "cpu")
+    values = values if isinstance(values, Tensor) else as_time(values, "cpu", name)
     dtype = torch.as_tensor(values).dtype
-    table = as_time(values, "cpu").clone()
+    table = as_time(values, "cpu", name).clone()
     if dtype in (torch.float16, torch.bfloat16) or table.ndim != 1 or len(table) < 2:
         raise ArgumentError(
             f"got a table of {name} of type {dtype} and shape {tuple(table.shape)}, expected (N,), "

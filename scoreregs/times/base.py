@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
+from scoreregs.arguments import check_has_values
 from scoreregs.errors import ArgumentError
 from scoreregs.reprs import Constructed
 from scoreregs.times.points import PointsLike, as_points
@@ -19,6 +20,7 @@ def check_times(times: Tensor) -> None:
         raise ArgumentError(
             f"got times of type {type(times).__name__}, expected a tensor: use torch.as_tensor"
         )
+    check_has_values("times", times)
     if not bool(((times >= 0) & (times <= 1)).all()):
         raise ArgumentError(
             f"got times from {times.min().item():.6g} to {times.max().item():.6g}, expected them "

@@ -10,13 +10,17 @@ import torch
 from torch import Tensor
 
 from scoreregs import (
+    EmpiricalPrior,
     GaussianMixturePrior,
     GuidedPrior,
     NetworkPrior,
     NoiseSchedule,
     ScorePrior,
     ScoreRegularizedObjective,
+    TabulatedSchedule,
     VPSchedule,
+    check_prior,
+    probability_flow,
 )
 from scoreregs.betas import AnnealedBeta, TargetBeta
 from scoreregs.errors import (
@@ -32,6 +36,7 @@ SCHEDULE = VPSchedule()
 NAN, INF = float("nan"), float("inf")
 X = torch.linspace(-1, 1, 8).reshape(4, 2)
 META = torch.device("meta")
+EYE = torch.eye(2)[None]
 
 
 def gaussian() -> GaussianMixturePrior:
@@ -429,6 +434,38 @@ CASES: dict[str, tuple[Callable[[], object], type[ScoreRegsError], tuple[str, ..
         lambda: NetworkPrior(lambda *_: X, VPSchedule),  # pyright: ignore[reportArgumentType]
         ArgumentError,
         ("an instance, not the class",),
+    ),
+    **{
+        f"{name} on the meta device": (act, ArgumentError, (f"got {name} ", "meta", "no values"))
+        for name, act in {
+            "x": lambda: build()(X.to(META)),
+            "x_t": lambda: gaussian().epsilon(X.to(META), 0.5),
+            "times": lambda: gaussian().epsilon(X, torch.full((4,), 0.5, device=META)),
+            "data": lambda: EmpiricalPrior(X.to(META), SCHEDULE),
+            "the data": lambda: check_prior(gaussian(), X.to(META)),
+            "means": lambda: GaussianMixturePrior([1.0], X[:1].to(META), EYE, SCHEDULE),
+            "alphas_cumprod": lambda: TabulatedSchedule.from_alphas_cumprod(X[:, 0].to(META)),
+        }.items()
+    },
+    "samples on the meta device": (
+        lambda: probability_flow.sample(gaussian(), (4, 2), device=META),
+        ArgumentError,
+        ("device='meta'", "no values"),
+    ),
+    "weights in words": (
+        lambda: GaussianMixturePrior(["one"], X[:1], EYE, SCHEDULE),
+        ArgumentError,
+        ("got weights ['one']",),
+    ),
+    "ragged means": (
+        lambda: GaussianMixturePrior([0.5, 0.5], [[0.0], [0.0, 1.0]], EYE, SCHEDULE),
+        ArgumentError,
+        ("got means [[0.0], [0.0, 1.0]]",),
+    ),
+    "a table in words": (
+        lambda: TabulatedSchedule.from_alphas_cumprod(["one", "two"]),  # pyright: ignore[reportArgumentType]
+        ArgumentError,
+        ("got alphas_cumprod ['one', 'two']",),
     ),
     "network no callable": (
         lambda: NetworkPrior(3, SCHEDULE),  # pyright: ignore[reportArgumentType]

@@ -348,9 +348,36 @@ class TestWithoutACondition:
         for condition in (None, X):
             torch.testing.assert_close(prior.epsilon(X, 0.5, condition), X / 2)
 
+    @pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+    @pytest.mark.parametrize(
+        "wrap",
+        [
+            lambda m: torch.jit.trace(m, (X, torch.ones(4))),
+            lambda m: torch.jit.trace(m.forward, (X, torch.ones(4))),
+            lambda m: torch.jit.trace(lambda x_t, t: m(x_t, t), (X, torch.ones(4))),
+            lambda m: torch.jit.freeze(torch.jit.script(m.eval())),
+            torch.jit.script,
+            lambda m: torch.export.export(m, (X, torch.ones(4))).module(),
+            torch.vmap,
+        ],
+        ids=["traced", "method", "function", "frozen", "script", "exported", "vmap"],
+    )
+    def test_is_plugged_in_as_it_is_in_whatever_form_it_is_kept(self, wrap):
+        class OfRow(nn.Module):
+            def forward(self, x_t, t):
+                return x_t * t.unsqueeze(-1)
+
+        prior = NetworkPrior(wrap(OfRow()), SCHEDULE, modules=())
+        for condition in (None, X):
+            torch.testing.assert_close(prior.epsilon(X, 0.5, condition), X / 2)
+
+    @pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
     def test_any_other_number_of_arguments_is_refused_when_the_prior_is_made(self):
         with pytest.raises(ArgumentError, match=r"neither \(x_t, t, condition\) nor \(x_t, t\)"):
             NetworkPrior(nn.Linear(2, 2), SCHEDULE)
+        traced = torch.jit.trace(nn.Linear(2, 2), X)
+        with pytest.raises(ArgumentError, match=r"neither \(x_t, t, condition\) nor \(x_t, t\)"):
+            NetworkPrior(cast("nn.Module", traced), SCHEDULE)
         with pytest.raises(ArgumentError, match="label=condition"):
             NetworkPrior(lambda x_t, t, *, label: x_t, SCHEDULE)
 

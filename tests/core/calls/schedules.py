@@ -70,7 +70,11 @@ CALLS = {
     "schedules.as_time": Call(
         as_time,
         {"t": 0.5},
-        {"t": ["now", None, True, RAGGED, torch.ones(2) * 1j], "device": [3.5, "nowhere"]},
+        {
+            "t": ["now", None, True, RAGGED, torch.ones(2) * 1j],
+            "device": [3.5, "nowhere"],
+            "name": [],
+        },
         names=False,
     ),
     **{
