@@ -1,5 +1,6 @@
 """A run that is given no temperature takes one by itself, and says which."""
 
+import logging
 import os
 import signal
 from dataclasses import replace
@@ -63,12 +64,12 @@ def excesses(monkeypatch):
     said = {0.1: 0.0, 1.0: 0.5}
     choose = temperature.choose_beta
 
-    def chosen(choices, directory, trainer, trial):
+    def chosen(choices, order, directory, trainer, trial):
         def told(beta, *more):
             trial(beta, *more)
             return said[beta]
 
-        return choose(choices, directory, trainer, told)
+        return choose(choices, 1.0, directory, trainer, told)
 
     monkeypatch.setattr("scoreregs_offline_rl.runs.pipeline.choose_beta", chosen)
     return said
@@ -150,17 +151,26 @@ def test_killed_at_any_file_it_ends_as_if_it_had_not(data, tmp_path, excesses, m
 
 
 def test_one_that_diverges_is_too_far(data, tmp_path, monkeypatch):
-    def chosen(choices, directory, trainer, trial):
+    def chosen(choices, order, directory, trainer, trial):
         def told(beta, *more):
             if beta == 1.0:
                 raise DivergedError("got q = nan")
             return 0.0
 
-        return temperature.choose_beta(choices, directory, trainer, told)
+        return temperature.choose_beta(choices, 1.0, directory, trainer, told)
 
     monkeypatch.setattr("scoreregs_offline_rl.runs.pipeline.choose_beta", chosen)
     assert train(configuration(), tmp_path, stages=STAGES, data=data)["beta"] == 0.1
     assert load_json(tmp_path / "beta.json")["tried"][-1]["prior_error_excess"] is None
+
+
+def test_a_critic_that_orders_nothing_has_the_smallest(data, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("scoreregs_offline_rl.runs.pipeline.return_order", lambda *its: 0.39)
+    with caplog.at_level(logging.INFO):
+        result = train(configuration(), tmp_path, stages=STAGES, data=data)
+    assert result["beta"] == CHOICES[0]
+    assert load_json(tmp_path / "beta.json")["tried"] == []
+    assert "rank correlation of 0.39" in caplog.text
 
 
 def test_another_may_be_given_before_policies_are_trained(data, tmp_path):

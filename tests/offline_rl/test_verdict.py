@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,8 @@ from scoreregs_offline_rl.runs.building import probes_of
 from scoreregs_offline_rl.runs.scaled import scale
 from scoreregs_offline_rl.runs.verdict import (
     LARGEST,
+    LEAST_STEPS,
+    few_steps,
     rank_correlation,
     with_little_noise,
 )
@@ -50,7 +53,8 @@ def configuration(beta: float = 1e-6, **changes) -> TrainConfig:
         data="pendulum-swingup",
         beta=beta,
         hand_over_recommended=True,
-        critic=CriticConfig(steps=20, **small),
+        # Enough to order the data's actions.
+        critic=CriticConfig(steps=300, warm_start=0.8, learning_rate=3e-3, **small),
         behavior=BehaviorConfig(steps=20, blocks=1, **small),
         cloning=CloningConfig(steps=400, learning_rate=3e-3, policies=2),
         policy=PolicyConfig(
@@ -110,6 +114,23 @@ def test_a_policy_that_leaves_the_data_is_named_and_replaced(bad, caplog):
         assert method_of(run_dir) == "cloning"
     assert "cloning takes the place of policy" in caplog.text
     assert method_of(run_dir, "policy") == "SRPO"
+
+
+def test_a_critic_that_orders_nothing_is_no_reason_to_leave_the_clone(good, tmp_path, monkeypatch):
+    monkeypatch.setattr("scoreregs_offline_rl.runs.verdict.LEAST_ORDER", 1.0)
+    run_dir = shutil.copytree(good[0], tmp_path / "run")
+    (run_dir / "result.json").unlink()
+    found = train(configuration(), run_dir, stages=STAGES)["verdict"]
+    assert (found["ok"], found["recommended"]) == (False, "cloning")
+    order = found["evidence"]["return_order"]
+    assert f"correlation of {order:.2f} with the returns that followed, at" in found["message"]
+
+
+def test_few_steps_of_few_minutes_are_told():
+    config = configuration(critic=CriticConfig(steps=LEAST_STEPS - 1), minutes=4.0)
+    assert "in 4 minutes the critic has 19999 steps" in (few_steps(config) or "")
+    assert few_steps(replace(config, minutes=None)) is None
+    assert few_steps(replace(config, critic=CriticConfig(steps=LEAST_STEPS))) is None
 
 
 def test_what_is_not_asked_to_switch_does_not(bad, tmp_path):

@@ -8,7 +8,7 @@ need, give and are called is theirs to say.
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, final
+from typing import Any, cast, final
 
 import torch
 from torch import Tensor
@@ -34,7 +34,7 @@ from scoreregs_offline_rl.runs.outcome import MemberResults, PipelineResults
 from scoreregs_offline_rl.runs.resolution import complete
 from scoreregs_offline_rl.runs.scaled import ScaledData
 from scoreregs_offline_rl.runs.temperature import choose_beta
-from scoreregs_offline_rl.runs.verdict import Verdict, verdict_of
+from scoreregs_offline_rl.runs.verdict import Verdict, return_order, verdict_of
 from scoreregs_offline_rl.stages.actor import ActorStage
 from scoreregs_offline_rl.stages.mean_policy import mean_policy
 from scoreregs_offline_rl.stages.policy import PolicyStage
@@ -141,8 +141,9 @@ class Pipeline:
         if isinstance(trainer, Rehearsal):
             trainer.next_times = len(choices)
         else:
-            trial = partial(self._excess_at, kind)
-            beta, trainer = choose_beta(choices, self._directory, trainer, trial)
+            given, trial = cast(Any, self._given(kind, 0, 0)), partial(self._excess_at, kind)
+            order = return_order(given.value, self._config, self._data.transitions)
+            beta, trainer = choose_beta(choices, order, self._directory, trainer, trial)
         self._config = replace(self._config, beta=beta)
         return trainer
 
@@ -345,6 +346,5 @@ class Pipeline:
 
     def _verdict(self, index: int, finished: Mapping[str, _Trained]) -> Verdict | None:
         members = {name: self._members_of(its, index) for name, its in finished.items()}
-        place = index * len(self._probes) // len(self._configs)
-        config, data = self._configs[index], self._data.transitions
-        return verdict_of(members, config, data, self._probes[place])
+        probes = self._probes[index * len(self._probes) // len(self._configs)]
+        return verdict_of(members, self._configs[index], self._data.transitions, probes)

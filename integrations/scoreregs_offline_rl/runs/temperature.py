@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from tempfile import TemporaryDirectory
 
 from scoreregs_offline_rl.runs.directory import RunDirectory
-from scoreregs_offline_rl.runs.verdict import NEAR
+from scoreregs_offline_rl.runs.verdict import LEAST_ORDER, NEAR
 from scoreregs_offline_rl.training.lost_members import DivergedError
 from scoreregs_offline_rl.training.trainer import Trainer
 
@@ -18,15 +18,21 @@ Trial = Callable[[float, Trainer, RunDirectory], float]
 
 
 def choose_beta(
-    choices: Sequence[float], directory: RunDirectory, trainer: Trainer, trial: Trial
+    choices: Sequence[float],
+    order: float,
+    directory: RunDirectory,
+    trainer: Trainer,
+    trial: Trial,
 ) -> tuple[float, Trainer]:
     """Returns the temperature to take, and a trainer for the policies that follow it.
 
+    Of a critic that cannot tell the data's better actions it is the smallest, without a trial.
     It is written into the run's directory, so that the run goes on with it from then on. Nothing
     else is kept of the trials: a run that is stopped in one has it again.
 
     Args:
         choices: two or more, rising.
+        order: `return_order` of the critic, as of `Verdict`.
         directory: of the run.
         trainer: of the run.
         trial: trains policies at one, by a trainer, in a directory, and returns how far they are
@@ -47,7 +53,15 @@ def choose_beta(
         excess[beta] = found
         return found
 
-    beta = largest_near(choices, excess_at)
+    beta, order = choices[0], trainer.of_main(order)
+    if order < LEAST_ORDER:
+        logger.info(
+            "the critic's order of the data's actions has a rank correlation of %.2f with the "
+            "returns that followed, larger temperatures than beta %g are tried from %g",
+            *(order, beta, LEAST_ORDER),
+        )
+    else:
+        beta = largest_near(choices, excess_at)
     seconds = time.perf_counter() - start
     trainer.on_main(lambda: directory.keep_beta(beta, excess, seconds))
     return beta, trainer.nth_of(times, len(excess), trial=False)
