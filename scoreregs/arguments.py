@@ -174,7 +174,9 @@ def _called(function: Callable[..., Any]) -> Callable[..., Any]:
     """Returns what is called in the end: a module's forward, behind a compiler or several GPUs."""
     if isinstance(function, functools.partial):
         return functools.partial(_called(function.func), *function.args, **function.keywords)
-    function = inspect.unwrap(function)  # as `torch.vmap` and decorators wrap a module
+    # `torch.vmap` and decorators wrap a module; what a method wraps has lost its instance.
+    if not inspect.ismethod(function):
+        function = inspect.unwrap(function)
     if isinstance(function, torch.nn.Module):
         inner = getattr(function, "_orig_mod", getattr(function, "module", function))
         return getattr(inner, "forward", function)

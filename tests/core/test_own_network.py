@@ -411,3 +411,18 @@ class TestValues:
         prior, wrong = NetworkPrior(Watched(), SCHEDULE), cast(ValueFunction, lambda x: 1.0)
         with pytest.raises(ValueFunctionError, match="float"):
             ScoreRegularizedObjective.from_value(wrong, prior)(X)
+
+
+def test_a_decorated_method_keeps_its_instance():
+    class Table:
+        @functools.lru_cache  # noqa: B019
+        def step(self, t: Tensor) -> Tensor:
+            return 1000 * t
+
+        @torch.no_grad()
+        def predict(self, x_t: Tensor, t: Tensor) -> Tensor:
+            return x_t + t[:, None]
+
+    table, x_t = Table(), torch.ones(2, 1)
+    prior = NetworkPrior(table.predict, VPSchedule(), time_map=table.step)
+    torch.testing.assert_close(prior.epsilon(x_t, 0.5), x_t + 500)
