@@ -18,9 +18,7 @@ from scoreregs_offline_rl.commands.main import main
 from scoreregs_offline_rl.data.hdf5 import save_hdf5
 from scoreregs_offline_rl.data.pendulum import record_pendulum_swingup
 from scoreregs_offline_rl.runs.configuration import usual_stages
-from scoreregs_offline_rl.runs.run import train
 from scoreregs_offline_rl.training.interruption import InterruptedRun, watch_signals
-from tests.offline_rl.killable import configuration
 from tests.offline_rl.test_trainer import assert_same_outcome, metrics_of, run
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
@@ -56,26 +54,32 @@ def send(number, at):
     return progress
 
 
-def test_a_run_that_is_killed_again_and_again_ends_as_one_that_was_not(data_file, tmp_path):
-    plan = [[stage, kind, moment] for stage in USUAL for kind, moment in KILLS]
-    command = [sys.executable, str(Path(__file__).with_name("killable.py")), str(data_file)]
-    environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
+def trained_apart(data_file, run_dir, plan):
+    """Returns how the children of `killable.py` ended: whatever tests ran before, it is fresh."""
     child = subprocess.run(
-        [*command, str(tmp_path / "killed"), json.dumps(plan)],
-        env=environment,
+        [
+            *(sys.executable, str(Path(__file__).with_name("killable.py"))),
+            *(str(data_file), str(run_dir), json.dumps(plan)),
+        ],
+        env=os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())},
         capture_output=True,
         text=True,
         check=False,
     )
     assert child.returncode == 0, child.stderr
-    ends = json.loads(child.stdout)
+    return json.loads(child.stdout)
+
+
+def test_a_run_that_is_killed_again_and_again_ends_as_one_that_was_not(data_file, tmp_path):
+    plan = [[stage, kind, moment] for stage in USUAL for kind, moment in KILLS]
+    ends = trained_apart(data_file, tmp_path / "killed", plan)
     # Every child before the end was killed, and several of them before the stage was finished.
     killed = Counter(stage for stage, was_killed, finished in ends if was_killed)
     within = Counter(stage for stage, was_killed, finished in ends if stage not in finished)
     assert all(killed[stage] == len(KILLS) for stage in USUAL), ends
     assert all(within[stage] == len(KILLS) for stage in USUAL), ends
 
-    train(configuration(str(data_file)), tmp_path / "whole")
+    assert trained_apart(data_file, tmp_path / "whole", []) == []
     for stage in USUAL:
         assert_same_outcome(tmp_path / "killed" / stage, tmp_path / "whole" / stage)
     assert not list((tmp_path / "killed").rglob("*partial*"))
