@@ -47,7 +47,8 @@ def test_pages_are_mapped_once() -> None:
     assert answer == "True"
     # Ten steps of 64 MB are 160,000 pages of 4 kB.
     assert mapped > 100_000
-    assert kept < 1000
+    # A block may find its place late, once.
+    assert kept < mapped / 10
 
 
 def test_settings_of_the_environment_stay() -> None:
