@@ -1,11 +1,16 @@
 """Several steps as one graph do what they do one by one."""
 
+import copy
+from contextlib import nullcontext
+from types import SimpleNamespace
+
 import pytest
 import torch
 from accelerate import Accelerator
 
 from scoreregs_offline_rl import TrainerConfig
 from scoreregs_offline_rl.errors import RunError
+from scoreregs_offline_rl.training import capture
 from scoreregs_offline_rl.training.capture import UNROLLED, CapturedSteps, check_capture
 from scoreregs_offline_rl.training.compilation import CompiledGradients
 from scoreregs_offline_rl.training.inputs import SeedInputs
@@ -42,6 +47,50 @@ def test_steps_in_a_row_are_the_steps(name):
     assert all(
         mine.equal(its) for mine, its in zip(in_a_row.moments(), one_by_one.moments(), strict=True)
     )
+
+
+class Recorded:
+    """In place of a CUDA graph: what is taken while it is captured changes nothing yet."""
+
+    def __init__(self, step):
+        self.step, self.before = step, []
+
+    def register_generator_state(self, generator):
+        del generator
+
+    def replay(self):
+        raise NotImplementedError
+
+    def __enter__(self):
+        self.before = [(tensor, tensor.clone()) for tensor in capture._tensors(self.step)]
+
+    def __exit__(self, *error):
+        with torch.no_grad():
+            for tensor, value in self.before:
+                tensor.copy_(value)
+
+
+@pytest.mark.parametrize("name", ["critic", "policy"])
+def test_what_warming_up_does_is_undone_after_a_resume(name, monkeypatch):
+    """An optimiser that was loaded counts the steps that were taken, not those that warmed up."""
+    step, resumed = new_step(name), new_step(name)
+    for index in range(UNROLLED):
+        step(index)
+    resumed.stage.load_state_dict(state_of(step))
+    resumed._optimizer.load_state_dict(copy.deepcopy(step._optimizer.state_dict()))
+    inputs = resumed.inputs
+    graph = Recorded(resumed)
+    stream = SimpleNamespace(wait_stream=lambda other: None)
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: graph)
+    monkeypatch.setattr(torch.cuda, "Stream", lambda: stream)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: stream)
+    monkeypatch.setattr(torch.cuda, "stream", lambda of: nullcontext())
+    monkeypatch.setattr(torch.cuda, "graph", lambda of: of)
+    inputs.seek(UNROLLED)
+    capture._cuda_graph(lambda: CapturedSteps(resumed, run_again)._take(), resumed)
+    for mine, its in zip(resumed.moments(), step.moments(), strict=True):
+        torch.testing.assert_close(mine, its, rtol=0, atol=0)
+    torch.testing.assert_close(state_of(resumed), state_of(step), rtol=0, atol=0)
 
 
 def test_what_cannot_be_captured_is_refused(tmp_path):

@@ -1,6 +1,7 @@
 """A member of a sweep that diverges is named and lost; the others are what they are without it."""
 
 import logging
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +13,20 @@ from scoreregs_offline_rl.data.hdf5 import load_hdf5, save_hdf5
 from scoreregs_offline_rl.data.pendulum import record_pendulum_swingup
 from scoreregs_offline_rl.files import load_json, load_tensors
 from scoreregs_offline_rl.stages.critic import CriticStage
+from scoreregs_offline_rl.training.trainer import no_progress
+from scoreregs_offline_rl.training.unmoved import SKIPPED
+from tests.offline_rl.rl_data import make_transitions
+from tests.offline_rl.step_cases import steps_of
 from tests.offline_rl.test_timing import small
+from tests.offline_rl.test_trainer import (
+    BATCH,
+    STEPS,
+    InterruptionError,
+    assert_same_outcome,
+    interrupt_at,
+    make_trainer,
+    metrics_of,
+)
 
 GRID = SweepGrid(seeds=(0, 1, 2), betas=(0.1, 0.2))
 FEW = ("critic", "behavior", "policy")
@@ -86,6 +100,41 @@ def test_a_sweep_that_loses_a_member_goes_on_after_an_interruption(data, tmp_pat
     for stage in FEW:
         found = [tmp_path / n / stage / "weights.safetensors" for n in ("cut", "whole")]
         assert found[0].read_bytes() == found[1].read_bytes()
+
+
+def run_scaled(folder, progress=no_progress):
+    """Two members, of which the second's loss is NaN and its weights are not."""
+    steps = steps_of("stacked critic")
+    trainer, stage, members = make_trainer(progress), steps.stages[-1], steps._members
+    trainer._accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
+    options = {"steps": STEPS, "batch_size": BATCH, "members": members, "keep_others": True}
+    return stage, trainer.run(stage, make_transitions(), folder=folder, **options)
+
+
+def test_it_does_not_hold_up_scaled_gradients_of_the_others(tmp_path, monkeypatch):
+    whole = CriticStage.forward
+
+    def forward(self, batch, randoms):
+        loss, metrics = whole(self, batch, randoms)
+        if not loss.ndim:
+            return loss, metrics
+        sick = torch.tensor([1.0, math.nan])
+        return loss * sick, {name: value * sick for name, value in metrics.items()}
+
+    monkeypatch.setattr(CriticStage, "forward", forward)
+    stage, report = run_scaled(tmp_path / "whole")
+    lost = report.lost[0]
+    # It is found at the first line of metrics, of four steps.
+    kept = f"{SKIPPED}/{next(label for label in ('seed-0', 'seed-3') if label != lost)}"
+    assert [line[kept] for line in metrics_of(tmp_path / "whole")] == [1, 0, 0, 0]
+    assert report.skipped == 4
+    assert all(not value[1].any() for value in stage.state_dict().values())
+    assert all(bool(value[0].isfinite().all()) for value in stage.state_dict().values())
+    for moment in (6, 12):
+        with pytest.raises(InterruptionError):
+            run_scaled(tmp_path / "cut", interrupt_at(moment))
+    run_scaled(tmp_path / "cut")
+    assert_same_outcome(tmp_path / "cut", tmp_path / "whole")
 
 
 def test_a_run_or_all_of_a_sweep_is_an_error(data, tmp_path, monkeypatch):

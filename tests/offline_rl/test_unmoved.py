@@ -191,17 +191,19 @@ def test_steps_that_a_scaler_skips_are_told_and_kept(tmp_path, caplog):
     assert_same_outcome(tmp_path / "cut", tmp_path / "whole")
 
 
-@pytest.mark.parametrize("name", ["critic", "stacked critic"])
+@pytest.mark.parametrize("name", ["critic", "stacked critic", "td3_bc", "policy whose beta falls"])
 def test_a_skipped_step_moves_nothing_and_the_next_moves_as_without_a_scale(name):
     made, plain = new_step(name), new_step(name)
     launched = Accelerator(cpu=True, step_scheduler_with_optimizer=False)
     step = TrainingStep(made.stage, made.inputs, with_scaler(launched))
-    before = [parameter.clone() for parameter in step.parameters]
+    before = state_of(step)
     for index, expected in enumerate((1, 1, 0)):
         *_, skipped = step(index)
         assert step.names[-1] == SKIPPED
         assert bool((skipped == expected).all())
-        assert all(map(torch.equal, step.parameters, before)) is bool(expected)
+        # Parameters, averages of them, and counts of steps.
+        after = state_of(step)
+        assert all(after[key].equal(value) for key, value in before.items()) is bool(expected)
     plain(2)
     torch.testing.assert_close(state_of(step), state_of(plain), rtol=0, atol=0)
 

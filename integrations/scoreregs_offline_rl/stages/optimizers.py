@@ -47,6 +47,11 @@ class _OnePass(Optimizer):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict(state_dict)
         self.__dict__.pop("_lists", None)
+        # Now, not at the next step: what a graph writes to is looked up before it is captured.
+        for group in self.param_groups:
+            states = [self.state[parameter] for parameter in group["params"]]
+            if any(states):
+                _counted(group["params"], states)
 
     @override
     @torch.no_grad()

@@ -17,7 +17,7 @@ from scoreregs_offline_rl.training.checkpoints import Checkpoints
 from scoreregs_offline_rl.training.compilation import choose_program
 from scoreregs_offline_rl.training.inputs import Inputs
 from scoreregs_offline_rl.training.interruption import SignalWatch, agreed, interruption
-from scoreregs_offline_rl.training.lost_members import clear_lost, finite_metrics
+from scoreregs_offline_rl.training.lost_members import clear_lost, finite_metrics, places_of
 from scoreregs_offline_rl.training.metrics import MetricsFile, RunningMean
 from scoreregs_offline_rl.training.settings import TrainerConfig
 from scoreregs_offline_rl.training.stage_files import StageReport, identity_of
@@ -103,6 +103,7 @@ class Loop:
             self.lost.update(kept.get("lost", ()))
             self.unmoved.update(kept.get("unmoved", {}))
             skipped = kept.get("skipped", 0)
+            one_step.lost = places_of(self.lost, self.separate)
             self.stage.resumed()
             logger.info("%s: going on from step %d of %d", name, step, steps)
         with together():
@@ -128,7 +129,8 @@ class Loop:
                     skipped += found
                 mean.reset()
                 if self.lost:
-                    clear_lost(self.stage, self.separate)
+                    clear_lost(self.stage, self.separate, self.lost)
+                    one_step.lost = places_of(self.lost, self.separate)
                 with together():
                     if accelerator.is_main_process:
                         latest |= self._finite(step, self.monitor(step))

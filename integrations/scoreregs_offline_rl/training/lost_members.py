@@ -5,14 +5,14 @@ Members share no parameters, so what one becomes is of no consequence to the oth
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import nn
 
 from scoreregs_offline_rl.errors import RunError
 
-__all__ = ["DivergedError", "clear_lost", "finite_metrics"]
+__all__ = ["DivergedError", "clear_lost", "finite_metrics", "places_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -56,27 +56,36 @@ def finite_metrics(
     return {name: value for name, value in metrics.items() if name not in wrong}
 
 
+def places_of(lost: Collection[str], labels: Sequence[str]) -> list[int]:
+    """Returns the places of those that are lost among the labels of all members."""
+    return [place for place, label in enumerate(labels) if label in lost]
+
+
 @torch.no_grad()
-def clear_lost(stage: nn.Module, labels: Sequence[str]) -> tuple[str, ...]:
-    """Sets weights to 0 in the members where some are not finite, and returns their labels.
+def clear_lost(stage: nn.Module, labels: Sequence[str], lost: Collection[str]) -> list[int]:
+    """Sets weights to 0 in members that are lost or have some that are not finite.
 
     Args:
         stage: stacked, members first.
         labels: of the members.
+        lost: of those whose numbers stopped being finite, whatever their weights.
+
+    Returns:
+        Their places among the labels.
 
     Raises:
         DivergedError: that are all of them.
     """
     state = {k: v for k, v in stage.state_dict().items() if v.is_floating_point()}
-    finite = torch.ones(len(labels), dtype=torch.bool)
+    whole = torch.tensor([label not in lost for label in labels])
     for values in state.values():
-        finite &= values.isfinite().flatten(1).all(1).cpu()
-    if not finite.any():
+        whole &= values.isfinite().flatten(1).all(1).cpu()
+    if not whole.any():
         raise DivergedError(
             "got weights that are not finite in every member, expected finite ones: lower the "
             "learning rate or look at the scale of the rewards"
         )
-    lost: list[int] = (~finite).nonzero().flatten().tolist()
-    for values in state.values() if lost else ():
-        values[lost] = 0.0
-    return tuple(labels[index] for index in lost)
+    places: list[int] = (~whole).nonzero().flatten().tolist()
+    for values in state.values() if places else ():
+        values[places] = 0.0
+    return places

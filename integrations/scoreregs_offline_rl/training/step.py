@@ -37,6 +37,7 @@ class TrainingStep:
         parameters: those of the optimiser.
         processes: how many there are, each with its part of the batch.
         scaled: whether the loss is, as float16 needs.
+        lost: places of members that must not have the others' scaled gradients skipped.
         gradients: how they come about; eager, unless another way is put in its place.
         names: of the metrics, once there was a step; where the loss is scaled `SKIPPED` is one.
     """
@@ -54,7 +55,7 @@ class TrainingStep:
         self.processes = accelerator.num_processes
         self.names: tuple[str, ...] = ()
         self.gradients: Gradients = self.eager_gradients
-        self.scaled = accelerator.scaler is not None
+        self.scaled, self.lost = accelerator.scaler is not None, list[int]()
         # Accelerate's wrappers look for packages in each step; a scaler alone needs them.
         self._optimizer: Any = prepared if self.scaled else optimizer
         self._scheduler: Any = scheduled if self.scaled else scheduler
@@ -92,10 +93,13 @@ class TrainingStep:
         loss, numbers = self.loss(rows, randoms, alone=False)
         for parameter in self.parameters:
             parameter.grad = None
-        if self.scaled:
-            self._accelerator.backward(loss)
-        else:
+        if not self.scaled:
             loss.backward()
+            return numbers
+        self._accelerator.backward(loss)
+        for parameter in self.parameters if self.lost else ():
+            if parameter.grad is not None:
+                parameter.grad[self.lost] = 0.0
         return numbers
 
     def update(self, rates: Sequence[Tensor] | None = None) -> None:
@@ -112,7 +116,8 @@ class TrainingStep:
             _set_rates(self.groups, rates)
             self._optimizer.step()
             _set_rates(self.groups, kept)
-        self.stage.after_step()
+        if not self._skipped:
+            self.stage.after_step()
 
     def next_rates(self) -> list[float]:
         """Returns the learning rate of each group, and goes on to those of the next step."""
@@ -127,12 +132,14 @@ class TrainingStep:
 
     def _with_skipped(self, metrics: Tensor) -> Tensor:
         """Has a last row that is 1 where the scaler skipped the step."""
-        skipped = float(self._optimizer.step_was_skipped)
-        return torch.cat([metrics, torch.full_like(metrics[:1], skipped)])
+        return torch.cat([metrics, torch.full_like(metrics[:1], float(self._skipped))])
+
+    @property
+    def _skipped(self) -> bool:
+        return self.scaled and self._optimizer.step_was_skipped
 
     def _move_rates(self) -> None:
-        skipped = self.scaled and self._optimizer.step_was_skipped
-        if self._scheduler is not None and not skipped:
+        if self._scheduler is not None and not self._skipped:
             self._scheduler.step()
 
     def release(self) -> None:

@@ -128,8 +128,8 @@ class Trainer:
             inputs = self._inputs(stage, data, batch_size, rows, weights, members)
             report = loop.run(inputs, watch)
             if loop.separate:
-                lost = loop.lost | set(clear_lost(stage, labels))
-                report = replace(report, lost=sorted(lost))
+                places = clear_lost(stage, labels, loop.lost)
+                report = replace(report, lost=sorted(labels[place] for place in places))
             self.keep(stage, folder, report)
             if agreed(self._accelerator, watch):
                 raise interruption(stage.name, steps, steps, watch)
