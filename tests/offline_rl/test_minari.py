@@ -248,7 +248,8 @@ ANY_SPACE = spaces.Dict(
         "gear": spaces.Discrete(4, start=-1),
         "lamps": spaces.MultiBinary(3),
         "levers": spaces.MultiDiscrete([2, 3]),
-        "grid": spaces.Box(0, 255, (2, 2), np.uint8),
+        # Not of uint8, which Minari 0.5.3 writes as a picture and does not read as one.
+        "grid": spaces.Box(0, 255, (2, 2), np.int16),
         "arm": spaces.Dict({"b": spaces.Box(0, 1, (1,)), "a": spaces.Discrete(2)}),
         "pair": spaces.Tuple((spaces.Discrete(3), spaces.Box(-1, 1, (2,), np.float32))),
     }
