@@ -139,6 +139,8 @@ def _write(policy: TrainedPolicy, path: Path) -> int:
             (example,),
             dynamo=True,
             verbose=False,
+            # As later versions of PyTorch do unasked.
+            optimize=True,
             input_names=["observation"],
             output_names=["action"],
             dynamic_shapes=({0: torch.export.Dim("batch")},),
@@ -149,6 +151,7 @@ def _write(policy: TrainedPolicy, path: Path) -> int:
     model = onnx.load(str(path))
     model.producer_name = "scoreregs"
     _name_batch(model.graph)
+    _describe_once(model.graph)
     known = {"environment": policy.environment}
     if policy.record:
         known |= {"method": policy.record.method, "data": policy.record.data}
@@ -182,6 +185,14 @@ def _name_batch(graph: onnx.GraphProto) -> None:
         for axis in value.type.tensor_type.shape.dim:
             if axis.dim_param == given:
                 axis.dim_param = "batch"
+
+
+def _describe_once(graph: onnx.GraphProto) -> None:
+    """Leaves shapes of weights to the weights: ONNX Runtime 1.23 quantises no others."""
+    weights = {weight.name for weight in graph.initializer}
+    kept = [value for value in graph.value_info if value.name not in weights]
+    del graph.value_info[:]
+    graph.value_info.extend(kept)
 
 
 def _observations(policy: TrainedPolicy) -> Tensor:
