@@ -12,11 +12,11 @@ from torch import Tensor
 from typing_extensions import Unpack
 
 from scoreregs.errors import ArgumentError
+from scoreregs.scalars import plain
 
 __all__ = [
     "COMPUTED",
     "accepts",
-    "as_device",
     "check_choice",
     "check_count",
     "check_decay",
@@ -68,6 +68,7 @@ def check_keywords(got: Iterable[str], known: Iterable[str]) -> None:
 def named_calls(function: Function) -> Function:
     """Returns a function or class whose calls that do not fit its signature are refused by us.
 
+    It takes the numbers of numpy as Python's, see `plain`.
     Further options, `**options: Unpack[Options]`, are looked at before anything is done.
 
     Raises:
@@ -95,6 +96,7 @@ def _named(function: Any, name: str) -> Any:
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
+        args, kwargs = tuple(map(plain, args)), {k: plain(v) for k, v in kwargs.items()}
         if known is not None:
             check_keywords(kwargs, known)
         try:
@@ -200,20 +202,6 @@ def check_count(name: str, got: object) -> None:
         raise ArgumentError(f"got {name}={got!r}, expected an integer of at least 1")
 
 
-def as_device(device: torch.device | str | int) -> torch.device:
-    """Returns a device.
-
-    Raises:
-        ArgumentError: for what is none.
-    """
-    try:
-        return torch.device(device)
-    except (TypeError, RuntimeError) as error:
-        raise ArgumentError(
-            f"got device={device!r}, expected one such as 'cpu' or 'cuda:0'"
-        ) from error
-
-
 def check_choice(name: str, got: object, expected: Sequence[object]) -> None:
     """Raises `ArgumentError` unless an option is one of its choices."""
     if not isinstance(got, (str, type(None))) or got not in expected:
@@ -284,7 +272,7 @@ def check_method(instance: object, name: str, arguments: Sequence[str]) -> None:
 
 def check_flag(name: str, got: object) -> None:
     """Raises `ArgumentError` unless a flag is True or False."""
-    if not isinstance(got, bool):
+    if not isinstance(plain(got), bool):
         raise ArgumentError(f"got {name}={got!r}, expected True or False")
 
 

@@ -118,6 +118,9 @@ def flow_dps(
 ) -> Tensor:
     """Returns samples that follow the prior's flow and a value of the predicted data.
 
+    They are narrower than a posterior, for a prediction of noise that is mixed with new noise has
+    less variance than one: of a Gaussian of variance 0.5, without a value, they have 0.34.
+
     Args:
         value: minus the data misfit of each sample, (batch,), differentiable in x.
         prior: the prior of the data.

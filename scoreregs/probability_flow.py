@@ -23,12 +23,12 @@ import torch
 from torch import Tensor
 
 from scoreregs.arguments import (
-    as_device,
     check_floating,
     check_generator,
     check_numbers,
     named_calls,
 )
+from scoreregs.devices import present_device
 from scoreregs.draws import at_least_single
 from scoreregs.errors import ArgumentError, MissingDependencyError
 from scoreregs.prior import ScorePrior, check_prior_type
@@ -65,7 +65,7 @@ def sample(
         device: of the samples.
 
     Raises:
-        ArgumentError: unless 0 <= times[0] < times[1] <= 1.
+        ArgumentError: unless 0 <= times[0] < times[1] <= 1, and for a device that is not there.
         MissingDependencyError: without torchdiffeq (extra `ode`).
 
     Example:
@@ -75,7 +75,7 @@ def sample(
         >>> round(samples.mean().item(), 1), round(samples.std().item(), 1)
         (3.0, 0.1)
     """
-    device = as_device(device)
+    device = present_device(device)
     check_condition(condition)
     check_generator(generator, device)
     if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:

@@ -17,6 +17,7 @@ from scoreregs.errors import ArgumentError, SingularTimeError, ValueFunctionErro
 from scoreregs.finiteness import nonfinite_prediction, nonfinite_value
 from scoreregs.kernel import BetaPlacement
 from scoreregs.prior import ScorePrior
+from scoreregs.scalars import plain
 from scoreregs.trees import Condition, leaves
 from scoreregs.weightings import Weighting
 
@@ -35,6 +36,7 @@ def check_beta(beta: object, beta_on: BetaPlacement) -> float:
     Raises:
         ArgumentError: unless it is a positive number that its placement allows.
     """
+    beta = plain(beta)
     if isinstance(beta, bool) or not isinstance(beta, (int, float)) or not beta > 0:
         raise ArgumentError(
             f"got beta={beta!r}, expected a number > 0: small values trust the prior, large ones "
@@ -179,7 +181,7 @@ def given_draws(x: Tensor, t: float | Tensor | None, noise: Tensor | None) -> in
     if t is None and noise is None:
         return None
     counts: set[int] = set()
-    if t is not None and not isinstance(t, (Tensor, int, float)):
+    if t is not None and not isinstance(plain(t), (Tensor, int, float)):
         raise ArgumentError(
             f"got t of type {type(t).__name__}, expected a number or a tensor: use torch.as_tensor"
         )

@@ -54,7 +54,9 @@ def without_docstring(name: str, found: object) -> Iterator[str]:
             described = isinstance(value, property | classmethod | staticmethod)
             if member.startswith("_") or not (described or inspect.isfunction(value)):
                 continue
-            if not any(getattr(vars(base).get(member), "__doc__", None) for base in found.__mro__):
+            # Of those that have it alone: from Python 3.13 on None has a docstring, too.
+            written = [vars(base)[member] for base in found.__mro__ if member in vars(base)]
+            if not any(each.__doc__ for each in written):
                 yield f"{name}.{member}"
     elif inspect.isroutine(found) and not inspect.getdoc(found):
         yield name

@@ -77,6 +77,11 @@ class ModelCall:
             )
         self._check_guidance()
 
+    @property
+    def channels(self) -> ModelChannels:
+        """How many channels it denoises, takes beside them, and returns."""
+        return self._channels
+
     def _read_signature(self) -> None:
         parameters = inspect.signature(self._inner.forward).parameters
         if "timestep" not in parameters:

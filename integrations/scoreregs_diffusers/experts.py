@@ -23,7 +23,8 @@ class Experts:
         steps: the number of the scheduler's timesteps.
 
     Raises:
-        ArgumentError: for a boundary without a second model or beyond (0, 1), or the reverse.
+        ArgumentError: for a boundary without a second model or beyond (0, 1), or the reverse, and
+            for models that do not denoise the same x.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Experts:
             raise ArgumentError(
                 f"got boundary_ratio={boundary_ratio}, expected a share of the timesteps in (0, 1)"
             )
+        _check_alike(calls)
         self._calls = tuple(calls)
         self._boundary = None if boundary_ratio is None else boundary_ratio * steps
 
@@ -66,6 +68,22 @@ class Experts:
                 )
             return condition["high_noise"], condition["low_noise"]
         return condition, condition
+
+
+def _check_alike(calls: Sequence[ModelCall]) -> None:
+    """Raises `ArgumentError` unless all models denoise an x of the same channels and layout."""
+    first, *others = calls
+    for other in others:
+        for what, mine, its in (
+            ("families", first.family.name, other.family.name),
+            ("channels of x", first.channels.denoised, other.channels.denoised),
+        ):
+            if mine != its:
+                raise ArgumentError(
+                    f"got two experts of other {what}, {mine} as model and {its} as "
+                    "low_noise_model, expected both to denoise the same x: give transformer and "
+                    "transformer_2 of one pipeline"
+                )
 
 
 def _rows(condition: Condition, chosen: Tensor) -> Condition:

@@ -73,6 +73,12 @@ def load_pipeline(
             "pipeline's folder with safetensors: convert it where you trust it, and give a network "
             "of NVlabs's EDM to scoreregs.EDMPrior"
         )
+    if Path(path).suffix == ".safetensors":
+        raise ArgumentError(
+            f"got {path}, one file without the configuration of a model or its scheduler, expected "
+            "a pipeline's folder: load the file by the model's class, as "
+            "UNet2DConditionModel.from_single_file, and give both to DiffusersPrior"
+        )
     config = _read_config(path)
     index = _components(config)
     _refuse_odd(config, path)
@@ -157,7 +163,8 @@ def _load(path: str | Path, name: str, **options: Any) -> Any:
     try:
         return component.from_pretrained(path, subfolder=name, **options)
     except OSError as error:
-        raise _unreadable(path, name, error, _remedy(path, name)) from error
+        remedy = _remedy(path, name, options.get("variant"))
+        raise _unreadable(path, name, error, remedy) from error
     # As weights of another size than the configuration says.
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
         raise _unreadable(path, name, error, _save_again(name)) from error
@@ -174,15 +181,19 @@ def _save_again(name: str) -> str:
     return f"they are not of one model; save the {name} again with `save_pretrained`"
 
 
-def _remedy(path: str | Path, name: str) -> str:
+def _remedy(path: str | Path, name: str, variant: str | None) -> str:
     """Returns what to do about weights that were not found, by the files that are there."""
     files = sorted(file.name for file in (Path(path) / name).glob("*.safetensors"))
     if not files:
         return "save it again with `save_pretrained`"
     parts = files[0].split(".")
-    if len(parts) == 3:
-        return f"there is {files[0]}, pass variant={parts[1].split('-0')[0]!r}"
-    return f"there is {files[0]}, pass variant=None"
+    there = parts[1].split("-0")[0] if len(parts) == 3 else None
+    if there == variant:
+        return (
+            f"there is {files[0]}, but not its index or all that the index lists; copy the whole "
+            "folder again, or save it again with `save_pretrained`"
+        )
+    return f"there is {files[0]}, pass variant={there!r}"
 
 
 def _check_path(path: object) -> None:

@@ -2,18 +2,25 @@
 
 import math
 import time
-from contextlib import suppress
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from scoreregs.arguments import check_count, check_generator, named_calls
-from scoreregs.checking.channels import channel_maps
+from scoreregs.checking.channel_search import best_channel_map, by_channel
 from scoreregs.checking.probe import Errors, Probe, reach
 from scoreregs.checking.readings import DataMap, View
 from scoreregs.checking.report import PriorReport
-from scoreregs.checking.search import Candidate, best_reading, claimed_reading
+from scoreregs.checking.search import (
+    SIGNIFICANT,
+    Candidate,
+    best_reading,
+    claimed_reading,
+    gain_of,
+    penalty_of,
+)
 from scoreregs.errors import ArgumentError
 from scoreregs.prior import ScorePrior, check_prior_type
 from scoreregs.trees import Condition, map_tensors
@@ -30,6 +37,15 @@ _LEAST_ELEMENTS, _MOST_REPEATS = 2048, 16
 _SEED = 7_310_521
 # The prior may miss a constant by what chance does, in standard errors.
 _CHANCE = 3.0
+# Noise is another to data whose channels are mapped: where no other reading is better, the error
+# has to fall by so many times more than a penalty, as structure may be easier to see.
+_SURE = 3.0
+
+
+class _ChannelCause(NamedTuple):
+    findings: list[str]
+    # The error over that on mapped data.
+    ratio: float
 
 
 @named_calls
@@ -49,8 +65,9 @@ def check_prior(
     at log-SNRs from 4 to -4 (moved with the data's variance where that is far from one), on up to
     1024 rows from all over the data, fewer of large events. A posterior mean has the least error of
     all functions of $x_t$: where another prediction type, sign, schedule, time map or affine map of
-    the data, or of each of its channels, explains the network better, the report names it; where no
-    reading does and the error is above the constant's at some time, the report is not ok either.
+    the data, or of some of its channels, or another order of those explains the network better, the
+    report names it; where no reading does and the error is above the constant's at some time, the
+    report is not ok either.
 
     Args:
         prior: the prior to check.
@@ -86,9 +103,10 @@ def check_prior(
     constants = probe.constant(plain.log_snr)
     best = best_reading(probe, log_snr, plain)
     cause = _cause(probe, plain, constants, best)
-    if cause is not None and (best is None or not _beats(best.errors)):
-        cause = _cause_by_channel(probe) or cause
-    explained = best if cause is not None and best is not None else None
+    channels = _by_channel(probe, plain, best)
+    if channels is not None:
+        best, cause = None, "; besides, ".join(channels.findings)
+    explained = best if cause is not None else None
     reached = plain.reached
     levels = probe.levels(View(prior.schedule), [DataMap()], log_snr[reached])
     return PriorReport(
@@ -99,7 +117,7 @@ def check_prior(
         ok=cause is None,
         cause=cause,
         reading=None if explained is None else explained.reading,
-        ratio=1.0 if explained is None else math.exp(explained.gain),
+        ratio=math.exp(explained.gain) if explained else channels.ratio if channels else 1.0,
         rows=rows,
         seconds=time.perf_counter() - start,
     )
@@ -167,16 +185,35 @@ def _cause(
     )
 
 
-def _cause_by_channel(probe: Probe) -> str | None:
-    """Returns what is wrong where the prior is right on data whose channels are mapped."""
-    for finding, x in channel_maps(probe.x):
-        mapped = replace(probe, x=x)
-        with suppress(ArgumentError):  # levels that the schedule does not reach
-            plain = mapped.measure_one(claimed_reading(mapped), _log_snrs(mapped), len(x))
-            above = _above(plain.error, mapped.constant(plain.log_snr)) & plain.reached
-            if not bool(above.any()):
-                return finding
-    return None
+def _by_channel(probe: Probe, plain: Errors, best: Candidate | None) -> _ChannelCause | None:
+    """Returns which map of channels explains the prior better than the best common reading.
+
+    It does where the prior has less error on mapped data, and would be ok on it.
+    """
+    claimed = claimed_reading(probe)
+    channels = best_channel_map(probe, claimed)
+    if channels is None:
+        return None
+    mapped, axis = replace(probe, x=channels(probe.x)), channels.axis
+    try:
+        log_snr = _log_snrs(mapped)
+    except ArgumentError:  # levels that the schedule does not reach
+        return None
+    errors = mapped.measure_one(claimed, log_snr, len(mapped.x))
+    of_mapped = by_channel(errors, mapped.x, axis)
+    gain, z = gain_of(by_channel(plain, probe.x, axis), of_mapped)
+    penalty = penalty_of(len(channels.findings))
+    if best is None:
+        enough = gain > _SURE * penalty
+    else:
+        further, _ = gain_of(by_channel(best.errors, probe.x, axis), of_mapped)
+        enough = further > penalty - penalty_of(len(best.findings))
+    if z < SIGNIFICANT or not enough:
+        return None
+    other = best_reading(mapped, log_snr, errors)
+    if _cause(mapped, errors, mapped.constant(errors.log_snr), other) is not None:
+        return None
+    return _ChannelCause(channels.findings, math.exp(gain))
 
 
 def _beats(errors: Errors) -> bool:

@@ -26,10 +26,13 @@ class Errors:
         error: of each level and row of the data, (levels, rows), a mean over an event's elements.
         log_snr: of the levels, in units of the data's variance, (levels,); NaN where the schedule
             does not reach them.
+        guess: the error of the best linear guess at each level, (levels,), where it is not that for
+            isotropic data of the variance.
     """
 
     error: Tensor
     log_snr: Tensor
+    guess: Tensor | None = None
 
     @property
     def reached(self) -> Tensor:
@@ -38,8 +41,9 @@ class Errors:
 
     @property
     def relative(self) -> Tensor:
-        """The error over that of the best linear guess for isotropic data of the variance."""
-        return self.error / torch.sigmoid(self.log_snr)[:, None]
+        """The error over that of the best linear guess."""
+        guess = torch.sigmoid(self.log_snr) if self.guess is None else self.guess
+        return self.error / guess[:, None]
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,8 +27,10 @@ class PriorReport:
         ok: whether the prior beats the constant at every time, and no other reading of it does
             better.
         cause: the likely cause and its remedy where it is not ok, else None.
-        reading: the reading that explains the prior where there is a better one, else None.
-        ratio: the error over that of this reading, a geometric mean over times; 1 without one.
+        reading: the reading that explains the prior where there is a better one, else None;
+            channels that are mapped or exchanged are in the cause alone.
+        ratio: the error over that of what the cause names, a geometric mean over times; 1 where it
+            names nothing.
         rows: how many rows of the data were used.
         seconds: how long the check took; not compared.
     """

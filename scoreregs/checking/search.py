@@ -8,15 +8,25 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from scoreregs.checking.pattern import least_place
 from scoreregs.checking.probe import Errors, Probe
 from scoreregs.checking.readings import DataMap, Reading, View, named_maps, predictions_under, views
 from scoreregs.predictions import Prediction
 
-__all__ = ["Candidate", "best_reading", "claimed_reading"]
+__all__ = [
+    "SIGNIFICANT",
+    "Candidate",
+    "best_reading",
+    "claimed_reading",
+    "gain_of",
+    "log_relative",
+    "penalty_of",
+    "rows_of",
+]
 
 # What a reading has to gain: this share of the error for its first mistake, and for each further
 # one; and this many standard errors.
-_FIRST, _FURTHER, _SIGNIFICANT = 0.015, 0.03, 4.0
+_FIRST, _FURTHER, SIGNIFICANT = 0.015, 0.03, 4.0
 # Errors below this share of a Gaussian's count as none; infinite ones count as this.
 _FLOOR, _INFINITE = 1e-3, 1e30
 # The search looks at few levels and elements; what is not much worse than its best goes on.
@@ -24,8 +34,7 @@ _COARSE_ELEMENTS, _COARSE_MARGIN, _FINE_MARGIN = 256, 0.3, 0.06
 # What is found at last has its map of the data fitted to more.
 _FINE_ELEMENTS = 4096
 _FITTED, _FINALISTS = 10, 12
-# Of a pattern search, which takes some ten; its steps, of a deviation, on few elements and on more.
-_ROUNDS = 40
+# Of a pattern search, of a deviation, on few elements and on more.
 _COARSE_STEPS, _FINE_STEPS = (0.4, 0.05), (0.1, 0.0125)
 
 
@@ -69,7 +78,7 @@ def best_reading(probe: Probe, log_snr: Tensor, plain: Errors) -> Candidate | No
         plain: the errors of the claimed reading there.
     """
     claimed = claimed_reading(probe)
-    rows, inner = _rows(probe, _COARSE_ELEMENTS), log_snr[1::2]
+    rows, inner = rows_of(probe, _COARSE_ELEMENTS), log_snr[1::2]
     found = _search(probe, inner, rows)
     kept = _least(found, _COARSE_MARGIN)
     # A right reading of data that is not yet mapped right may look worse than many wrong ones.
@@ -81,14 +90,14 @@ def best_reading(probe: Probe, log_snr: Tensor, plain: Errors) -> Candidate | No
     readings = [claimed, *kept]
     best, penalty = _best(readings, errors)
     if readings[best].data != claimed.data:
-        some = _rows(probe, _FINE_ELEMENTS)
+        some = rows_of(probe, _FINE_ELEMENTS)
         finer = _refined(probe, inner, some, [readings[best]], _FINE_STEPS)
         readings += [r for r in finer if r not in readings]
         errors += [probe.measure_one(r, log_snr, len(probe.x)) for r in readings[len(errors) :]]
         best, penalty = _best(readings, errors)
     reading = readings[best]
-    gain, z = _gain(plain, errors[best])
-    if best == 0 or gain < penalty or z < _SIGNIFICANT:
+    gain, z = gain_of(plain, errors[best])
+    if best == 0 or gain < penalty or z < SIGNIFICANT:
         return None
     return Candidate(reading, errors[best], gain, reading.findings(claimed))
 
@@ -103,18 +112,25 @@ def _best(readings: Sequence[Reading], errors: Sequence[Errors]) -> tuple[int, f
 
 def _penalty(reading: Reading, findings: Sequence[str]) -> float:
     """Returns what a reading has to gain; a map of the data without a name counts twice."""
-    mistakes = len(findings) + (reading.data.shift != 0 and not reading.data.name)
+    return penalty_of(len(findings) + (reading.data.shift != 0 and not reading.data.name))
+
+
+def penalty_of(mistakes: int) -> float:
+    """Returns what a reading has to gain for so many mistakes."""
     return _FIRST + _FURTHER * (mistakes - 1) if mistakes else 0.0
 
 
 def _score(reading: Reading, errors: Errors) -> _Scored:
-    return _Scored(reading, _log_relative(errors))
+    return _Scored(reading, _log_levels(errors))
 
 
-def _log_relative(errors: Errors) -> Tensor:
-    relative = errors.relative.mean(1)
-    levels = (relative.nan_to_num(_INFINITE).clamp(max=_INFINITE) + _FLOOR).log()
-    return torch.where(errors.reached, levels, math.nan)
+def log_relative(relative: Tensor) -> Tensor:
+    """Returns the logarithm of errors relative to a Gaussian's, bounded on both sides."""
+    return (relative.nan_to_num(_INFINITE).clamp(max=_INFINITE) + _FLOOR).log()
+
+
+def _log_levels(errors: Errors) -> Tensor:
+    return torch.where(errors.reached, log_relative(errors.relative.mean(1)), math.nan)
 
 
 def _regrets(scored: Sequence[_Scored]) -> list[float]:
@@ -131,8 +147,10 @@ def _least(scored: Sequence[_Scored], margin: float) -> list[Reading]:
     return [scored[i].reading for i in order if regrets[i] <= regrets[order[0]] + margin]
 
 
-def _gain(plain: Errors, other: Errors) -> tuple[float, float]:
+def gain_of(plain: Errors, other: Errors) -> tuple[float, float]:
     """Returns how much less the other's error is, and in standard errors, rows being paired.
+
+    Both are relative to a linear guess, and it is a mean over levels of the ratio's logarithm.
 
     The right reading has less error everywhere: one that has more at most levels gains nothing.
     """
@@ -170,7 +188,8 @@ def _search(probe: Probe, log_snr: Tensor, rows: int) -> list[_Scored]:
     return scored
 
 
-def _rows(probe: Probe, elements: int) -> int:
+def rows_of(probe: Probe, elements: int) -> int:
+    """Returns how many rows, seen with every noise, have so many elements."""
     wanted = math.ceil(elements / (probe.x[0].numel() * 2 * len(probe.noise)))
     return min(len(probe.x), max(2, wanted))
 
@@ -207,38 +226,16 @@ def _of_each_kind(scored: Sequence[_Scored]) -> list[Reading]:
 def _fitted(
     probe: Probe, log_snr: Tensor, rows: int, reading: Reading, steps: tuple[float, float]
 ) -> DataMap:
-    """Returns the affine map of least error, by a pattern search from a reading's own.
-
-    The map is varied by its scale and by where it takes the data's mean, in units of the deviation,
-    by a step that is halved from the first of the two to the second.
-    It ends: a round finds less error or halves the step, and there are at most `_ROUNDS`, for an
-    error that falls for ever as the scale grows.
-    """
+    """Returns the affine map of least error, by a pattern search from a reading's own."""
     mean, deviation = probe.x.double().mean().item(), probe.x.double().std().item()
-
     reader = [(reading.prediction, reading.sign)]
 
     def scores(places: Sequence[tuple[float, float]]) -> list[float]:
         maps = [DataMap(scale, centre - scale * mean) for scale, centre in places]
         found = probe.measure(reading.view, maps, reader, log_snr, rows).values()
-        return [_log_relative(e).nanmean().nan_to_num(math.inf).item() for e in found]
+        return [_log_levels(e).nanmean().nan_to_num(math.inf).item() for e in found]
 
-    at = (reading.data.scale, reading.data.scale * mean + reading.data.shift)
-    (least,), (step, finest) = scores([at]), steps
-    for _ in range(_ROUNDS):
-        unit = step * at[0] * deviation
-        around = [
-            (at[0] * math.exp(step), at[1]),
-            (at[0] * math.exp(-step), at[1]),
-            (at[0], at[1] + unit),
-            (at[0], at[1] - unit),
-        ]
-        found, place = min(zip(scores(around), around, strict=True))
-        if found < least:
-            least, at = found, place
-        elif step > 1.5 * finest:
-            step /= 2
-        else:
-            break
-    shift = at[1] - at[0] * mean
-    return DataMap(at[0], shift if abs(shift) > 0.05 * at[0] * deviation else 0.0)
+    start = (reading.data.scale, reading.data.scale * mean + reading.data.shift)
+    scale, centre = least_place(scores, start, deviation, steps)
+    shift = centre - scale * mean
+    return DataMap(scale, shift if abs(shift) > 0.05 * scale * deviation else 0.0)

@@ -18,9 +18,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scoreregs.arguments import as_device, check_has_values
+from scoreregs.arguments import check_has_values
+from scoreregs.devices import present_device
 from scoreregs.errors import ArgumentError
 from scoreregs.reprs import Constructed
+from scoreregs.scalars import plain
 
 __all__ = ["NoiseLevel", "NoiseSchedule", "as_time", "check_schedule", "of_tensor", "time_dtype"]
 
@@ -52,7 +54,8 @@ def as_time(
         # Straight from Python's double: by way of float32 0.3 would become 0.30000001.
         t = torch.as_tensor(t, dtype=torch.float64, device="cpu")
         device = torch.get_default_device() if device is None else device
-    device = t.device if device is None else as_device(device)
+    if not isinstance(device, torch.device):
+        device = t.device if device is None else present_device(device)
     if device.type != "meta":
         check_has_values(name, t)
     if t.is_complex():
@@ -127,7 +130,10 @@ def _check_own(schedule: "NoiseSchedule") -> None:
 
 
 def check_time(t: object) -> None:
-    """Raises `ArgumentError` for a time in Python's numbers that is outside [0, 1]."""
+    """Raises `ArgumentError` for a number outside [0, 1]."""
+    if isinstance(t, Tensor):
+        return
+    t = plain(t)
     if isinstance(t, (int, float)) and not 0 <= t <= 1:
         raise ArgumentError(
             f"got t={t}, expected a time in [0, 1]: 0 is data, 1 is noise; a step k of N is "
@@ -203,7 +209,7 @@ class NoiseSchedule(Constructed, ABC):
         Raises:
             ArgumentError: where the schedule never has that ratio.
         """
-        log_snr = as_time(log_snr)
+        log_snr = as_time(log_snr, name="log_snr")
         self.check_reached(log_snr)
         low, high = torch.zeros_like(log_snr), torch.ones_like(log_snr)
         for _ in range(_BISECTIONS):
@@ -214,7 +220,7 @@ class NoiseSchedule(Constructed, ABC):
 
     def check_reached(self, log_snr: Tensor) -> None:
         """Raises `ArgumentError` unless the schedule has these ratios (waits for the device)."""
-        log_snr = as_time(log_snr)
+        log_snr = as_time(log_snr, name="log_snr")
         ends = self.log_snr(torch.tensor([0.0, 1.0], dtype=log_snr.dtype, device=log_snr.device))
         if bool(((log_snr > ends[0]) | (log_snr < ends[1])).any()):
             raise ArgumentError(

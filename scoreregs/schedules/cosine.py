@@ -74,7 +74,7 @@ class CosineSchedule(NoiseSchedule):
 
     def t_from_log_snr(self, log_snr: Tensor) -> Tensor:
         """Returns the t at which the log signal-to-noise ratio is `log_snr`, in closed form."""
-        log_snr = as_time(log_snr)
+        log_snr = as_time(log_snr, name="log_snr")
         cosine, sine = math.cos(self._start), math.sin(self._start)
         adjacent = torch.sqrt(torch.sigmoid(log_snr)) * cosine
         opposite = torch.sqrt(torch.sigmoid(-log_snr) * cosine**2 + sine**2)

@@ -74,4 +74,6 @@ class EDMSchedule(NoiseSchedule):
 
         Ratios that the schedule never has give t outside [0, 1], where the formulas go on.
         """
-        return (torch.exp(-as_time(log_snr) / (2 * self.rho)) - self._low) / self._width
+        return (
+            torch.exp(-as_time(log_snr, name="log_snr") / (2 * self.rho)) - self._low
+        ) / self._width

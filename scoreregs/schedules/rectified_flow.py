@@ -70,4 +70,4 @@ class RectifiedFlowSchedule(NoiseSchedule):
 
     def t_from_log_snr(self, log_snr: Tensor) -> Tensor:
         """Returns the t at which the log signal-to-noise ratio is `log_snr`, in closed form."""
-        return torch.sigmoid(-as_time(log_snr) / 2 - math.log(self.shift))
+        return torch.sigmoid(-as_time(log_snr, name="log_snr") / 2 - math.log(self.shift))

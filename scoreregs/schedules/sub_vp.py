@@ -69,4 +69,6 @@ class SubVPSchedule(NoiseSchedule):
         Ratios below that of t = 1 give t > 1, where the formulas go on.
         """
         # sigma / alpha = 1 / alpha - alpha = 2 sinh(-log alpha)
-        return self.beta.t_from_log_alpha(-torch.asinh(torch.exp(-as_time(log_snr) / 2) / 2))
+        return self.beta.t_from_log_alpha(
+            -torch.asinh(torch.exp(-as_time(log_snr, name="log_snr") / 2) / 2)
+        )

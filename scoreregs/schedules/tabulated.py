@@ -152,7 +152,7 @@ class TabulatedSchedule(NoiseSchedule):
 
     @override
     def t_from_log_snr(self, log_snr: Tensor) -> Tensor:
-        log_snr = as_time(log_snr)
+        log_snr = as_time(log_snr, name="log_snr")
         self.check_reached(log_snr)
         table = self._finite_log_snr(log_snr.device)
         log_snr = log_snr.clamp(-_INFINITE, _INFINITE)

@@ -71,4 +71,4 @@ class VESchedule(NoiseSchedule):
 
         Ratios that the schedule never has give t outside [0, 1], where the formulas go on.
         """
-        return (-as_time(log_snr) / 2 - math.log(self.sigma_min)) / self._growth
+        return (-as_time(log_snr, name="log_snr") / 2 - math.log(self.sigma_min)) / self._growth

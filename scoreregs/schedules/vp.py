@@ -82,4 +82,4 @@ class VPSchedule(NoiseSchedule):
 
         Ratios below that of t = 1 give t > 1, where the formulas go on.
         """
-        return self.beta.t_from_log_alpha(-F.softplus(-as_time(log_snr)) / 2)
+        return self.beta.t_from_log_alpha(-F.softplus(-as_time(log_snr, name="log_snr")) / 2)

@@ -149,3 +149,27 @@ def test_a_prior_that_is_not_finite_is_told_with_its_time(solver):
     late = NetworkPrior(lambda x_t, t: x_t / (t[:, None] < 0.5), FLOW, "flow_prediction")
     with pytest.raises(PriorError, match=r"prior at t = 0.99, in 3 of 3 rows"):
         solver(value, late, torch.ones(3, 2), steps=3, generator=seeded())
+
+
+@pytest.mark.parametrize("schedule", [RectifiedFlowSchedule(), VPSchedule()])
+def test_flow_dps_without_a_value_has_the_variance_of_its_recursion(schedule):
+    """Of a Gaussian, where every step is linear; that is less than the Gaussian's own."""
+    prior, variance, steps = GaussianMixturePrior([1.0], [[1.0]], [[[0.5]]], schedule), 0.5, 40
+    times = torch.linspace(0.99, 0.01, steps, dtype=torch.float64)
+    alpha, sigma = schedule(times)
+    of_x_t = alpha[0] ** 2 + sigma[0] ** 2
+    for i in range(steps - 1):
+        gain = alpha[i] * variance / (alpha[i] ** 2 * variance + sigma[i] ** 2)
+        share = sigma[i + 1] / (alpha[i + 1] + sigma[i + 1])
+        noise = share.sqrt() * (1 - alpha[i] * gain) / sigma[i]
+        kept = alpha[i + 1] * gain + sigma[i + 1] * noise
+        of_x_t = kept**2 * of_x_t + sigma[i + 1] ** 2 * (1 - share)
+    gain = alpha[-1] * variance / (alpha[-1] ** 2 * variance + sigma[-1] ** 2)
+    samples = flow_dps(
+        lambda x, condition: 0 * x.sum(-1),
+        prior,
+        torch.zeros(20_000, 1, dtype=torch.float64),
+        steps=steps,
+        generator=torch.Generator().manual_seed(0),
+    )
+    assert samples.var().item() == pytest.approx((gain**2 * of_x_t).item(), rel=0.03)

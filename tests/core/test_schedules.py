@@ -121,6 +121,12 @@ def test_inherited_derivatives_take_one_time_for_a_batch():
     assert Inherited().log_snr_derivative(t).shape == (4,)
 
 
+@pytest.mark.parametrize("make", SCHEDULES.values(), ids=list(SCHEDULES))
+def test_what_is_no_ratio_is_called_by_its_name(make):
+    with pytest.raises(ArgumentError, match="got log_snr 'a'"):
+        make().t_from_log_snr("a")
+
+
 def test_ratio_out_of_reach_is_refused():
     with pytest.raises(ArgumentError, match="clamp it or widen"):
         Inherited().t_from_log_snr(torch.tensor([-50.0]))

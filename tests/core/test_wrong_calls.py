@@ -10,7 +10,9 @@ import pkgutil
 import re
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 import scoreregs
 from scoreregs.errors import ScoreRegsError
@@ -55,6 +57,7 @@ INTERNAL = {
     "prior",
     "reprs",
     "results",
+    "scalars",
     "testing",
     "trees",
     "validation",
@@ -116,6 +119,40 @@ def test_a_wrong_argument_is_an_error_of_the_library(name, parameter):
         told = f"{parameter}={value!r} gave {type(raised).__name__}: {raised}"
         assert isinstance(raised, ScoreRegsError), told
         assert "expected" in str(raised), told
+
+
+def of_numpy(value: Any) -> Any:
+    """Returns numbers, flags and short lists of them as numpy's; None for all else."""
+    if isinstance(value, (tuple, list)):
+        each = [of_numpy(element) for element in value]
+        return None if not each or None in each else type(value)(each)
+    kinds = {bool: np.bool_, int: np.int64, float: np.float64}
+    return kinds[type(value)](value) if type(value) in kinds else None
+
+
+def numbers_of(name: str) -> dict[str, tuple[Any, Any]]:
+    """Returns the numbers and flags that a call may be given, by parameter: as ours, as numpy's."""
+    call = CALLS[name]
+    parameters = inspect.signature(call.of or call.function).parameters
+    defaults = {p.name: p.default for p in parameters.values() if p.name in call.wrong}
+    taken = {key: (value, of_numpy(value)) for key, value in (defaults | call.right).items()}
+    return {key: pair for key, pair in taken.items() if pair[1] is not None}
+
+
+@pytest.mark.parametrize("name", [name for name in CALLS if numbers_of(name)])
+def test_a_number_of_numpy_is_the_number_that_it_is(name):
+    if name.startswith("probability_flow"):
+        pytest.importorskip("torchdiffeq")
+    call = CALLS[name]
+
+    def told(**arguments: Any) -> str:
+        torch.manual_seed(0)
+        return re.sub(
+            "0x[0-9a-f]+|seconds=[0-9.]+", "", repr(call.function(**call.right | arguments))
+        )
+
+    for parameter, (ours, numpys) in numbers_of(name).items():
+        assert told(**{parameter: numpys}) == told(**{parameter: ours}), parameter
 
 
 @pytest.mark.parametrize("name", CALLS)

@@ -9,6 +9,7 @@ from scoreregs.trees import map_tensors
 from scoreregs_diffusers import DiffusersPrior
 from scoreregs_diffusers.families import FAMILIES
 from tests.diffusers.oracles import ORACLES, Oracle, Step, denoise
+from tests.diffusers.oracles.base import diffusers
 
 
 def make_prior(oracle: Oracle) -> DiffusersPrior:
@@ -44,9 +45,16 @@ def check_step(prior: ScorePrior, oracle: Oracle, step: Step, then: Step, condit
     torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
 
 
+def of_this_version(name: str) -> Oracle:
+    """A family's pipeline, unless it was mended in a later version than this one."""
+    if name == "cogview4" and tuple(map(int, diffusers.__version__.split(".")[:2])) < (0, 42):
+        pytest.skip("diffusers before 0.42 hands CogView 4 the shifted time")
+    return ORACLES[name]()
+
+
 @pytest.mark.parametrize("name", ORACLES)
 def test_a_step_is_the_pipelines(name):
-    oracle = ORACLES[name]()
+    oracle = of_this_version(name)
     steps = denoise(oracle)
     prior = make_prior(oracle)
     for step, then in ((steps[1], steps[2]), (steps[2], steps[3])):
@@ -55,7 +63,7 @@ def test_a_step_is_the_pipelines(name):
 
 @pytest.mark.parametrize("name", ORACLES)
 def test_a_guided_step_is_the_pipelines(name):
-    oracle = ORACLES[name]()
+    oracle = of_this_version(name)
     if oracle.null is None:
         pytest.skip("not guided by a null condition")
     steps = denoise(oracle, **oracle.guided)

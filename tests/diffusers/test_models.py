@@ -273,6 +273,23 @@ class TestExperts:
         with pytest.raises(ArgumentError, match=message):
             DiffusersPrior(text_unet(), TABLE(), **options)
 
+    @pytest.mark.parametrize(
+        ("low", "message"),
+        [
+            (lambda: text_unet(in_channels=6, out_channels=6), "channels of x, 4 as model and 6"),
+            (lambda: text_unet(in_channels=9, out_channels=4), None),
+            (flux, r"families, .* as model and Flux\.1 as"),
+        ],
+    )
+    def test_both_denoise_one_x(self, low, message):
+        """Further channels, as of a mask, may be another number: each has its own condition."""
+        options = {"boundary_ratio": 0.5, "learned_variance": "drop"}
+        if message is None:
+            DiffusersPrior(text_unet(), TABLE(), low_noise_model=low(), **options)
+            return
+        with pytest.raises(ArgumentError, match=f"two experts of other {message}.*one pipeline"):
+            DiffusersPrior(text_unet(), TABLE(), low_noise_model=low(), **options)
+
     def test_a_refiner_is_told_and_needs_its_base(self):
         sizes = {"addition_embed_type": "text_time", "addition_time_embed_dim": 8}
         base = text_unet(**sizes, projection_class_embeddings_input_dim=6 + 6 * 8)

@@ -398,6 +398,27 @@ class TestPretrained:
         with pytest.raises(ArgumentError, match="pass variant=None"):
             DiffusersPrior.from_pretrained(tmp_path / "plain", variant="bf16")
 
+    def test_a_variant_in_several_files_is_read_and_told_where_one_is_gone(self, tmp_path):
+        half = unet().half()
+        diffusers.DDPMPipeline(half, diffusers.DDPMScheduler()).save_pretrained(
+            tmp_path, variant="fp16", max_shard_size="2KB"
+        )
+        with pytest.raises(ArgumentError, match="pass variant='fp16'"):
+            DiffusersPrior.from_pretrained(tmp_path)
+        prior = DiffusersPrior.from_pretrained(tmp_path, variant="fp16", torch_dtype=torch.float32)
+        expected = DiffusersPrior(half.float(), diffusers.DDPMScheduler())
+        x_t = randn(2, 1, 8, 8)
+        assert torch.equal(prior.epsilon(x_t, 0.3), expected.epsilon(x_t, 0.3))
+        first, *others = sorted((tmp_path / "unet").glob("*.safetensors"))
+        assert len(others) > 1
+        first.unlink()
+        with pytest.raises(ArgumentError, match="not its index or all that the index lists"):
+            DiffusersPrior.from_pretrained(tmp_path, variant="fp16")
+
+    def test_one_file_is_told_how_to_be_loaded(self, tmp_path):
+        with pytest.raises(ArgumentError, match="from_single_file"):
+            DiffusersPrior.from_pretrained(tmp_path / "model.safetensors")
+
     def test_both_experts_of_a_pipeline_are_read(self, tmp_path):
         """As diffusers saves Wan 2.2: each in its range of noise, by its own output."""
         experts = []

@@ -65,6 +65,10 @@ def test_what_is_told_of_the_file(exported):
     }
     assert model.producer_name == "scoreregs"
     assert exported.opset == model.opset_import[0].version >= 18
+    described = {value.name for value in model.graph.value_info}
+    assert described.isdisjoint(weight.name for weight in model.graph.initializer)
+    # What the exporter leaves where it is not asked to tidy up.
+    assert {"Cast", "Constant"}.isdisjoint(node.op_type for node in model.graph.node)
     assert exported.checked == 256
     assert exported.error <= TOLERANCE
     names = sorted(path.name for path in exported.path.parent.iterdir())

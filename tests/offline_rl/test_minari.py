@@ -18,7 +18,7 @@ from gymnasium import spaces
 from scoreregs.errors import ArgumentError
 from scoreregs_offline_rl.data.loading import LoadingConfig
 from scoreregs_offline_rl.data.minari_data import load_minari
-from scoreregs_offline_rl.data.spaces import interface_of
+from scoreregs_offline_rl.data.spaces import flatten_rows, interface_of
 from scoreregs_offline_rl.environments.making import action_bounds, make_environment
 from scoreregs_offline_rl.errors import DataError
 from scoreregs_offline_rl.evaluation.rollouts import EvaluationResult, data_score, evaluate
@@ -248,7 +248,8 @@ ANY_SPACE = spaces.Dict(
         "gear": spaces.Discrete(4, start=-1),
         "lamps": spaces.MultiBinary(3),
         "levers": spaces.MultiDiscrete([2, 3]),
-        "grid": spaces.Box(0, 255, (2, 2), np.uint8),
+        # Not of uint8, which Minari 0.5.3 writes as a picture and does not read as one.
+        "grid": spaces.Box(0, 255, (2, 2), np.int16),
         "arm": spaces.Dict({"b": spaces.Box(0, 1, (1,)), "a": spaces.Discrete(2)}),
         "pair": spaces.Tuple((spaces.Discrete(3), spaces.Box(-1, 1, (2,), np.float32))),
     }
@@ -295,6 +296,12 @@ def test_every_space_is_flattened_as_gymnasium_does(folder, space):
     rows = np.array(expected, dtype=np.float32)
     np.testing.assert_array_equal(data.observations.numpy(), np.concatenate(rows[:, :-1]))
     np.testing.assert_array_equal(data.next_observations.numpy(), np.concatenate(rows[:, 1:]))
+
+
+def test_numbers_that_were_stored_as_pictures():
+    rows = np.array([np.zeros(3, np.uint8), np.zeros(5, np.uint8)], dtype=object)
+    with pytest.raises(DataError, match=r"unlike lengths; Minari 0\.5\.3 .*: record or download"):
+        flatten_rows(rows, spaces.Box(0, 255, (2, 2), np.uint8), "a log")
 
 
 def test_discrete_actions_are_refused_as_such(folder):

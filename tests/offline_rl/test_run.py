@@ -90,7 +90,9 @@ def test_result(finished, data_file):
     assert result["policy"]["standard_error"] > 0
     assert (result["beta"], result["seed"], result["evaluation_seed"]) == (0.1, 0, 5)
     assert result["command"] == "train it"
-    assert result["versions"]["torch"] == torch.__version__
+    # Not every wheel's name says what it was built for.
+    found, expected = result["versions"]["torch"], torch.__version__
+    assert found.partition("+")[0] == expected.partition("+")[0]
 
 
 def test_the_saved_policies_are_those_that_were_evaluated(finished):

@@ -99,7 +99,10 @@ def test_inputs_are_copied_and_cast():
 
 
 def test_moving_moves_every_tensor():
-    data = Transitions.from_arrays(**arrays(), environment="Hopper-v5").to("meta")
+    data = Transitions.from_arrays(**arrays(), environment="Hopper-v5")
+    with pytest.raises(ArgumentError, match="'vulkan', which PyTorch does not reach"):
+        data.to("vulkan")
+    data = data.to("meta")
     tensors = [value for value in vars(data).values() if isinstance(value, torch.Tensor)]
     assert len(tensors) == 10
     assert {tensor.device.type for tensor in tensors} == {"meta"}

@@ -136,7 +136,7 @@ DITS = (
         shift=root_shift,
         derived=_sizes,
         supplied=("original_size", "target_size", "crop_coords"),
-        note=f"needs image_tokens=; {_SIZES}",
+        note=f"needs image_tokens=; {_SIZES}; the time is not shifted, as from diffusers 0.42 on",
     ),
     Family(
         name="Lumina 2",

@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(overview())
         return 0
     if given == ["--version"]:
-        print(metadata.version("scoreregs"))
+        print(_version())
         return 0
     try:
         from scoreregs_offline_rl.commands.main import main as run
@@ -35,3 +35,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return 2
     return run(given)
+
+
+def _version() -> str:
+    """What `scoreregs.__version__` says, which PyTorch comes with."""
+    try:
+        return metadata.version("scoreregs")
+    except metadata.PackageNotFoundError:
+        return "unknown"

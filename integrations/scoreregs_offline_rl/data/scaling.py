@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from scoreregs.devices import present_device
 from scoreregs.errors import ArgumentError
 from scoreregs_offline_rl.data.transitions import Transitions
 from scoreregs_offline_rl.errors import DataError
@@ -89,7 +90,11 @@ class ObservationScaling:
 
         Args:
             device: as PyTorch names it.
+
+        Raises:
+            ArgumentError: for a device that is not there.
         """
+        device = present_device(device)
         return ObservationScaling(self.mean.to(device), self.std.to(device))
 
 
@@ -200,7 +205,11 @@ class ActionScaling:
 
         Args:
             device: as PyTorch names it.
+
+        Raises:
+            ArgumentError: for a device that is not there.
         """
+        device = present_device(device)
         return ActionScaling(self.low.to(device), self.high.to(device))
 
     def _span(self) -> Tensor:

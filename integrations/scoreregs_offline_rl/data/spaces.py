@@ -137,6 +137,11 @@ def _flatten(values: Any, space: Any) -> np.ndarray:
         parts = zip(_parts(values, len(space.spaces)), space.spaces, strict=True)
         return _side_by_side([_flatten(part, of) for part, of in parts])
     if isinstance(space, (spaces.Box, spaces.MultiBinary)):
+        if isinstance(values, np.ndarray) and values.dtype == object:
+            raise ValueError(
+                "rows of unlike lengths; Minari 0.5.3 writes small arrays of uint8 as pictures "
+                "that it does not read, later versions and other types do not"
+            )
         array = np.asarray(values, dtype=space.dtype)
         return array.reshape(len(array), int(np.prod(space.shape)))
     if isinstance(space, spaces.Discrete):

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from scoreregs.arguments import named_calls
+from scoreregs.devices import present_device
 from scoreregs.errors import ArgumentError
 from scoreregs_offline_rl.data.columns import (
     check_actions,
@@ -219,7 +220,11 @@ class Transitions:
 
         Args:
             device: as PyTorch names it.
+
+        Raises:
+            ArgumentError: for a device that is not there.
         """
+        device = present_device(device)
         moved = {
             field.name: value.to(device)
             for field in fields(self)

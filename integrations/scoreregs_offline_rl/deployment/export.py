@@ -6,14 +6,17 @@ import copy
 import importlib
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from typing_extensions import override
 
 from scoreregs.arguments import named_calls
 from scoreregs.errors import MissingDependencyError
@@ -22,6 +25,9 @@ from scoreregs_offline_rl.deployment.agent import TrainedPolicy
 from scoreregs_offline_rl.deployment.manifest import compose_manifest, manifest_of
 from scoreregs_offline_rl.errors import RunError
 from scoreregs_offline_rl.files import replacing, save_json
+
+if TYPE_CHECKING:
+    import onnx
 
 __all__ = ["TOLERANCE", "OnnxExport", "export_onnx"]
 
@@ -127,12 +133,14 @@ def _write(policy: TrainedPolicy, path: Path) -> int:
     import onnx
 
     example = policy.observation_mean.expand(2, -1)
-    with _quiet():
+    with _quiet(), _Unfused():
         program = torch.onnx.export(
             policy,
             (example,),
             dynamo=True,
             verbose=False,
+            # As later versions of PyTorch do unasked.
+            optimize=True,
             input_names=["observation"],
             output_names=["action"],
             dynamic_shapes=({0: torch.export.Dim("batch")},),
@@ -142,6 +150,8 @@ def _write(policy: TrainedPolicy, path: Path) -> int:
     program.save(str(path))
     model = onnx.load(str(path))
     model.producer_name = "scoreregs"
+    _name_batch(model.graph)
+    _describe_once(model.graph)
     known = {"environment": policy.environment}
     if policy.record:
         known |= {"method": policy.record.method, "data": policy.record.data}
@@ -149,6 +159,40 @@ def _write(policy: TrainedPolicy, path: Path) -> int:
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, str(path))
     return next(entry.version for entry in model.opset_import if not entry.domain)
+
+
+class _Unfused(TorchFunctionMode):
+    """Spells what stacked policies are made of as PyTorch 2.6 exports it for any batch."""
+
+    @override
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        if func is torch.baddbmm:
+            bias, rows, weight = args
+            return bias + torch.bmm(rows, weight)
+        return func(*args, **(kwargs or {}))
+
+
+def _name_batch(graph: onnx.GraphProto) -> None:
+    """Calls the axis of observations what the manifest calls it; PyTorch 2.6 numbers its axes."""
+    given = graph.input[0].type.tensor_type.shape.dim[0].dim_param
+    for value in (*graph.input, *graph.value_info, *graph.output):
+        for axis in value.type.tensor_type.shape.dim:
+            if axis.dim_param == given:
+                axis.dim_param = "batch"
+
+
+def _describe_once(graph: onnx.GraphProto) -> None:
+    """Leaves shapes of weights to the weights: ONNX Runtime 1.23 quantises no others."""
+    weights = {weight.name for weight in graph.initializer}
+    kept = [value for value in graph.value_info if value.name not in weights]
+    del graph.value_info[:]
+    graph.value_info.extend(kept)
 
 
 def _observations(policy: TrainedPolicy) -> Tensor:

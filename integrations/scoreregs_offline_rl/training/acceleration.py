@@ -11,7 +11,7 @@ import torch
 from accelerate import Accelerator, DistributedType, PartialState
 from accelerate.state import AcceleratorState
 from accelerate.tracking import get_available_trackers
-from accelerate.utils import InitProcessGroupKwargs
+from accelerate.utils import AutocastKwargs, InitProcessGroupKwargs
 
 from scoreregs_offline_rl.configuration import to_dict
 from scoreregs_offline_rl.errors import RunError
@@ -54,7 +54,7 @@ def make_accelerator(trainer: TrainerConfig, run_dir: Path) -> Accelerator:
             # A step of ours is one of the schedule, however many processes share it.
             step_scheduler_with_optimizer=False,
             # Without, one process may wait 10 minutes for another on GPUs, and 30 on CPUs.
-            kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)],
+            kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE), _autocast()],
         )
     except ValueError as error:
         raise RunError(
@@ -111,6 +111,19 @@ def tracked_settings(config: Any) -> dict[str, bool | str | float | int]:
 
     add(to_dict(config), "")
     return flat
+
+
+def _autocast() -> AutocastKwargs:
+    """Casts weights at each use where PyTorch would use again what it cast without gradients.
+
+    V, which is asked for the target first, would learn nothing.
+    """
+    weight = torch.ones(1, 1, requires_grad=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        with torch.no_grad():
+            torch.mm(weight, weight)
+        learns = torch.mm(weight, weight).requires_grad
+    return AutocastKwargs() if learns else AutocastKwargs(cache_enabled=False)
 
 
 def _check_precision(accelerator: Accelerator, trainer: TrainerConfig) -> None:

@@ -72,7 +72,7 @@ CALLS = {
         {"t": 0.5},
         {
             "t": ["now", None, True, RAGGED, torch.ones(2) * 1j],
-            "device": [3.5, "nowhere"],
+            "device": [3.5, "nowhere", "vulkan", "cuda:99"],
             "name": [],
         },
         names=False,

@@ -87,10 +87,10 @@ def objective(**options: Any) -> ScoreRegularizedObjective:
     return ScoreRegularizedObjective.from_value(lambda x: -x.square().sum(-1), prior(), **options)
 
 
-NUMBER: list[Any] = ["3", None, [1.0, 2.0], object(), NAN, True]
+NUMBER: list[Any] = ["3", None, [1.0, 2.0], object(), NAN, True, np.True_, np.float32(NAN)]
 POSITIVE: list[Any] = [*NUMBER, 0.0, -1.0, INF]
 DECAY: list[Any] = [*NUMBER, 1.0, -0.1]
-COUNT: list[Any] = ["3", None, 2.5, 0, -1, True]
+COUNT: list[Any] = ["3", None, 2.5, 0, -1, True, np.True_, np.float32(2.5), np.int64(0)]
 SCHEDULE: list[Any] = [None, "vp", VPSchedule, prior(), 3]
 PRIOR: list[Any] = [None, VPSchedule(), network, Net(), "prior", NetworkPrior]
 FUNCTION: list[Any] = [3, "network", VPSchedule(), X]
@@ -104,7 +104,7 @@ TENSOR: list[Any] = [
 GIVEN: list[Any] = [np.ones((4, 2)), "x", X[:, :1], X.long(), X[0]]
 POINTS: list[Any] = [None, RAGGED, "points", {1.0}, [["a"]]]
 GENERATOR: list[Any] = [3, "seed", np.random.default_rng(0)]
-TIME: list[Any] = ["now", None, 2.0, -0.1, NAN, [0.1, 0.2], RAGGED, torch.ones(3)]
+TIME: list[Any] = ["now", None, 2.0, np.float32(2.0), NAN, [0.1, 0.2], RAGGED, torch.ones(3)]
 RANGE: list[Any] = ["ab", (0.9, 0.1), 3.0, (0.1,), ("a", "b"), (0.1, NAN), None]
 PAIR: list[Any] = ["ab", 3.0, (0.1,), ("a", "b"), (0.1, None)]
 NAME: list[Any] = ["nothing", 3, [], {}]
