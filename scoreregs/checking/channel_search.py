@@ -11,7 +11,7 @@ from scoreregs.checking.channels import ChannelMap, axes, moves, statistics, who
 from scoreregs.checking.pattern import least_place
 from scoreregs.checking.probe import Errors, Probe, reach
 from scoreregs.checking.readings import Reading
-from scoreregs.checking.search import log_relative, penalty_of, rows_of
+from scoreregs.checking.search import log_relative, nan_as, penalty_of, rows_of
 from scoreregs.trees import map_tensors
 
 __all__ = ["best_channel_map", "by_channel"]
@@ -104,7 +104,7 @@ def _scores_at_once(
     errors = some.measure_one(reading, log_snr + some.log_variance, len(some.x))
     error = errors.error.unflatten(1, (len(maps), rows)).mean(2)
     levels = log_relative(error / _linear(log_snr, covariances))[errors.reached]
-    return levels.mean(0).nan_to_num(math.inf)
+    return nan_as(math.inf, levels.mean(0))
 
 
 def _mapped_covariances(x: Tensor, maps: Sequence[ChannelMap]) -> Tensor:

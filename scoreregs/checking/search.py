@@ -20,6 +20,7 @@ __all__ = [
     "claimed_reading",
     "gain_of",
     "log_relative",
+    "nan_as",
     "penalty_of",
     "rows_of",
 ]
@@ -124,9 +125,14 @@ def _score(reading: Reading, errors: Errors) -> _Scored:
     return _Scored(reading, _log_levels(errors))
 
 
+def nan_as(worst: float, errors: Tensor) -> Tensor:
+    """Returns errors in which NaN, which a network may predict, is as bad as is said."""
+    return torch.where(errors.isnan(), worst, errors)
+
+
 def log_relative(relative: Tensor) -> Tensor:
     """Returns the logarithm of errors relative to a Gaussian's, bounded on both sides."""
-    return (relative.nan_to_num(_INFINITE).clamp(max=_INFINITE) + _FLOOR).log()
+    return (nan_as(_INFINITE, relative).clamp(max=_INFINITE) + _FLOOR).log()
 
 
 def _log_levels(errors: Errors) -> Tensor:
@@ -136,8 +142,8 @@ def _log_levels(errors: Errors) -> Tensor:
 def _regrets(scored: Sequence[_Scored]) -> list[float]:
     """Returns how far each is above the best at a level, a mean over the levels that it reaches."""
     levels = torch.stack([s.levels for s in scored])
-    least = levels.nan_to_num(math.inf).amin(0)
-    return (levels - least).nanmean(1).nan_to_num(math.inf).tolist()
+    least = nan_as(math.inf, levels).amin(0)
+    return nan_as(math.inf, (levels - least).nanmean(1)).tolist()
 
 
 def _least(scored: Sequence[_Scored], margin: float) -> list[Reading]:
@@ -157,8 +163,8 @@ def gain_of(plain: Errors, other: Errors) -> tuple[float, float]:
     both = plain.reached & other.reached
     if not bool(both.any()):
         return math.inf, math.inf
-    first = plain.relative[both].nan_to_num(_INFINITE).clamp(max=_INFINITE)
-    second = other.relative[both].nan_to_num(_INFINITE).clamp(max=_INFINITE)
+    first = nan_as(_INFINITE, plain.relative[both]).clamp(max=_INFINITE)
+    second = nan_as(_INFINITE, other.relative[both]).clamp(max=_INFINITE)
     before, after = first.mean(1) + _FLOOR, second.mean(1) + _FLOOR
     by_level = before.log() - after.log()
     if by_level.median() <= 0:
@@ -233,7 +239,7 @@ def _fitted(
     def scores(places: Sequence[tuple[float, float]]) -> list[float]:
         maps = [DataMap(scale, centre - scale * mean) for scale, centre in places]
         found = probe.measure(reading.view, maps, reader, log_snr, rows).values()
-        return [_log_levels(e).nanmean().nan_to_num(math.inf).item() for e in found]
+        return [nan_as(math.inf, _log_levels(e).nanmean()).item() for e in found]
 
     start = (reading.data.scale, reading.data.scale * mean + reading.data.shift)
     scale, centre = least_place(scores, start, deviation, steps)
